@@ -42,10 +42,10 @@ pub struct Catalog {
     pub customs: Customs,
     /// The custom settings that functions name which set something.
     pub makes: placeholders::Makes,
-    /// The types that users have made, as this shard numbers them; the row types of tables left out.
-    pub types: numbers::UserTypes,
-    /// The shards that number types in another way than the home shard.
-    pub numbers: Vec<(ShardId, Arc<numbers::TypeNumbers>)>,
+    /// What users have made, as this shard numbers it.
+    pub numbered: Arc<numbers::Numbered>,
+    /// The shards that number in another way than the home shard.
+    pub numbers: Vec<(ShardId, Arc<numbers::Numbers>)>,
 }
 
 /// What users have made, besides tables and functions, that can change what an expression means. A Postgres without it is not to
@@ -209,8 +209,8 @@ pub enum Volatility {
 }
 
 impl Catalog {
-    /// How a shard numbers types, where that is not as the home shard does.
-    pub fn numbers_of(&self, shard: ShardId) -> Option<&Arc<numbers::TypeNumbers>> {
+    /// How a shard numbers types and tables, where that is not as the home shard does.
+    pub fn numbers_of(&self, shard: ShardId) -> Option<&Arc<numbers::Numbers>> {
         self.numbers.iter().find(|(of, _)| *of == shard).map(|(_, numbers)| numbers)
     }
 

@@ -20,7 +20,7 @@ use crate::backend::stats::Stats;
 use crate::backend::succession::Lasting;
 use crate::backend::user_pools::UserPools;
 use crate::catalog::Catalog;
-use crate::catalog::numbers::UserTypes;
+use crate::catalog::numbers::Numbered;
 use crate::config::{ReadPreference, TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
 use crate::fault::Fault;
 use crate::ids::{ShardId, ShardSet};
@@ -151,15 +151,15 @@ pub struct Database {
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
-    /// What was last read of the shards' types.
-    pub types: tokio::sync::Mutex<ShardTypes>,
+    /// What was last read of how the shards number what users have made.
+    pub numbered: tokio::sync::Mutex<ShardNumbers>,
 }
 
-/// The types that users have made on the home shard, and what other shards were found to have since those are as they are.
+/// What users have made on the home shard, and what other shards were found to have since that is as it is.
 #[derive(Default)]
-pub struct ShardTypes {
-    pub home: UserTypes,
-    pub others: HashMap<ShardId, UserTypes>,
+pub struct ShardNumbers {
+    pub home: Arc<Numbered>,
+    pub others: HashMap<ShardId, Numbered>,
 }
 
 /// What the sharded tables of one shard hold, as its Postgres estimates it.
@@ -244,7 +244,7 @@ impl Database {
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
-            types: tokio::sync::Mutex::default(),
+            numbered: tokio::sync::Mutex::default(),
         })
     }
 

@@ -48,7 +48,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::catalog::numbers::TypeNumbers;
+use crate::catalog::numbers::Numbers;
 use crate::catalog::placeholders::Placeholders;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Epoch;
@@ -120,8 +120,8 @@ pub struct Backend {
     pub spoiled: bool,
     /// The temporary tables that it keeps, where it is a combine connection.
     pub inputs: combine::Inputs,
-    /// How it numbers types, where that is not as the home shard does.
-    pub types: Option<Arc<TypeNumbers>>,
+    /// How it numbers types, tables and columns, where that is not as the home shard does.
+    pub numbers: Option<Arc<Numbers>>,
     /// Of a connection that has a cursor: where the cursor's columns come from.
     pub origins: Option<Box<[numbers::Origin]>>,
     /// It has the functions of [`clock`].
@@ -250,7 +250,7 @@ impl Backend {
             placeholders: Placeholders::default(),
             spoiled: false,
             inputs: combine::Inputs::default(),
-            types: None,
+            numbers: None,
             origins: None,
             has_clock: false,
             unnamed: Unnamed::None,

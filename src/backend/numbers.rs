@@ -1,12 +1,13 @@
-//! Descriptions of a server in the numbers that the client knows: of types those of the home shard, of a cursor's columns those of the
-//! tables that they are of.
+//! Descriptions of a server in the numbers that the client knows: those of the home shard, of types, and of the tables and columns that
+//! results are of.
 
 use bytes::BytesMut;
 
 use crate::backend::Backend;
-use crate::catalog::numbers::TypeNumbers;
+use crate::catalog::numbers::Numbers;
 use crate::fault::Result;
 use crate::ids::Oid;
+use crate::types::oid;
 use crate::wire::frame::HEADER;
 use crate::wire::reply::Column;
 use crate::wire::request;
@@ -32,7 +33,7 @@ impl Backend {
     /// # Errors
     /// The statement is larger than a message can be.
     pub fn parse(&mut self, name: &[u8], sql: &[u8], types: &[Oid]) -> Result<()> {
-        match &self.types {
+        match self.numbers.as_ref().filter(|_| types.iter().any(|of| *of >= oid::FIRST_NORMAL)) {
             None => request::parse(&mut self.out, name, sql, types),
             Some(numbers) => {
                 let types: Vec<Oid> = types.iter().map(|of| numbers.from_home(*of)).collect();
@@ -43,45 +44,52 @@ impl Backend {
 
     /// Whether descriptions of this server are to be changed.
     pub(crate) fn renumbers(&self) -> bool {
-        self.types.is_some() || self.origins.is_some()
+        self.numbers.is_some() || self.origins.is_some()
     }
 
     /// Changes a RowDescription or ParameterDescription that stands whole in `read`, `from` bytes behind its start.
     pub(crate) fn renumber(&mut self, from: usize, len: usize) {
         let frame = self.read.get_mut(from..from + len);
-        let (types, origins) = (self.types.as_deref(), self.origins.as_deref());
+        let (numbers, origins) = (self.numbers.as_deref(), self.origins.as_deref());
         if let Some(frame) = frame {
-            renumber(frame, types, origins);
+            renumber(frame, numbers, origins);
         }
     }
 
     /// The same of a frame that has been taken out.
     pub(super) fn renumbered(&self, mut frame: BytesMut) -> BytesMut {
-        renumber(&mut frame, self.types.as_deref(), self.origins.as_deref());
+        renumber(&mut frame, self.numbers.as_deref(), self.origins.as_deref());
         frame
     }
 }
 
 /// `frame`: a message with its header. What is malformed stays as it is: whoever reads it says so.
-fn renumber(frame: &mut [u8], types: Option<&TypeNumbers>, origins: Option<&[Origin]>) {
+fn renumber(frame: &mut [u8], numbers: Option<&Numbers>, origins: Option<&[Origin]>) {
     let Some((header, body)) = frame.split_at_mut_checked(HEADER) else { return };
     match header.first() {
         Some(b'T') => each_column(body, |at, fields| {
-            if let Some(origin) = origins.and_then(|origins| origins.get(at)) {
-                fields[..4].copy_from_slice(&origin.table.to_be_bytes());
-                fields[4..6].copy_from_slice(&origin.number.to_be_bytes());
-                fields[6..10].copy_from_slice(&origin.type_oid.to_be_bytes());
+            let [t0, t1, t2, t3, n0, n1, y0, y1, y2, y3, ..] = *fields;
+            let mut origin = Origin {
+                table: Oid::from_be_bytes([t0, t1, t2, t3]),
+                number: i16::from_be_bytes([n0, n1]),
+                type_oid: Oid::from_be_bytes([y0, y1, y2, y3]),
+            };
+            if let Some(numbers) = numbers {
+                (origin.table, origin.number) = numbers.column_to_home(origin.table, origin.number);
+                origin.type_oid = numbers.to_home(origin.type_oid);
             }
-            if let Some(types) = types {
-                let here = Oid::from_be_bytes([fields[6], fields[7], fields[8], fields[9]]);
-                fields[6..10].copy_from_slice(&types.to_home(here).to_be_bytes());
+            if let Some(known) = origins.and_then(|origins| origins.get(at)) {
+                origin = *known;
             }
+            fields[..4].copy_from_slice(&origin.table.to_be_bytes());
+            fields[4..6].copy_from_slice(&origin.number.to_be_bytes());
+            fields[6..10].copy_from_slice(&origin.type_oid.to_be_bytes());
         }),
         Some(b't') => {
-            let Some(types) = types else { return };
+            let Some(numbers) = numbers else { return };
             for parameter in body.get_mut(2..).unwrap_or_default().chunks_exact_mut(4) {
                 let here = parameter.iter().fold(0, |oid, byte| oid << 8 | Oid::from(*byte));
-                parameter.copy_from_slice(&types.to_home(here).to_be_bytes());
+                parameter.copy_from_slice(&numbers.to_home(here).to_be_bytes());
             }
         }
         _ => {}
@@ -91,13 +99,21 @@ fn renumber(frame: &mut [u8], types: Option<&TypeNumbers>, origins: Option<&[Ori
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::numbers::{UserType, UserTypes};
+    use crate::catalog::numbers::{Numbered, NumberedTable, UserType};
     use crate::ids::QualifiedName;
     use crate::wire::reply;
     use crate::wire::row::read_row_description;
 
-    fn types(oid: Oid) -> UserTypes {
-        [(QualifiedName::new("public", "mood"), UserType { oid, has_numbers: false })].into()
+    fn numbered(oid: Oid, table: Oid, columns: &str) -> Numbered {
+        Numbered {
+            types: [(QualifiedName::new("public", "mood"), UserType { oid, has_numbers: false })].into(),
+            tables: [(
+                QualifiedName::new("public", "t"),
+                NumberedTable { oid: table, row_types: [0, 0], columns: columns.into() },
+            )]
+            .into(),
+            ..Numbered::default()
+        }
     }
 
     fn origin(table: Oid, number: i16, type_oid: Oid) -> Origin {
@@ -106,17 +122,22 @@ mod tests {
 
     #[test]
     fn columns_and_parameters_get_the_numbers_of_the_home_shard() {
-        let numbers = TypeNumbers::between(&types(20_001), &types(30_001)).unwrap();
-        let column = |name: &str, type_oid| {
+        let (home, here) = (numbered(20_001, 20_010, "a\u{1}b"), numbered(30_001, 30_010, "b\u{1}a"));
+        let numbers = Numbers::between(&home, Some(&here)).unwrap();
+        let column = |name: &str, attnum, type_oid| {
             let name = name.into();
-            Column { name, table_oid: 7, attnum: 1, type_oid, typlen: 4, typmod: -1, format: 0 }
+            Column { name, table_oid: 30_010, attnum, type_oid, typlen: 4, typmod: -1, format: 0 }
         };
-        let mut out = BytesMut::new();
-        reply::row_description(&mut out, &[column("a", 30_001), column("b", 23)]).unwrap();
-        renumber(&mut out, Some(&numbers), Some(&[origin(9, 3, 30_001), origin(0, 0, 23)]));
-        let found = read_row_description(&out[HEADER..]).unwrap();
-        let found: Vec<_> = found.iter().map(|c| (&*c.name, c.table_oid, c.attnum, c.type_oid)).collect();
-        assert_eq!(found, [("a", 9, 3, 20_001), ("b", 0, 0, 23)]);
+        let told = |numbers, origins| {
+            let mut out = BytesMut::new();
+            reply::row_description(&mut out, &[column("a", 2, 30_001), column("b", 1, 23)]).unwrap();
+            renumber(&mut out, numbers, origins);
+            let found = read_row_description(&out[HEADER..]).unwrap();
+            found.iter().map(|c| (c.table_oid, c.attnum, c.type_oid)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(Some(&numbers), None), [(20_010, 1, 20_001), (20_010, 2, 23)]);
+        assert_eq!(told(None, Some(&[origin(9, 3, 20_001)])), [(9, 3, 20_001), (30_010, 1, 23)]);
+        assert_eq!(told(Some(&numbers), Some(&[origin(9, 3, 20_001)])), [(9, 3, 20_001), (20_010, 2, 23)]);
         let mut out = BytesMut::new();
         reply::parameter_description(&mut out, &[25, 30_001]).unwrap();
         renumber(&mut out, Some(&numbers), None);

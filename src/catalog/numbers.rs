@@ -1,4 +1,4 @@
-//! PURE. The numbers (OIDs) of types that users made: each server gives its own, and a client knows those of the home shard.
+//! PURE. The numbers (OIDs) of what users made: each server gives its own, and a client knows those of the home shard.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,75 +16,232 @@ pub struct UserType {
 
 pub type UserTypes = HashMap<QualifiedName, UserType>;
 
-/// How the numbers of one shard and those of the home shard belong together, where they differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TypeNumbers {
-    to_home: HashMap<Oid, Oid>,
-    from_home: HashMap<Oid, Oid>,
-    /// Types of which binary values are the same bytes everywhere, by the numbers of the home shard.
-    plain: HashSet<Oid>,
+/// A table, view or sequence on one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumberedTable {
+    pub oid: Oid,
+    /// The type of its rows, and that of arrays of them; zero where there is none.
+    pub row_types: [Oid; 2],
+    /// The names of its columns by their numbers, U+0001 between them; nothing for one that was dropped.
+    pub columns: Box<str>,
 }
 
-impl TypeNumbers {
-    /// `None`: the shard has the numbers of the home shard.
-    pub fn between(home: &UserTypes, shard: &UserTypes) -> Option<Arc<Self>> {
-        let pairs: Vec<(Oid, Oid)> = home
+/// What users have made on one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbered {
+    pub types: UserTypes,
+    pub tables: HashMap<QualifiedName, NumberedTable>,
+    /// Some table has a column of `regclass` or its like.
+    pub has_names: bool,
+    /// A digest of what else has names: functions, schemas, roles and the like, with their numbers.
+    pub others: Box<str>,
+}
+
+/// How the numbers of one shard and those of the home shard belong together, where they differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// Types, those of tables' rows too.
+    to_home: HashMap<Oid, Oid>,
+    from_home: HashMap<Oid, Oid>,
+    /// Types that users made have other numbers.
+    types_differ: bool,
+    /// Some table has a column of `regclass` or its like.
+    has_names: bool,
+    /// Types of which binary values are the same bytes everywhere, by the numbers of the home shard.
+    plain: HashSet<Oid>,
+    /// By their numbers on the shard.
+    tables: HashMap<Oid, TableAtHome, foldhash::fast::RandomState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TableAtHome {
+    oid: Oid,
+    /// The numbers at home of its columns, by those on the shard; zero for one that is not there. `None`: the same.
+    columns: Option<Box<[i16]>>,
+}
+
+impl Numbers {
+    /// `None`: the shard has the numbers of the home shard. `shard`: `None` where it was never read, so that nothing is known of its tables.
+    pub fn between(home: &Numbered, shard: Option<&Numbered>) -> Option<Arc<Self>> {
+        let nothing = Numbered::default();
+        let read = shard.is_some();
+        let shard = shard.unwrap_or(&nothing);
+        let mut pairs: Vec<(Oid, Oid)> = home
+            .types
             .iter()
-            .filter_map(|(name, of_home)| Some((of_home.oid, shard.get(name)?.oid)))
+            .filter_map(|(name, of_home)| Some((of_home.oid, shard.types.get(name)?.oid)))
             .filter(|(of_home, here)| of_home != here)
             .collect();
-        if pairs.is_empty() {
+        let types_differ = !pairs.is_empty();
+        let mut tables = HashMap::default();
+        // What is here alone has no number that a client may be told.
+        let mut tables_differ = !read;
+        for (name, here) in &shard.tables {
+            let Some(of_home) = home.tables.get(name) else {
+                tables_differ = true;
+                continue;
+            };
+            let rows = of_home.row_types.into_iter().zip(here.row_types);
+            pairs.extend(rows.filter(|(of_home, here)| of_home != here && *of_home != 0));
+            let columns = (of_home.columns != here.columns).then(|| column_numbers(&of_home.columns, &here.columns));
+            tables_differ |= of_home != here;
+            tables.insert(here.oid, TableAtHome { oid: of_home.oid, columns });
+        }
+        if !types_differ && !tables_differ && home.others == shard.others {
             return None;
         }
         Some(Arc::new(Self {
             to_home: pairs.iter().map(|(of_home, here)| (*here, *of_home)).collect(),
             from_home: pairs.into_iter().collect(),
-            plain: home.values().filter(|of| !of.has_numbers).map(|of| of.oid).collect(),
+            types_differ,
+            has_names: home.has_names || shard.has_names,
+            plain: home.types.values().filter(|of| !of.has_numbers).map(|of| of.oid).collect(),
+            tables,
         }))
     }
 
-    /// A number of the shard as the home shard has it.
+    /// Of a connection to the home shard, or to a server with none of the tables, on which these are in the places of tables: the number of
+    /// each, the table, and of which of its columns the columns are. `only_these`: what else is there is in the place of something too.
+    pub fn of_inputs<'a>(
+        home: &Numbered,
+        inputs: impl IntoIterator<Item = (Oid, Option<&'a QualifiedName>, Vec<&'a str>)>,
+        only_these: bool,
+    ) -> Arc<Self> {
+        let others = home.tables.values().filter(|_| !only_these);
+        let others = others.map(|table| (table.oid, TableAtHome { oid: table.oid, columns: None }));
+        let mut tables: HashMap<Oid, TableAtHome, _> = others.collect();
+        for (here, table, columns) in inputs {
+            if let Some(table) = table.and_then(|table| home.tables.get(table)) {
+                let columns = Some(column_numbers(&table.columns, &columns.join("\u{1}")));
+                tables.insert(here, TableAtHome { oid: table.oid, columns });
+            }
+        }
+        Arc::new(Self {
+            to_home: HashMap::new(),
+            from_home: HashMap::new(),
+            types_differ: false,
+            has_names: false,
+            plain: HashSet::new(),
+            tables,
+        })
+    }
+
+    /// The number of a type of the shard as the home shard has it.
     pub fn to_home(&self, here: Oid) -> Oid {
-        self.to_home.get(&here).copied().unwrap_or(here)
-    }
-
-    /// A number of the home shard as the shard has it.
-    pub fn from_home(&self, of_home: Oid) -> Oid {
-        self.from_home.get(&of_home).copied().unwrap_or(of_home)
-    }
-
-    /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean another type there.
-    pub fn differs_in_binary(&self, of_home: Oid) -> bool {
-        match of_home {
-            oid::RECORD | oid::RECORD_ARRAY | oid::REGTYPE | oid::REGTYPE_ARRAY => true,
-            of_home => of_home >= oid::FIRST_NORMAL && !self.plain.contains(&of_home),
+        match here {
+            ..oid::FIRST_NORMAL => here,
+            here => self.to_home.get(&here).copied().unwrap_or(here),
         }
     }
+
+    /// The number of a type of the home shard as the shard has it.
+    pub fn from_home(&self, of_home: Oid) -> Oid {
+        match of_home {
+            ..oid::FIRST_NORMAL => of_home,
+            of_home => self.from_home.get(&of_home).copied().unwrap_or(of_home),
+        }
+    }
+
+    /// A column of a table of the shard, as the home shard numbers both; zeros where it has none of the name.
+    pub fn column_to_home(&self, table: Oid, column: i16) -> (Oid, i16) {
+        if table < oid::FIRST_NORMAL {
+            return (table, column);
+        }
+        let Some(at_home) = self.tables.get(&table) else { return (0, 0) };
+        // System columns have numbers below zero, the same everywhere.
+        let (Some(columns), Ok(at @ 1..)) = (&at_home.columns, usize::try_from(column)) else {
+            return (at_home.oid, column);
+        };
+        match columns.get(at - 1) {
+            None | Some(0) => (0, 0),
+            Some(column) => (at_home.oid, *column),
+        }
+    }
+
+    /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean something else there.
+    pub fn differs_in_binary(&self, of_home: Oid) -> bool {
+        match of_home {
+            of_home if oid::is_name_of_catalog(of_home) => true,
+            oid::RECORD | oid::RECORD_ARRAY => self.types_differ,
+            of_home => self.types_differ && of_home >= oid::FIRST_NORMAL && !self.plain.contains(&of_home),
+        }
+    }
+
+    /// Whether some binary value may differ so. `names`: the statement makes values of `regclass` and its like.
+    pub fn may_differ_in_binary(&self, names: bool) -> bool {
+        self.types_differ || self.has_names || names
+    }
+}
+
+/// Of each column that is here the number of the one of its name at home.
+fn column_numbers(at_home: &str, here: &str) -> Box<[i16]> {
+    let names = at_home.split('\u{1}').zip(1i16..).filter(|(name, _)| !name.is_empty());
+    let at_home: HashMap<&str, i16> = names.collect();
+    here.split('\u{1}').map(|name| at_home.get(name).copied().unwrap_or(0)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn types(of: &[(&str, Oid, bool)]) -> UserTypes {
-        of.iter()
-            .map(|(name, oid, has_numbers)| {
-                (QualifiedName::new("public", *name), UserType { oid: *oid, has_numbers: *has_numbers })
-            })
-            .collect()
+    fn types(of: &[(&str, Oid, bool)]) -> Numbered {
+        let types = of.iter().map(|(name, oid, has_numbers)| {
+            (QualifiedName::new("public", *name), UserType { oid: *oid, has_numbers: *has_numbers })
+        });
+        Numbered { types: types.collect(), ..Numbered::default() }
+    }
+
+    fn tables(of: &[(&str, Oid, &str)]) -> Numbered {
+        let tables = of.iter().map(|(name, oid, columns)| {
+            let table = NumberedTable {
+                oid: *oid,
+                row_types: [oid + 2, oid + 1],
+                columns: columns.replace(' ', "\u{1}").into(),
+            };
+            (QualifiedName::new("public", *name), table)
+        });
+        Numbered { tables: tables.collect(), ..Numbered::default() }
     }
 
     #[test]
     fn numbers_change_places() {
         let home = types(&[("a", 20_001, false), ("b", 20_002, false), ("_a", 20_003, true), ("gone", 20_009, false)]);
         let other = types(&[("a", 20_002, false), ("b", 20_001, false), ("_a", 20_003, true), ("new", 20_008, false)]);
-        let numbers = TypeNumbers::between(&home, &other).unwrap();
+        let numbers = Numbers::between(&home, Some(&other)).unwrap();
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.to_home(of)), [20_002, 20_001, 20_003, 23]);
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.from_home(of)), [20_002, 20_001, 20_003, 23]);
         assert!(!numbers.differs_in_binary(20_001) && !numbers.differs_in_binary(23));
         // An array, the row type of a table, a row of any type.
         assert!([20_003, 30_000, oid::RECORD, oid::REGTYPE].iter().all(|of| numbers.differs_in_binary(*of)));
-        assert_eq!(TypeNumbers::between(&home, &home), None);
-        assert_eq!(TypeNumbers::between(&home, &types(&[])), None);
+        assert_eq!(Numbers::between(&home, Some(&home)), None);
+        assert_eq!(Numbers::between(&home, Some(&types(&[]))), None);
+    }
+
+    #[test]
+    fn columns_go_by_their_names() {
+        let home = tables(&[("a", 20_001, "id  n"), ("b", 20_011, "id"), ("alone", 20_021, "id")]);
+        let other = tables(&[("a", 20_011, "n id here "), ("b", 20_001, "id"), ("here", 20_031, "id")]);
+        let numbers = Numbers::between(&home, Some(&other)).unwrap();
+        let of = |table, columns: [i16; 6]| columns.map(|column| numbers.column_to_home(table, column));
+        let a = of(20_011, [1, 2, 3, 4, 5, -6]);
+        assert_eq!(a, [(20_001, 3), (20_001, 1), (0, 0), (0, 0), (0, 0), (20_001, -6)]);
+        assert_eq!(numbers.column_to_home(20_001, 1), (20_011, 1));
+        // What is there alone, what nobody knows, a table of Postgres, no table.
+        assert_eq!(
+            [20_031, 20_099, 1_259, 0].map(|of| numbers.column_to_home(of, 1)),
+            [(0, 0), (0, 0), (1_259, 1), (0, 1)]
+        );
+        // Row types are types, but none that users made.
+        assert_eq!([20_013, 20_012].map(|of| numbers.to_home(of)), [20_003, 20_002]);
+        assert!(!numbers.may_differ_in_binary(false) && numbers.may_differ_in_binary(true));
+        assert!([oid::RECORD, 20_003, 23].iter().all(|of| !numbers.differs_in_binary(*of)));
+        assert!([oid::REGTYPE, 2205, 2210, 4089].iter().all(|of| numbers.differs_in_binary(*of)));
+        assert_eq!(Numbers::between(&home, Some(&home)), None);
+        let fewer = tables(&[("a", 20_001, "id  n")]);
+        assert_eq!(Numbers::between(&home, Some(&fewer)), None);
+        // Never read: nothing may be told.
+        assert_eq!(Numbers::between(&home, None).unwrap().column_to_home(20_001, 1), (0, 0));
+        let role = Numbered { others: "r16999".into(), ..home.clone() };
+        assert!(Numbers::between(&home, Some(&role)).is_some());
     }
 }

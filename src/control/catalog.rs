@@ -8,20 +8,20 @@ use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
 use crate::catalog::code;
 use crate::catalog::effects::Effects;
-use crate::catalog::numbers::{TypeNumbers, UserType, UserTypes};
 use crate::catalog::placeholders::Makes;
 use crate::catalog::{
     Cast, Catalog, Column, ColumnDefault, Customs, Identity, Operator, PlacedSchema, RelationKind, SequenceDefault,
     Sets, Table, UserFunction, Volatility,
 };
 use crate::control::attached::{RUNS_SQL, Reading, Unasked};
+use crate::control::numbers;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::topology::schemas::matches;
 use crate::topology::{TableRule, Topology};
 use crate::types::Collation;
 
-const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
+pub(super) const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
      AND n.nspname NOT LIKE 'pg\\_toast\\_temp\\_%'";
 
 /// Of a view `c`: a table with row security that it reads, itself or through other views.
@@ -32,10 +32,10 @@ const READS_ROW_SECURITY: &str = "WITH RECURSIVE used (oid) AS (SELECT c.oid UNI
      SELECT FROM used u JOIN pg_catalog.pg_class t ON t.oid = u.oid WHERE t.relrowsecurity";
 
 /// The first OID of what users create (Postgres: `FirstNormalObjectId`).
-const FIRST_NORMAL_OID: u32 = 16_384;
+pub(super) const FIRST_NORMAL_OID: u32 = 16_384;
 
 /// Row text of a catalog query.
-type Row = Vec<Option<String>>;
+pub(super) type Row = Vec<Option<String>>;
 
 /// Reads the home shard's catalog, and the placed schemas of the other shards, and swaps them in if they have changed. `stale`:
 /// something has changed, whether it shows there or not. `touched`: the shards where something may have changed; `None`: any.
@@ -79,67 +79,9 @@ async fn read_into(database: &Arc<Database>, stale: bool, touched: Option<&Shard
         let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != home);
         catalog = catalog.with_placed(others.map(|shard| (shard, parts.get(&shard).map(|part| &**part))));
     }
-    catalog.numbers = read_numbers(database, &topology, &catalog.types).await;
+    catalog.numbers = numbers::read(database, &topology, &catalog.numbered, touched).await;
     database.set_catalog(catalog, stale);
     Ok(())
-}
-
-/// How the other shards number the types of the home shard. They are asked when those have changed; without any, nobody is.
-async fn read_numbers(
-    database: &Arc<Database>,
-    topology: &Topology,
-    of_home: &UserTypes,
-) -> Vec<(ShardId, Arc<TypeNumbers>)> {
-    let mut known = database.types.lock().await;
-    if known.home != *of_home {
-        known.home = of_home.clone();
-        known.others.clear();
-    }
-    let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != topology.home);
-    let others: Vec<ShardId> = others.filter(|_| !of_home.is_empty()).collect();
-    let unknown = others.iter().filter(|shard| !known.others.contains_key(shard));
-    let reads = unknown.map(|shard| async {
-        let types = match super::connect(database, *shard).await {
-            Ok(mut server) => read_types(&mut server, USER_SCHEMAS).await,
-            Err(fault) => Err(fault),
-        };
-        (*shard, types)
-    });
-    for (shard, types) in futures::future::join_all(reads).await {
-        match types {
-            Ok(types) => drop(known.others.insert(shard, types)),
-            Err(fault) => {
-                let name = &topology.shard(shard).name;
-                tracing::warn!(database = %database.name, shard = %name, error = %fault, "the types cannot be read");
-            }
-        }
-    }
-    let numbers = |shard: ShardId| Some((shard, TypeNumbers::between(of_home, known.others.get(&shard)?)?));
-    others.into_iter().filter_map(numbers).collect()
-}
-
-/// The types of users but for the row types of tables, and whether values of them have numbers of such types inside.
-async fn read_types(server: &mut Backend, filter: &str) -> Result<UserTypes, Fault> {
-    let rows = server
-        .query(&format!(
-            "SELECT n.nspname, t.typname, t.oid, CASE t.typtype \
-               WHEN 'c' THEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 \
-                 AND NOT a.attisdropped AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287))) \
-               WHEN 'd' THEN t.typbasetype >= {FIRST_NORMAL_OID} AND t.typcategory IN ('A', 'C', 'R') \
-               WHEN 'r' THEN EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
-               WHEN 'm' THEN EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
-               ELSE e.oid >= {FIRST_NORMAL_OID} END \
-             FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-               LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' \
-               LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN e.oid IS NULL THEN t.typrelid ELSE e.typrelid END \
-             WHERE t.typisdefined AND (c.oid IS NULL OR c.relkind = 'c') AND {filter}"
-        ))
-        .await?;
-    let read = |row: &Row| {
-        let has_numbers = row.get(3).and_then(Option::as_deref) == Some("t");
-        Ok((QualifiedName::new(text(row, 0)?, text(row, 1)?), UserType { oid: number(row, 2)?, has_numbers }))
-    };
-    rows.iter().map(read).collect()
 }
 
 /// The catalog of one shard, without the schemas that belong on another.
@@ -283,7 +225,7 @@ impl Reader<'_> {
         let indexes = read_indexes(self.server, &filter).await?;
         let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
-        let types = read_types(self.server, &filter).await?;
+        let numbered = Arc::new(numbers::read_of(self.server, &filter).await?);
         let (mut functions, makes) = self.functions(&filter, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
         let reading = Reading {
@@ -335,7 +277,7 @@ impl Reader<'_> {
             default_collation,
             customs,
             makes,
-            types,
+            numbered,
             numbers: Vec::new(),
         })
     }
@@ -726,7 +668,7 @@ pub(super) fn text(row: &Row, at: usize) -> Result<&str, Fault> {
     row.get(at).and_then(Option::as_deref).ok_or_else(unreadable)
 }
 
-fn number<T: std::str::FromStr>(row: &Row, at: usize) -> Result<T, Fault> {
+pub(super) fn number<T: std::str::FromStr>(row: &Row, at: usize) -> Result<T, Fault> {
     text(row, at)?.parse().map_err(|_| unreadable())
 }
 

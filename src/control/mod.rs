@@ -11,6 +11,7 @@ pub mod ids;
 pub mod live;
 pub mod map;
 pub mod news;
+pub mod numbers;
 pub mod resolver;
 pub mod rows;
 pub mod rules;

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::backend::Backend;
-use crate::catalog::numbers::TypeNumbers;
+use crate::catalog::numbers::Numbers;
 use crate::fault::{Fault, SqlState};
 use crate::merge::ColumnInfo;
 use crate::plan::combine::{Combine, Step};
@@ -37,9 +37,8 @@ pub fn binary_user_type() -> Fault {
 
 /// Whether a column comes in binary whose values can have numbers of types inside that mean other types on the home shard.
 pub(super) fn has_numbers_inside(server: &Backend, columns: &[Column]) -> bool {
-    let differs =
-        |numbers: &TypeNumbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid));
-    server.types.as_deref().is_some_and(differs)
+    let differs = |numbers: &Numbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid));
+    server.numbers.as_deref().is_some_and(differs)
 }
 
 pub(super) fn drift(one: &Backend, other: &Backend) -> Fault {

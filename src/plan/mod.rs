@@ -199,7 +199,7 @@ impl Analysis {
 
 /// Decides one execution. For `key = value` it looks the value up and allocates nothing.
 pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    match &analysis.kind {
+    let plan = match &analysis.kind {
         StatementKind::Explain { inner, options } => {
             let plan = match &analysis.outcome {
                 Outcome::Draw(_) if options.analyze => refused(drawn_in_explain()),
@@ -210,6 +210,37 @@ pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
             explained(plan, *inner, *options, inputs)
         }
         _ => plan_outcome(&analysis.outcome, analysis, inputs, view),
+    };
+    match &analysis.numbering.gives {
+        Some(what) => numbered(plan, what, view),
+        None => plan,
+    }
+}
+
+/// Numbers of the catalog are those of the home shard, for whoever asks.
+fn numbered(plan: Plan, what: &str, view: &View<'_>) -> Plan {
+    let home = view.topology.home;
+    match plan.kind {
+        PlanKind::Any => Plan { kind: PlanKind::Single(home), ..plan },
+        PlanKind::Single(shard) if shard == home || view.catalog.numbers_of(shard).is_none() => plan,
+        PlanKind::Lookup(lookup) => numbered(lookup.otherwise, what, view),
+        // These are planned anew, or finished at home.
+        PlanKind::Refuse(_) | PlanKind::Draw(_) | PlanKind::Finish(_) | PlanKind::Explain(_) => plan,
+        PlanKind::Single(_)
+        | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
+        | PlanKind::Scatter { .. }
+        | PlanKind::Split { .. }
+        | PlanKind::Deliver(_)
+        | PlanKind::Supply(_)
+        | PlanKind::Claim(_)
+        | PlanKind::CopyIn(_) => refused(Fault::unsupported(
+            format!("{what} is not supported on this shard"),
+            "each shard numbers its tables in a way of its own",
+            "Ask for the name (tableoid::regclass, 'name'::regclass), or for the number in a statement that names no table.",
+        )),
     }
 }
 

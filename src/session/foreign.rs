@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-
+use crate::backend::combine;
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::settings::quote_literal;
+use crate::catalog::numbers::Numbers;
 use crate::exec::forward::without_position;
 use crate::fault::Fault;
 use crate::ids::{Oid, ShardId};
@@ -13,9 +14,7 @@ use crate::plan::{FinishPlan, Inputs, PlanKind};
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::Description;
 use crate::session::{Failure, Session};
-use crate::wire::frame::HEADER;
-use crate::wire::row::read_row_description;
-use crate::wire::{reply, request};
+use crate::wire::request;
 
 impl Session {
     /// How a statement is finished that only its finishing statement can describe; `None`: some server has all its tables.
@@ -63,8 +62,27 @@ impl Session {
         };
         let described = self.describe_over_nothing(slot, plan, types).await;
         self.end_finish(slot).await;
-        let (parameters, rows) = described?;
-        Ok((parameters, without_tables(&rows)?))
+        described
+    }
+
+    /// Tells of the columns of inputs as of those of the tables in whose places they are: where the home shard has them, as it numbers them.
+    pub(super) async fn number_inputs(&mut self, slot: ShardId, plan: &FinishPlan) -> Result<(), Fault> {
+        let at = self.held_at(slot)?;
+        let numbers = plan.pulls.iter().map(|pull| {
+            format!("{}::pg_catalog.regclass::pg_catalog.oid", quote_literal(&combine::qualified(&pull.name)))
+        });
+        let sql = format!("SELECT {}", numbers.collect::<Vec<_>>().join(", "));
+        let server = &mut self.held[at].server;
+        let row = server.query(&sql).await?.pop().unwrap_or_default();
+        let numbers = row.iter().map(|number| number.as_deref().and_then(|number| number.parse().ok()).unwrap_or(0));
+        let inputs = plan.pulls.iter().zip(numbers).map(|(pull, number): (_, Oid)| {
+            // What is read of a view is not of the tables behind it.
+            let table = pull.table.as_ref().filter(|_| plan.views.is_empty());
+            (number, table, pull.columns.iter().map(|column| &*column.name).collect())
+        });
+        let numbers = Numbers::of_inputs(&self.view.catalog.numbered, inputs, !plan.views.is_empty());
+        server.numbers = Some(numbers);
+        Ok(())
     }
 
     async fn describe_over_nothing(
@@ -75,6 +93,7 @@ impl Session {
     ) -> Result<Description, Failure> {
         let nowhere = vec![Vec::new(); plan.pulls.len()];
         self.make_inputs(slot, plan, None, &nowhere, &[]).await?;
+        self.number_inputs(slot, plan).await?;
         let settings = self.finish_settings(plan, true);
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
@@ -96,18 +115,4 @@ impl Session {
             Err(error) => Err(self.scatter_failure(error, false).await),
         }
     }
-}
-
-/// A RowDescription whose columns are of no table: those that they are of exist for this statement alone.
-fn without_tables(rows: &Bytes) -> Result<Bytes, Fault> {
-    if rows.first() != Some(&b'T') {
-        return Ok(rows.clone());
-    }
-    let mut columns = read_row_description(rows.get(HEADER..).unwrap_or_default())?;
-    for column in &mut columns {
-        (column.table_oid, column.attnum) = (0, 0);
-    }
-    let mut out = BytesMut::new();
-    reply::row_description(&mut out, &columns)?;
-    Ok(out.freeze())
 }

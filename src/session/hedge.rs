@@ -100,7 +100,7 @@ impl Session {
         let (pools, of) = (Arc::clone(&self.pools), Arc::clone(of));
         let (database, epoch) = (Arc::clone(&self.database), self.view.topology.epoch);
         let (settings, defaults) = (Arc::clone(&self.settings), Arc::clone(&self.defaults));
-        let types = self.view.catalog.numbers_of(held.shard).cloned();
+        let numbers = self.view.catalog.numbers_of(held.shard).cloned();
         let metrics = Arc::clone(&self.shared.metrics);
         Some(Box::pin(async move {
             tokio::time::sleep(after).await;
@@ -121,7 +121,7 @@ impl Session {
             if !fits {
                 return None;
             }
-            server.types = types;
+            server.numbers = numbers;
             server.origins = None;
             // What could not be queued whole is not sent.
             if asked.put(&mut server).is_err() {

@@ -330,7 +330,9 @@ impl Session {
             self.keep_marked(at).await?;
         }
         if !self.held[at].joined {
-            self.held[at].server.types = self.view.catalog.numbers_of(shard).cloned();
+            if !shard.is_combine() {
+                self.held[at].server.numbers = self.view.catalog.numbers_of(shard).cloned();
+            }
             let wanted = self.settings_at_begin();
             if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
                 self.let_go(at);
@@ -420,7 +422,7 @@ impl Session {
 
     /// Takes a connection into the client's hands.
     pub(super) fn hold(&mut self, shard: ShardId, mut server: ServerCheckout) -> usize {
-        server.types = self.view.catalog.numbers_of(shard).cloned();
+        server.numbers = self.view.catalog.numbers_of(shard).cloned();
         server.origins = None;
         server.placeholders.join(&self.making);
         let replica = matches!(server.connector().aim, Aim::Replica(..));

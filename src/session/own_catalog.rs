@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::backend::cluster::Cluster;
 use crate::backend::settings::quote_literal;
 use crate::catalog::Catalog;
+use crate::catalog::numbers::{Numbered, Numbers};
 use crate::control::catalog;
+use crate::control::numbers::read_within;
 use crate::fault::Fault;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::held::Held;
@@ -65,7 +67,10 @@ impl Session {
             parts.push((shard, part));
         }
         let read = |schema: &str| topology.place_of_schema(schema).is_some_and(|(_, shard)| shards.contains(shard));
-        let before = Catalog::clone(&self.view.catalog).without_placed(read);
+        let mut before = Catalog::clone(&self.view.catalog).without_placed(read);
+        if let Some((_, part)) = parts.iter().find(|(shard, _)| *shard == topology.home) {
+            self.read_own_numbers(&part.numbered, &mut before.numbers).await?;
+        }
         let catalog = match parts.iter().position(|(shard, _)| *shard == topology.home) {
             Some(at) => {
                 let (home, part) = parts.swap_remove(at);
@@ -81,6 +86,30 @@ impl Session {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let (catalog, turn) = (Arc::new(Catalog { generation, ..catalog }), self.view.turn);
         self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn, since: self.view.since });
+        Ok(())
+    }
+
+    /// How the shards of the transaction number what it has made there.
+    async fn read_own_numbers(
+        &mut self,
+        of_home: &Numbered,
+        numbers: &mut Vec<(ShardId, Arc<Numbers>)>,
+    ) -> Result<(), Failure> {
+        if *of_home == *self.view.catalog.numbered {
+            return Ok(());
+        }
+        let home = self.view.topology.home;
+        let others: Vec<ShardId> = self.tx.touched().iter().filter(|of| *of != home && !of.is_combine()).collect();
+        for shard in others {
+            let at = self.enlist(shard).await?;
+            let server = &mut self.held[at].server;
+            server.query(BEFORE).await?;
+            let read = read_within(server, of_home).await?;
+            server.query(AFTER).await?;
+            server.numbers.clone_from(&read);
+            numbers.retain(|(of, _)| *of != shard);
+            numbers.extend(read.map(|read| (shard, read)));
+        }
         Ok(())
     }
 

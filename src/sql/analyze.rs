@@ -23,6 +23,7 @@ use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
 use crate::sql::modifying::{same_everywhere, with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
+use crate::sql::numbered::Numbering;
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::query::is_limited;
@@ -75,6 +76,7 @@ pub struct Analysis {
     pub reads_time: Option<Arc<ReadsTime>>,
     /// A definition, or a lock, of a reference table: nobody who writes such a table is half way then.
     pub takes_turn: bool,
+    pub numbering: Numbering,
 }
 
 /// Why one server connection must stay with one client.
@@ -122,6 +124,7 @@ pub(crate) struct Verdict {
     pub only_reads: bool,
     pub settled: bool,
     pub reads_time: ReadsTime,
+    pub numbering: Numbering,
 }
 
 impl Verdict {
@@ -140,6 +143,7 @@ impl Verdict {
             only_reads: false,
             settled: false,
             reads_time: ReadsTime::default(),
+            numbering: Numbering::default(),
         }
     }
 
@@ -259,8 +263,8 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         }
         None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { only_reads, settled, ref mut reads_time, .. } = verdict;
-    let reads_time = std::mem::take(reads_time);
+    let Verdict { only_reads, settled, ref mut reads_time, ref mut numbering, .. } = verdict;
+    let (reads_time, numbering) = (std::mem::take(reads_time), std::mem::take(numbering));
     let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, surely, takes_any, unseen, .. } = verdict;
     let reads_time = (calls || has_time(&kind) && !reads_time.is_none()).then(|| Arc::new(reads_time));
     let mut uses = uses;
@@ -327,6 +331,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         on_replicas: only_reads && settled,
         reads_time,
         takes_turn,
+        numbering,
     }
 }
 
@@ -535,7 +540,7 @@ impl Analyzer<'_> {
             && uses.volatile.is_none()
             && uses.runs_sql.is_none();
         let settled = !uses.unsettled;
-        let Uses { takes, surely, mut reads_time, moment, .. } = model.uses;
+        let Uses { takes, surely, mut reads_time, moment, numbering, .. } = model.uses;
         reads_time.moment |= moment;
         let changes = Vec::new();
         Verdict {
@@ -552,6 +557,7 @@ impl Analyzer<'_> {
             only_reads,
             settled,
             reads_time,
+            numbering,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_
 use crate::sql::infer::{is_text, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
+use crate::sql::numbered::looks_up;
 use crate::sql::operators::note_type;
 use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
@@ -59,11 +60,13 @@ impl Model<'_> {
         // The left side of operator chains is as deep as the statement is long: a loop, not recursion.
         let mut expr = expr;
         self.note_compared(at.level, expr);
+        self.note_numbers(at.level, expr);
         while let Expr::BinaryOp { left, right, op } = expr {
             self.note_operator(op);
             self.walk(at, right)?;
             expr = left;
             self.note_compared(at.level, expr);
+            self.note_numbers(at.level, expr);
         }
         match expr {
             Expr::BinaryOp { .. } => Ok(()),
@@ -250,6 +253,7 @@ impl Model<'_> {
             if item.with_fill.is_some() {
                 return Err(Stop::NotUnderstood("WITH FILL"));
             }
+            self.note_ordered_number(at.level, &item.expr);
             self.walk(at, &item.expr)?;
         }
         Ok(())
@@ -322,6 +326,7 @@ impl Model<'_> {
     pub fn walk_type(&mut self, data_type: &DataType) -> Result<(), Stop> {
         if names_of_catalog(data_type) {
             let name = data_type.to_string().to_ascii_lowercase();
+            self.uses.numbering.names = true;
             self.uses.server.get_or_insert_with(|| name.into());
         }
         let mut element = data_type;
@@ -611,6 +616,7 @@ impl Model<'_> {
             }
         }
         let uses = &mut self.uses;
+        uses.numbering.names |= looks_up(name);
         if matches!(name, "pg_column_size" | "pg_column_compression") {
             note(&mut uses.stored, name);
         }
@@ -704,7 +710,7 @@ fn is_choice(function: &Function) -> bool {
 }
 
 /// `regclass` and its like.
-fn names_of_catalog(data_type: &DataType) -> bool {
+pub(crate) fn names_of_catalog(data_type: &DataType) -> bool {
     let name = data_type.to_string().to_ascii_lowercase();
     name.starts_with("reg") || name.starts_with("pg_catalog.reg")
 }

@@ -57,6 +57,7 @@ mod moving_supply;
 mod named;
 mod names;
 pub mod normal;
+pub mod numbered;
 mod once;
 mod operators;
 pub mod outcome;

@@ -23,6 +23,7 @@ use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
 use crate::sql::modifying::{Fixed, Modified};
 use crate::sql::names::{Place, Relation};
+use crate::sql::numbered::Numbering;
 use crate::sql::operators::{note_columns, note_unwritten};
 use crate::sql::outcome::FoundBy;
 use crate::sql::sampling::Sample;
@@ -246,6 +247,7 @@ pub(crate) struct Uses {
     /// A function that is called, or may be, as an attribute of what it is called with: see [`crate::sql::attributes`].
     pub attribute: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
+    pub numbering: Numbering,
     /// A function that tells how its argument is stored.
     pub stored: Option<Box<str>>,
     /// It locks rows.
@@ -387,6 +389,8 @@ pub(crate) struct Model<'s> {
     pub view_depth: usize,
     /// Output columns of the subqueries behind IN, where they are columns of tables; by the subquery's address.
     pub subquery_columns: HashMap<*const Query, Vec<Option<(LeafId, NodeId)>>>,
+    /// Places of `tableoid`, and of names of the catalog, that are told by name or compared with one another: see [`crate::sql::numbered`].
+    pub told_numbers: HashSet<*const Expr>,
     /// CTEs being expanded (a reference to one of them is recursive), and those referenced at all; by their address.
     pub expanding: Vec<*const Cte>,
     pub referenced: HashSet<*const Cte>,
@@ -439,6 +443,7 @@ impl<'s> Model<'s> {
             obstacle: None,
             view_depth: 0,
             subquery_columns: HashMap::new(),
+            told_numbers: HashSet::new(),
             expanding: Vec::new(),
             referenced: HashSet::new(),
             ordered: HashSet::new(),

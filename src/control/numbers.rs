@@ -1,0 +1,150 @@
+//! Reads how shards number what users have made. What the home shard says is what clients know.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::Backend;
+use crate::backend::cluster::Database;
+use crate::catalog::numbers::{Numbered, NumberedTable, Numbers, UserType, UserTypes};
+use crate::control::catalog::{FIRST_NORMAL_OID, Row, USER_SCHEMAS, number, text};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::topology::Topology;
+
+/// How long the others wait for a shard that does not answer. Until it does, clients are told of no table of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The shards that number in another way than the home shard. They are asked where that has changed: those that were touched, or of which
+/// nothing is known.
+pub(super) async fn read(
+    database: &Arc<Database>,
+    topology: &Topology,
+    of_home: &Arc<Numbered>,
+    touched: Option<&ShardSet>,
+) -> Vec<(ShardId, Arc<Numbers>)> {
+    let mut known = database.numbered.lock().await;
+    if known.home != *of_home {
+        known.home = Arc::clone(of_home);
+        known.others.retain(|shard, _| touched.is_some_and(|touched| !touched.contains(*shard)));
+    }
+    let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != topology.home);
+    let others: Vec<ShardId> = others.collect();
+    let unknown = others.iter().filter(|shard| !known.others.contains_key(shard));
+    let reads = unknown.map(|shard| async {
+        let read = async { read_of(&mut super::connect(database, *shard).await?, USER_SCHEMAS).await };
+        (*shard, tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(silent())))
+    });
+    for (shard, numbered) in futures::future::join_all(reads).await {
+        match numbered {
+            Ok(numbered) => drop(known.others.insert(shard, numbered)),
+            Err(fault) => {
+                let name = &topology.shard(shard).name;
+                tracing::warn!(database = %database.name, shard = %name, error = %fault, "the numbers of types and tables cannot be read");
+            }
+        }
+    }
+    let numbers = |shard: ShardId| Some((shard, Numbers::between(of_home, known.others.get(&shard))?));
+    others.into_iter().filter_map(numbers).collect()
+}
+
+/// The same as the open transactions of these connections see it. Their search paths must be empty.
+///
+/// # Errors
+/// The server refuses to be read.
+pub async fn read_within(server: &mut Backend, of_home: &Numbered) -> Result<Option<Arc<Numbers>>, Fault> {
+    Ok(Numbers::between(of_home, Some(&read_of(server, USER_SCHEMAS).await?)))
+}
+
+/// What is in the schemas that `filter` says. The connection's search path must be empty.
+pub(super) async fn read_of(server: &mut Backend, filter: &str) -> Result<Numbered, Fault> {
+    let types = read_types(server, filter).await?;
+    let tables = read_tables(server, filter).await?;
+    let has_names = !server.query(&names_query(filter)).await?.is_empty();
+    Ok(Numbered { types, tables, has_names, others: read_others(server).await? })
+}
+
+/// The types of users but for the row types of tables, and whether values of them have numbers of such types inside.
+async fn read_types(server: &mut Backend, filter: &str) -> Result<UserTypes, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, t.typname, t.oid, CASE t.typtype \
+               WHEN 'c' THEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 \
+                 AND NOT a.attisdropped AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287))) \
+               WHEN 'd' THEN t.typbasetype >= {FIRST_NORMAL_OID} AND t.typcategory IN ('A', 'C', 'R') \
+               WHEN 'r' THEN EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
+               WHEN 'm' THEN EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
+               ELSE e.oid >= {FIRST_NORMAL_OID} END \
+             FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+               LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' \
+               LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN e.oid IS NULL THEN t.typrelid ELSE e.typrelid END \
+             WHERE t.typisdefined AND (c.oid IS NULL OR c.relkind = 'c') AND {filter}"
+        ))
+        .await?;
+    let read = |row: &Row| {
+        let has_numbers = row.get(3).and_then(Option::as_deref) == Some("t");
+        Ok((name(row)?, UserType { oid: number(row, 2)?, has_numbers }))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// What a column of a result can be one of.
+async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<QualifiedName, NumberedTable>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, c.relname, c.oid, c.reltype, COALESCE(t.typarray, 0), \
+               (SELECT pg_catalog.string_agg(CASE WHEN a.attisdropped THEN '' ELSE a.attname::pg_catalog.text END, E'\\x01' ORDER BY a.attnum) \
+                  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0) \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype \
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}"
+        ))
+        .await?;
+    let read = |row: &Row| {
+        let columns = row.get(5).and_then(Option::as_deref).unwrap_or_default();
+        let row_types = [number(row, 3)?, number(row, 4)?];
+        Ok((name(row)?, NumberedTable { oid: number(row, 2)?, row_types, columns: columns.into() }))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Whether a table of users has a column whose values are names of the catalog, or arrays of such.
+fn names_query(filter: &str) -> String {
+    format!(
+        "SELECT 1 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+           LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {filter} \
+           AND (t.typname LIKE 'reg%' OR e.typname LIKE 'reg%') LIMIT 1"
+    )
+}
+
+/// A digest of what else `regproc` and its like name.
+async fn read_others(server: &mut Backend) -> Result<Box<str>, Fault> {
+    let of = |kind: &str, catalog: &str, name: &str| {
+        format!("SELECT '{kind}' || oid || {name} FROM pg_catalog.{catalog} WHERE oid >= {FIRST_NORMAL_OID}")
+    };
+    let parts = [
+        of("n", "pg_namespace", "nspname") + " AND nspname NOT LIKE 'pg\\_%'",
+        of("p", "pg_proc", "oid::pg_catalog.regprocedure"),
+        of("o", "pg_operator", "oid::pg_catalog.regoperator"),
+        of("c", "pg_collation", "oid::pg_catalog.regcollation"),
+        of("d", "pg_ts_dict", "oid::pg_catalog.regdictionary"),
+        of("t", "pg_ts_config", "oid::pg_catalog.regconfig"),
+        of("r", "pg_roles", "rolname"),
+    ];
+    let sql = format!(
+        "SELECT pg_catalog.md5(pg_catalog.string_agg(o.one, ' ' ORDER BY o.one COLLATE \"C\")) FROM ({}) o (one)",
+        parts.join(" UNION ALL ")
+    );
+    let rows = server.query(&sql).await?;
+    Ok(rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default().into())
+}
+
+fn name(row: &Row) -> Result<QualifiedName, Fault> {
+    Ok(QualifiedName::new(text(row, 0)?, text(row, 1)?))
+}
+
+fn silent() -> Fault {
+    Fault::new(SqlState::CONNECTION_FAILURE, "the server does not answer")
+}

@@ -1,0 +1,321 @@
+//! Tables, their columns and their row types have other numbers on each server: a client is told those of the home shard, whichever
+//! shard answers, and never gets another shard's number as a value.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::{Message, Raw, Value, message as m};
+use support::script::{Pair, Placed};
+
+/// On each server so many numbers are used up that those of tables and columns differ.
+const SCHEMA: &str = "DO $$ BEGIN FOR i IN 1..current_setting('port')::int % 13 LOOP CREATE TABLE pad (a int); DROP TABLE pad; END LOOP; END $$; \
+     CREATE TABLE items (id int PRIMARY KEY); \
+     DO $$ BEGIN FOR i IN 1..current_setting('port')::int % 5 LOOP ALTER TABLE items ADD pad int; ALTER TABLE items DROP pad; END LOOP; END $$; \
+     ALTER TABLE items ADD name text; ALTER TABLE items ADD n int; \
+     CREATE TABLE notes (item int, body text); CREATE TABLE places (code text PRIMARY KEY, title text); \
+     CREATE TABLE plain (id int PRIMARY KEY, body text); \
+     CREATE VIEW seen AS SELECT id, n AS number FROM items; \
+     CREATE TABLE parts (id int, n int) PARTITION BY LIST (n); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1); \
+     CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2)";
+const IDS: std::ops::RangeInclusive<i32> = 1..=8;
+
+fn world(label: &str) -> Pair {
+    let placed = [
+        ("items", Placed::By("id")),
+        ("notes", Placed::By("item")),
+        ("parts", Placed::By("id")),
+        ("places", Placed::Reference),
+    ];
+    let world = Pair::create(label, SCHEMA, &placed, "");
+    let rows: Vec<String> = IDS.map(|id| format!("({id}, 'item {id}', {})", id % 3)).collect();
+    let notes: Vec<String> = IDS.map(|id| format!("({id}, 'note {id}')")).collect();
+    let parts: Vec<String> = IDS.map(|id| format!("({id}, {})", 1 + id % 2)).collect();
+    world.fill(&[
+        &format!("INSERT INTO items (id, name, n) VALUES {}", rows.join(", ")),
+        &format!("INSERT INTO notes VALUES {}", notes.join(", ")),
+        &format!("INSERT INTO parts VALUES {}", parts.join(", ")),
+        "INSERT INTO places VALUES ('a', 'A')",
+        "INSERT INTO plain VALUES (1, 'one')",
+    ]);
+    let of = |sql: &str| (0..support::SHARDS).map(|shard| world.db.shard(shard).value(sql)).collect::<Vec<_>>();
+    for sql in [
+        "SELECT 'items'::regclass::oid",
+        "SELECT attnum FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname = 'n'",
+    ] {
+        let numbers = of(sql);
+        assert!(numbers.iter().any(|number| *number != numbers[0]), "{sql}: {numbers:?}");
+    }
+    world
+}
+
+/// Of each column that was described its name, and the names of the table and the column that it is of; numbers as `asked` knows them.
+fn origins(messages: &[Message], asked: &mut Raw) -> Vec<[String; 3]> {
+    let mut found = Vec::new();
+    for message in messages.iter().filter(|message| message.tag == b'T') {
+        let mut rest = &message.body[2..];
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            let (name, fields) = (String::from_utf8_lossy(&rest[..end]).into_owned(), &rest[end + 1..]);
+            let table = u32::from_be_bytes(fields[..4].try_into().unwrap());
+            let number = i16::from_be_bytes(fields[4..6].try_into().unwrap());
+            let of = asked.values(&format!("SELECT relname FROM pg_class WHERE oid = {table}")).concat();
+            let sql = format!("SELECT attname FROM pg_attribute WHERE attrelid = {table} AND attnum = {number}");
+            let of = if table == 0 { "none".to_owned() } else { of };
+            found.push([name, of, asked.values(&sql).concat()]);
+            rest = &fields[18..];
+        }
+    }
+    found
+}
+
+fn ask(raw: &mut Raw, bytes: &[u8]) -> Vec<Message> {
+    raw.send(bytes).unwrap();
+    raw.read_to_ready().unwrap()
+}
+
+const STATEMENTS: &[&str] = &[
+    "SELECT * FROM items WHERE id = $1",
+    "SELECT n, name AS called, id + 1 AS more, ctid FROM items WHERE id = $1",
+    "SELECT i.name, m.body, i.id FROM items i JOIN notes m ON m.item = i.id WHERE i.id = $1",
+    "SELECT * FROM seen WHERE id = $1",
+    "SELECT x.* FROM (SELECT n, upper(name) AS name, id FROM items) x WHERE x.id = $1",
+    "WITH x AS (SELECT n, id FROM items WHERE id = $1) SELECT * FROM x",
+    "SELECT i.n, p.title FROM items i CROSS JOIN places p WHERE i.id = $1",
+    "SELECT items FROM items WHERE id = $1",
+    "SELECT parts.*, tableoid::regclass FROM parts WHERE id = $1",
+    "SELECT n FROM items WHERE id = $1 UNION ALL SELECT n FROM items WHERE id = $1",
+    "UPDATE items SET n = n WHERE id = $1 RETURNING n, id, name || 'x' AS x",
+    "DELETE FROM items WHERE id = $1 AND n > 9 RETURNING *",
+    "INSERT INTO notes SELECT id, name FROM items WHERE id = $1 AND n > 9 RETURNING body, item",
+    "SELECT * FROM items WHERE id >= $1 AND id <= 8 ORDER BY id",
+    "SELECT n, name FROM items WHERE id > $1",
+    "SELECT n, count(*), min(name) FROM items WHERE id > $1 GROUP BY n ORDER BY n",
+    "SELECT DISTINCT n FROM items WHERE id > $1 ORDER BY n LIMIT 2",
+    "SELECT n, name, rank() OVER (ORDER BY n, id) FROM items WHERE id > $1",
+    "SELECT a.name, b.id FROM items a JOIN items b ON b.id = a.n WHERE a.id > $1",
+    "SELECT i.name, p.body FROM items i JOIN plain p ON p.id = i.n WHERE i.id > $1",
+    "SELECT number FROM seen WHERE id > $1 ORDER BY number",
+    "UPDATE items SET n = n WHERE id > $1 RETURNING name, n",
+    "SELECT * FROM places WHERE length(code) < $1",
+    "SELECT * FROM plain WHERE id = $1",
+    "SELECT relname, oid AS number FROM pg_class WHERE oid = $1",
+];
+
+/// Everything that describes a statement, or the rows of one.
+fn told(mut raw: Raw, mut asked: Raw) -> Vec<(String, Vec<[String; 3]>)> {
+    let mut all = Vec::new();
+    let mut note = |what: String, raw: &mut Raw, bytes: &[u8]| {
+        let messages = ask(raw, bytes);
+        all.push((what, origins(&messages, &mut asked)));
+    };
+    for sql in STATEMENTS {
+        for id in IDS {
+            let query = sql.replace("$1", &id.to_string());
+            note(format!("simple: {query}"), &mut raw, &m::query(&query));
+            let bind = m::bind("", "", &[Value::text(&id.to_string())], &[]);
+            let whole = [m::parse("", sql, &[23]), bind.clone(), m::describe(b'P', ""), m::execute("", 0), m::sync()];
+            note(format!("portal: {query}"), &mut raw, &whole.concat());
+            let statement = [m::parse("", sql, &[23]), m::describe(b'S', ""), bind, m::execute("", 0), m::sync()];
+            note(format!("statement: {query}"), &mut raw, &statement.concat());
+        }
+        note(
+            format!("described: {sql}"),
+            &mut raw,
+            &[m::parse("s", sql, &[23]), m::describe(b'S', "s"), m::sync()].concat(),
+        );
+        ask(&mut raw, &[m::close(b'S', "s"), m::sync()].concat());
+        // Statements and cursors of SQL, and portals that SQL fetches from.
+        raw.must(&format!("PREPARE q (int) AS {sql}"));
+        for id in IDS {
+            note(format!("EXECUTE q ({id}): {sql}"), &mut raw, &m::query(&format!("EXECUTE q ({id})")));
+        }
+        raw.must("DEALLOCATE q");
+        if !sql.starts_with("SELECT") && !sql.starts_with("WITH") {
+            continue;
+        }
+        for id in [1, 2, 3, 4] {
+            let query = sql.replace("$1", &id.to_string());
+            for then in [
+                "BEGIN".to_owned(),
+                format!("DECLARE c CURSOR FOR {query}"),
+                "FETCH 1 FROM c".to_owned(),
+                "FETCH 0 FROM c".to_owned(),
+            ] {
+                note(format!("{then}: {query}"), &mut raw, &m::query(&then));
+            }
+            let fetch = [m::parse("", "FETCH 1 FROM c", &[]), m::describe(b'S', ""), m::describe(b'P', "c"), m::sync()];
+            note(format!("FETCH: {query}"), &mut raw, &fetch.concat());
+            let portal = [m::parse("", &query, &[]), m::bind("p", "", &[], &[]), m::execute("p", 1), m::sync()];
+            ask(&mut raw, &portal.concat());
+            note(format!("FETCH 1 FROM p: {query}"), &mut raw, &m::query("FETCH 1 FROM p"));
+            ask(&mut raw, &m::query("ROLLBACK"));
+        }
+    }
+    all
+}
+
+#[test]
+fn columns_are_told_as_of_the_home_shard() {
+    let world = world("tablenumbers");
+    let (theirs, ours) = (told(world.db.oracle(), world.db.oracle()), told(world.through(), world.through()));
+    let mut different = Vec::new();
+    for ((what, theirs), (_, ours)) in theirs.iter().zip(&ours) {
+        if theirs != ours {
+            different.push(format!("{what}\n   {theirs:?}\n   {ours:?}"));
+        }
+    }
+    assert!(theirs.iter().filter(|(_, of)| !of.is_empty()).count() > 200);
+    assert!(different.is_empty(), "{} of {}\n{}", different.len(), theirs.len(), different.join("\n"));
+}
+
+/// The type of a row is told with the number that the home shard has, too.
+#[test]
+fn row_types_are_told_as_of_the_home_shard() {
+    let world = world("tablenumbersr");
+    let mut raw = world.through();
+    let known = raw.value("SELECT reltype FROM pg_class WHERE relname = 'items'");
+    for id in IDS {
+        let answer = ask(&mut raw, &m::query(&format!("SELECT items FROM items WHERE id = {id}")));
+        let body = &answer.iter().find(|message| message.tag == b'T').unwrap().body;
+        let end = 2 + body[2..].iter().position(|byte| *byte == 0).unwrap();
+        assert_eq!(u32::from_be_bytes(body[end + 7..end + 11].try_into().unwrap()).to_string(), known);
+    }
+}
+
+#[test]
+fn values_are_no_other_shards_numbers() {
+    let world = world("tablenumbersv");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.through());
+    // Names are the same everywhere.
+    for sql in [
+        "SELECT id, tableoid::regclass FROM items WHERE id = $1",
+        "SELECT id, (tableoid::regclass)::text AS t FROM parts WHERE id = $1",
+        "SELECT id FROM parts WHERE id = $1 AND tableoid = 'parts_1'::regclass",
+        "SELECT id FROM parts WHERE id = $1 AND tableoid IN ('parts_2'::regclass, 'items'::regclass)",
+        "SELECT id FROM parts WHERE id = $1 AND tableoid::regclass <> 'parts_2'",
+        "SELECT id, 'items'::regclass, to_regclass('nothing') IS NULL AS gone FROM items WHERE id = $1",
+        "SELECT id, 'items'::regclass || '!' AS t FROM items WHERE id = $1",
+        "UPDATE items SET n = n WHERE id = $1 RETURNING tableoid::regclass",
+        "SELECT pg_typeof(n), pg_typeof(items) FROM items WHERE id = $1",
+        "SELECT tableoid::regclass, code FROM places WHERE length(code) <= $1",
+    ] {
+        for id in IDS {
+            let id = [Value::text(&id.to_string())];
+            let (theirs, ours) = (oracle.extended(sql, &[23], &id, 0), raw.extended(sql, &[23], &id, 0));
+            assert_eq!(ours.text(), theirs.text(), "{sql}");
+            assert_eq!(ours.answers, theirs.answers, "{sql}");
+        }
+    }
+    // Numbers are those of the home shard, or refused.
+    let known = |name: &str| world.db.shard(0).value(&format!("SELECT '{name}'::regclass::oid"));
+    let (items, plain) = (known("items"), known("plain"));
+    let (mut given, mut refused) = (0, 0);
+    for (sql, wanted) in [
+        ("SELECT tableoid FROM items WHERE id = $1", &items),
+        ("SELECT i.tableoid::int8 FROM items i WHERE id = $1", &items),
+        ("SELECT max(tableoid) FROM items WHERE id = $1", &items),
+        ("SELECT max(tableoid::regclass) FROM items WHERE id = $1", &items),
+        ("SELECT 'plain'::regclass::oid FROM items WHERE id = $1", &plain),
+        ("SELECT CAST(to_regclass('plain') AS int) FROM items WHERE id = $1", &plain),
+        ("SELECT regclass 'plain'::bigint FROM items WHERE id = $1", &plain),
+        ("UPDATE items SET n = n WHERE id = $1 RETURNING tableoid", &items),
+        ("SELECT x.tableoid FROM (SELECT tableoid, id FROM items) x WHERE x.id = $1", &items),
+        ("SELECT tableoid FROM places WHERE length(code) < $1 + 1", &known("places")),
+        ("SELECT CASE WHEN tableoid > 1 THEN tableoid END FROM items WHERE id = $1", &items),
+        ("SELECT tableoid::regclass FROM items WHERE id = $1 ORDER BY tableoid", &"items".to_owned()),
+    ] {
+        for (id, format) in IDS.zip([0, 1].into_iter().cycle()) {
+            let ours =
+                raw.extended(sql, &[23], &[Value::text(&id.to_string())], format.min(i16::from(wanted != "items")));
+            if ours.code() == "0A000" {
+                refused += 1;
+                assert!(!sql.contains("places"), "{sql}: {}", ours.text());
+                continue;
+            }
+            given += 1;
+            let cell = ours.answers[0].rows[0][0].clone().unwrap();
+            let number = match cell.len() {
+                4 if format == 1 => u32::from_be_bytes(cell[..].try_into().unwrap()).to_string(),
+                8 if format == 1 => i64::from_be_bytes(cell[..].try_into().unwrap()).to_string(),
+                _ => String::from_utf8_lossy(&cell).into_owned(),
+            };
+            assert_eq!(number, *wanted, "{sql} with {id}");
+        }
+    }
+    assert!(given > 10 && refused > 10, "{given} {refused}");
+    // A number that the client knows is the home shard's.
+    let sql = format!("SELECT id FROM items WHERE id = $1 AND tableoid = {items}");
+    for id in IDS {
+        let ours = raw.extended(&sql, &[23], &[Value::text(&id.to_string())], 0);
+        assert!(ours.code() == "0A000" || ours.text() == id.to_string(), "{}", ours.text());
+    }
+    // In binary a name is a number.
+    for sql in
+        ["SELECT tableoid::regclass FROM items WHERE id = $1", "SELECT 'items'::regclass FROM items WHERE id = $1"]
+    {
+        for id in IDS {
+            let ours = raw.extended(sql, &[23], &[Value::text(&id.to_string())], 1);
+            let cell = || u32::from_be_bytes(ours.answers[0].rows[0][0].as_deref().unwrap().try_into().unwrap());
+            assert!(ours.code() == "0A000" || cell().to_string() == items, "{sql}: {}", ours.text());
+        }
+    }
+    // What is stored would be another number in each copy.
+    for sql in [
+        "INSERT INTO items VALUES (901, 'x', 'plain'::regclass::int)",
+        "INSERT INTO items VALUES (901, 'x', 'plain'::regclass::int), (902, 'x', 2), (903, 'x', 2), (904, 'x', 2), (905, 'x', 2)",
+        "INSERT INTO places VALUES ('r', 'plain'::regclass::oid::text)",
+        "UPDATE places SET title = tableoid::text",
+        "UPDATE items SET n = 'plain'::regclass::int",
+    ] {
+        let ours = raw.simple(sql);
+        if ours.code() != "0A000" {
+            assert_eq!(ours.code(), "00000", "{sql}");
+            let stored = raw.values("SELECT n FROM items WHERE id > 900 AND name = 'x' ORDER BY id LIMIT 1").concat();
+            assert!(stored.is_empty() || stored == plain, "{sql} stored {stored}");
+            for shard in 0..support::SHARDS {
+                let title = world.db.shard(shard).values("SELECT title FROM places WHERE code = 'r'").concat();
+                assert!(title.is_empty() || title == plain, "{sql} stored {title} on {shard}");
+            }
+        }
+    }
+}
+
+/// What the transaction itself has made is told as well.
+#[test]
+fn definitions_of_the_transaction_are_known() {
+    let world = world("tablenumberst");
+    let steps = [
+        "BEGIN",
+        "ALTER TABLE items DROP COLUMN n",
+        "ALTER TABLE items ADD COLUMN later int",
+        "CREATE TABLE made (id int PRIMARY KEY, what text)",
+        "SELECT * FROM items WHERE id = 2",
+        "SELECT later, id FROM items WHERE id = 3",
+        "SELECT later, id FROM items",
+        "SELECT made.* FROM made",
+        "SAVEPOINT a",
+        "ALTER TABLE items RENAME COLUMN later TO last",
+        "SELECT last, id FROM items WHERE id = 4",
+        "ROLLBACK TO a",
+        "SELECT later, id FROM items WHERE id = 4",
+        "COMMIT",
+        "SELECT later, id FROM items WHERE id = 5",
+        "SELECT * FROM items",
+        "ALTER TABLE items RENAME TO things",
+        "ALTER TABLE things RENAME TO items",
+        "SELECT * FROM items WHERE id = 6",
+    ];
+    let told = |mut raw: Raw, mut asked: Raw| {
+        let mut described = Vec::new();
+        for sql in steps {
+            let messages = ask(&mut raw, &m::query(sql));
+            // The catalog of the transaction is asked within it.
+            described.push((sql, messages));
+        }
+        described.into_iter().map(|(sql, messages)| (sql, origins(&messages, &mut asked))).collect::<Vec<_>>()
+    };
+    let (theirs, ours) = (told(world.db.oracle(), world.db.oracle()), told(world.through(), world.db.shard(0)));
+    for (theirs, ours) in theirs.iter().zip(&ours) {
+        assert_eq!(ours, theirs);
+    }
+}
