@@ -559,6 +559,7 @@ impl Session {
         let now = self.database.cluster.load();
         if !Arc::ptr_eq(&self.view, &now) {
             self.view = Arc::clone(&now);
+            self.forget_dropped_sequences();
         }
         drop(now);
         // Connections that it holds keep the settings that they began with.

@@ -12,6 +12,9 @@ use crate::fault::Fault;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::ddl::{self, IndexOwner};
+use crate::sql::outcome::{Outcome, Why};
+use crate::sql::utility::StatementKind;
 
 /// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
 static GENERATION: AtomicU64 = AtomicU64::new(OWN);
@@ -57,8 +60,16 @@ impl Session {
         for shard in shards.iter() {
             let at = self.enlist(shard).await?;
             let server = &mut self.held[at].server;
-            server.query(BEFORE).await?;
-            let part = catalog::read_from(server, &topology, shard, &self.database.safe_functions).await?;
+            let mut readings = 0..catalog::READINGS;
+            let part = loop {
+                server.query(BEFORE).await?;
+                let part = catalog::read_from(server, &topology, shard, &self.database.safe_functions).await;
+                match part {
+                    Err(fault) if catalog::is_overtaken(&fault) && readings.next().is_some() => {}
+                    part => break part?,
+                }
+                server.query(AFTER).await?;
+            };
             server.query(AFTER).await?;
             parts.push((shard, part));
         }
@@ -79,7 +90,16 @@ impl Session {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let (catalog, turn) = (Arc::new(Catalog { generation, ..catalog }), self.view.turn);
         self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn, since: self.view.since });
+        self.forget_dropped_sequences();
         Ok(())
+    }
+
+    /// The catalog is another one.
+    pub(super) fn forget_dropped_sequences(&mut self) {
+        if self.view.catalog_known {
+            let catalog = &self.view.catalog;
+            self.memory.keep_sequences(|sequence| !catalog.unread.is_empty() || catalog.table(sequence).is_some());
+        }
     }
 
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
@@ -89,7 +109,16 @@ impl Session {
             self.scan_one(text)?;
             return Ok(self.analysis(text));
         }
-        if self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
+        if self.tx.has_failed() {
+            return Ok(analysis);
+        }
+        if analysis.kind == StatementKind::Ddl
+            && self.held.iter().any(|held| held.temporary)
+            && ddl::names_indexes(text, self.scope.standard_strings())
+        {
+            return self.with_own_indexes(text, analysis).await;
+        }
+        if !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
         let home = ShardSet::one(self.view.topology.home);
@@ -106,6 +135,33 @@ impl Session {
 }
 
 impl Session {
+    /// A definition of indexes, some of which may be those of the session's temporary tables: these go before all others of their name,
+    /// and no other connection has them.
+    async fn with_own_indexes(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
+        const MADE: &str = "SELECT relname FROM pg_catalog.pg_class \
+             WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind IN ('i', 'I')";
+        let mut analysis = analysis;
+        for at in 0..self.held.len() {
+            if !self.held[at].temporary {
+                continue;
+            }
+            let made: HashSet<String> = self.ask_held(at, MADE).await?.into_iter().flatten().flatten().collect();
+            let shard = self.held[at].shard;
+            let outcome = match ddl::index_owner(text, self.scope.standard_strings(), &made) {
+                IndexOwner::Others => continue,
+                IndexOwner::Both => Outcome::Refuse(Fault::unsupported(
+                    "a definition of indexes of temporary tables and of others together is not supported",
+                    "those of temporary tables are on the session's own connection alone",
+                    "Name them in statements of their own.",
+                )),
+                IndexOwner::Session if shard == self.view.topology.home => Outcome::Home(Why::Unsharded),
+                IndexOwner::Session => Outcome::Shard(shard, Why::Unsharded),
+            };
+            analysis = Arc::new(Analysis { outcome, takes_turn: false, ..Analysis::clone(&analysis) });
+        }
+        Ok(analysis)
+    }
+
     /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
     /// read and written in the wrong place.
     async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {

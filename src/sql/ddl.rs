@@ -8,6 +8,7 @@ pub(crate) mod fills;
 mod places;
 mod servers;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalog::RelationKind;
@@ -16,7 +17,9 @@ use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
-use crate::sql::names::{Place, Relation, creation_schema, distributed_names, makes_temporary, resolve};
+use crate::sql::names::{
+    Place, Relation, creation_schema, distributed_names, is_temporary_schema, makes_temporary, resolve,
+};
 use crate::sql::outcome::{OneByOne, Outcome, Why};
 use crate::sql::words::Words;
 use crate::sql::{Access, Change, utility};
@@ -440,6 +443,60 @@ impl Definition<'_, '_> {
             )),
         }
     }
+}
+
+/// The indexes that a definition is about which are there already: those of DROP, ALTER, REINDEX and COMMENT.
+fn indexes_named(text: &str, standard_strings: bool) -> Option<Vec<Name>> {
+    let mut words = Words::new(text, standard_strings)?;
+    let comment = words.take_all(&["comment", "on"]);
+    if !comment && !["drop", "alter", "reindex"].iter().any(|verb| words.take(verb)) {
+        return None;
+    }
+    if words.is_punct(b'(') {
+        words.take_list()?;
+    }
+    if !words.take("index") {
+        return None;
+    }
+    words.take("concurrently");
+    words.take_all(&["if", "exists"]);
+    let mut names = vec![words.name()?];
+    while words.take_punct(b',') {
+        names.push(words.name()?);
+    }
+    Some(names)
+}
+
+/// Whose indexes a definition is about, in a session that has temporary tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IndexOwner {
+    Others,
+    Session,
+    Both,
+}
+
+/// Whether a text is a definition of indexes that are there already.
+pub(crate) fn names_indexes(text: &str, standard_strings: bool) -> bool {
+    indexes_named(text, standard_strings).is_some()
+}
+
+/// `made`: the indexes of the session's temporary tables, which go before all others of their name.
+pub(crate) fn index_owner(text: &str, standard_strings: bool, made: &HashSet<String>) -> IndexOwner {
+    let names = indexes_named(text, standard_strings).unwrap_or_default();
+    let own = |(schema, name): &&Name| schema.as_deref().is_none_or(is_temporary_schema) && made.contains(name);
+    match names.iter().filter(own).count() {
+        0 => IndexOwner::Others,
+        found if found < names.len() => IndexOwner::Both,
+        _ => IndexOwner::Session,
+    }
+}
+
+/// Whether it makes a function or procedure, whose body Postgres looks at.
+pub(crate) fn makes_routine(text: &str, standard_strings: bool) -> bool {
+    let Some(mut words) = Words::new(text, standard_strings) else { return false };
+    let create = words.take("create");
+    words.take_all(&["or", "replace"]);
+    create && (words.is(0, "function") || words.is(0, "procedure"))
 }
 
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.

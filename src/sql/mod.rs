@@ -17,7 +17,7 @@ mod constants;
 mod constraints;
 mod copying;
 pub mod create_as;
-mod ddl;
+pub(crate) mod ddl;
 mod defaults;
 pub mod delivery;
 mod distinct;
