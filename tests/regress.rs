@@ -198,20 +198,131 @@ fn a_sequence_that_is_gone_is_forgotten() {
         ("CREATE SEQUENCE s2", "DROP SEQUENCE s2"),
         ("CREATE TABLE s (id serial); CREATE SEQUENCE s2", "DROP TABLE s; DROP SEQUENCE s2"),
     ] {
-        world.same(
+        let script = [
+            make,
+            "SELECT nextval('s2')",
+            "SELECT currval('s2')",
             drop,
-            &queries(&[
-                make,
-                "SELECT nextval('s2')",
-                "SELECT currval('s2')",
-                drop,
-                "CREATE SEQUENCE s2 START 1000",
-                "SELECT currval('s2')",
-                "SELECT lastval()",
-                "SELECT nextval('s2'), currval('s2'), lastval()",
-                "DROP SEQUENCE s2",
-                "SELECT lastval()",
-            ]),
-        );
+            "CREATE SEQUENCE s2 START 1000",
+            "SELECT currval('s2')",
+            "SELECT lastval()",
+            "SELECT nextval('s2'), currval('s2'), lastval()",
+            "DROP SEQUENCE s2",
+            "SELECT lastval()",
+        ];
+        let (mut theirs, mut ours) = (world.db.oracle(), world.through());
+        for sql in script {
+            assert_eq!(theirs.simple(sql).text(), ours.simple(sql).text(), "{drop}: {sql}");
+        }
     }
+}
+
+/// One that counts the rows of a sharded table: on one shard it would count a part.
+const COUNTS: &str = "CREATE FUNCTION counts() RETURNS bigint STABLE LANGUAGE sql AS 'SELECT count(*) FROM items'";
+
+#[test]
+fn functions_are_looked_at_in_definitions_and_in_what_is_not_understood() {
+    let world = world("regrcalls");
+    world.fill(&[
+        COUNTS,
+        "CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM items; RETURN NEW; END'",
+        "CREATE TYPE mood AS ENUM ('a')",
+        "CREATE FUNCTION of_mood(mood) RETURNS bigint STABLE LANGUAGE sql AS 'SELECT count(*) FROM items'",
+        "CREATE VIEW odd AS SELECT * FROM ROWS FROM (generate_series(1, 2), counts()) AS z (a, b)",
+        "INSERT INTO plain VALUES (1, 1)",
+        "CREATE TABLE few AS SELECT 1 AS a",
+    ]);
+    let mut ours = world.through();
+    ours.must("CREATE TEMP TABLE mine (n bigint)");
+    for sql in [
+        "SELECT * FROM odd",
+        "INSERT INTO plain SELECT * FROM odd",
+        "SELECT * FROM ROWS FROM (generate_series(1, 2), counts()) AS z (a, b)",
+        "CREATE TABLE made AS SELECT counts() AS f",
+        "CREATE UNLOGGED TABLE made AS SELECT counts() AS f",
+        "CREATE TEMP TABLE made AS SELECT counts() AS f",
+        "SELECT counts() AS f INTO made",
+        "SELECT counts() AS f INTO TEMP made",
+        "CREATE MATERIALIZED VIEW made AS SELECT counts() AS f",
+        "ALTER TABLE few ADD COLUMN f bigint DEFAULT counts()",
+        "ALTER TABLE few ALTER COLUMN a TYPE bigint USING counts()",
+        "ALTER TABLE few ADD CHECK (counts() = 40)",
+        "ALTER TABLE items ADD CHECK (counts() = 40)",
+        "CREATE DOMAIN little AS bigint CHECK (value < counts())",
+        "CREATE CAST (mood AS bigint) WITH FUNCTION of_mood(mood)",
+        "CREATE TEMP VIEW seen AS SELECT counts() AS n",
+        "CREATE TEMP TABLE made (n bigint DEFAULT counts())",
+        "ALTER TABLE mine ALTER COLUMN n SET DEFAULT counts()",
+        "CREATE TRIGGER fires BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION fires()",
+        "CREATE EVENT TRIGGER fires ON ddl_command_end EXECUTE FUNCTION fires()",
+    ] {
+        let refused = ours.simple(sql);
+        assert_eq!(refused.code(), "0A000", "{sql}: {}", refused.text());
+    }
+    ours.must("CREATE FUNCTION pg_temp.own() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM items'");
+    ours.must("CREATE PROCEDURE pg_temp.does() LANGUAGE sql AS 'DELETE FROM items'");
+    for sql in [
+        "SELECT pg_temp.own()",
+        "INSERT INTO mine VALUES (pg_temp.own())",
+        "UPDATE plain SET n = pg_temp.own()",
+        "CALL pg_temp.does()",
+    ] {
+        let refused = ours.simple(sql);
+        assert_eq!(refused.code(), "0A000", "{sql}: {}", refused.text());
+    }
+    // What calls nothing of the kind is done.
+    world.same(
+        "plain",
+        &queries(&[
+            "CREATE TABLE made AS SELECT upper('x') AS f",
+            "ALTER TABLE made ADD COLUMN counts int DEFAULT length('abc')",
+            "SELECT * FROM made",
+            "CREATE DOMAIN little AS int CHECK (value < 7)",
+            "SELECT 3::little",
+        ]),
+    );
+}
+
+#[test]
+fn a_temporary_name_never_leads_to_another_ones_rows() {
+    let world = Pair::create("regrhidden", SCHEMA, &[("items", Placed::By("id")), ("later", Placed::By("id"))], "");
+    let rows: Vec<String> = (1..=40).map(|id| format!("({id}, {})", id % 5)).collect();
+    world.fill(&[
+        &format!("INSERT INTO items VALUES {}", rows.join(", ")),
+        "CREATE TYPE ty AS ENUM ('a')",
+        "CREATE SEQUENCE counts",
+    ]);
+    let count = |sql: &str| (0..4).map(|shard| world.db.shard(shard).value(sql).parse::<i64>().unwrap()).sum::<i64>();
+    for (make, then) in [
+        (
+            "SELECT 1 AS id INTO TEMP other",
+            &["ALTER TABLE other RENAME TO items", "DELETE FROM items", "DROP TABLE items"][..],
+        ),
+        ("SELECT 1 AS id INTO TEMP later", &["UPDATE later SET id = 2", "DELETE FROM later", "TRUNCATE later"]),
+        ("CREATE TYPE pg_temp.ty AS ENUM ('b')", &["SELECT 'b'::ty", "DROP TYPE ty CASCADE"]),
+        ("CREATE TEMP SEQUENCE counts START 1000", &["SELECT nextval('counts')", "DROP SEQUENCE counts"]),
+    ] {
+        let (mut theirs, mut ours) = (world.db.oracle(), world.through());
+        theirs.must(make);
+        let made = ours.simple(make);
+        if made.code() == "0A000" {
+            continue;
+        }
+        assert_eq!(made.code(), "", "{make}");
+        if make.contains("later") {
+            // Another client makes one that is sharded.
+            for raw in [&mut world.db.oracle(), &mut world.through()] {
+                raw.must("CREATE TABLE later (id int PRIMARY KEY)");
+                raw.must("INSERT INTO later VALUES (1), (2), (3), (4), (5), (6), (7), (8)");
+            }
+        }
+        for sql in then {
+            let (theirs, ours) = (theirs.simple(sql), ours.simple(sql));
+            assert!(ours.code() == "0A000" || ours.text() == theirs.text(), "{make}; {sql}: {}", ours.text());
+        }
+    }
+    assert_eq!(count("SELECT count(*) FROM items"), 40);
+    assert_eq!(count("SELECT count(*) FROM public.later"), 8);
+    assert_eq!(count("SELECT count(*) FROM pg_type WHERE typname = 'ty' AND typnamespace = 'public'::regnamespace"), 4);
+    assert_eq!(world.through().value("SELECT count(*) FROM pg_class WHERE relname = 'counts' AND relkind = 'S'"), "1");
 }

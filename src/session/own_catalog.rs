@@ -12,9 +12,6 @@ use crate::fault::Fault;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
-use crate::sql::ddl::{self, IndexOwner};
-use crate::sql::outcome::{Outcome, Why};
-use crate::sql::utility::StatementKind;
 
 /// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
 static GENERATION: AtomicU64 = AtomicU64::new(OWN);
@@ -112,12 +109,7 @@ impl Session {
         if self.tx.has_failed() {
             return Ok(analysis);
         }
-        if analysis.kind == StatementKind::Ddl
-            && self.held.iter().any(|held| held.temporary)
-            && ddl::names_indexes(text, self.scope.standard_strings())
-        {
-            return self.with_own_indexes(text, analysis).await;
-        }
+        let analysis = self.beside_temporaries(text, analysis).await?;
         if !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
@@ -135,33 +127,6 @@ impl Session {
 }
 
 impl Session {
-    /// A definition of indexes, some of which may be those of the session's temporary tables: these go before all others of their name,
-    /// and no other connection has them.
-    async fn with_own_indexes(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
-        const MADE: &str = "SELECT relname FROM pg_catalog.pg_class \
-             WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind IN ('i', 'I')";
-        let mut analysis = analysis;
-        for at in 0..self.held.len() {
-            if !self.held[at].temporary {
-                continue;
-            }
-            let made: HashSet<String> = self.ask_held(at, MADE).await?.into_iter().flatten().flatten().collect();
-            let shard = self.held[at].shard;
-            let outcome = match ddl::index_owner(text, self.scope.standard_strings(), &made) {
-                IndexOwner::Others => continue,
-                IndexOwner::Both => Outcome::Refuse(Fault::unsupported(
-                    "a definition of indexes of temporary tables and of others together is not supported",
-                    "those of temporary tables are on the session's own connection alone",
-                    "Name them in statements of their own.",
-                )),
-                IndexOwner::Session if shard == self.view.topology.home => Outcome::Home(Why::Unsharded),
-                IndexOwner::Session => Outcome::Shard(shard, Why::Unsharded),
-            };
-            analysis = Arc::new(Analysis { outcome, takes_turn: false, ..Analysis::clone(&analysis) });
-        }
-        Ok(analysis)
-    }
-
     /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
     /// read and written in the wrong place.
     async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {

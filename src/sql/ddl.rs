@@ -17,11 +17,12 @@ use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
+use crate::sql::lexer::TokenKind;
 use crate::sql::names::{
     Place, Relation, creation_schema, distributed_names, is_temporary_schema, makes_temporary, resolve,
 };
 use crate::sql::outcome::{OneByOne, Outcome, Why};
-use crate::sql::words::Words;
+use crate::sql::words::{Words, name_of, text_of, tokens};
 use crate::sql::{Access, Change, utility};
 
 /// CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, TRUNCATE, REINDEX and their like.
@@ -445,50 +446,75 @@ impl Definition<'_, '_> {
     }
 }
 
-/// The indexes that a definition is about which are there already: those of DROP, ALTER, REINDEX and COMMENT.
-fn indexes_named(text: &str, standard_strings: bool) -> Option<Vec<Name>> {
+/// The things that a definition is about which are there already: those of DROP, ALTER, REINDEX, COMMENT and TRUNCATE.
+fn existing_named(text: &str, standard_strings: bool) -> Option<Vec<Name>> {
+    const KINDS: [&str; 6] = ["index", "table", "view", "sequence", "type", "domain"];
     let mut words = Words::new(text, standard_strings)?;
-    let comment = words.take_all(&["comment", "on"]);
-    if !comment && !["drop", "alter", "reindex"].iter().any(|verb| words.take(verb)) {
+    let truncates = words.take("truncate");
+    let comments = words.take_all(&["comment", "on"]);
+    if !truncates && !comments && !["drop", "alter", "reindex"].iter().any(|verb| words.take(verb)) {
         return None;
     }
     if words.is_punct(b'(') {
         words.take_list()?;
     }
-    if !words.take("index") {
+    if !KINDS.iter().any(|kind| words.take(kind)) && !truncates {
         return None;
     }
     words.take("concurrently");
     words.take_all(&["if", "exists"]);
-    let mut names = vec![words.name()?];
-    while words.take_punct(b',') {
+    let mut names = Vec::new();
+    loop {
+        words.take("only");
         names.push(words.name()?);
+        words.take_operator("*");
+        if !words.take_punct(b',') {
+            return Some(names);
+        }
     }
-    Some(names)
 }
 
-/// Whose indexes a definition is about, in a session that has temporary tables.
+/// Whose things a definition is about, in a session that has temporary ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IndexOwner {
+pub(crate) enum Owner {
     Others,
     Session,
     Both,
 }
 
-/// Whether a text is a definition of indexes that are there already.
-pub(crate) fn names_indexes(text: &str, standard_strings: bool) -> bool {
-    indexes_named(text, standard_strings).is_some()
-}
-
-/// `made`: the indexes of the session's temporary tables, which go before all others of their name.
-pub(crate) fn index_owner(text: &str, standard_strings: bool, made: &HashSet<String>) -> IndexOwner {
-    let names = indexes_named(text, standard_strings).unwrap_or_default();
+/// `made`: the names of the session's temporary things, which go before all others.
+pub(crate) fn owner(text: &str, standard_strings: bool, made: &HashSet<String>) -> Owner {
+    let names = existing_named(text, standard_strings).unwrap_or_default();
     let own = |(schema, name): &&Name| schema.as_deref().is_none_or(is_temporary_schema) && made.contains(name);
     match names.iter().filter(own).count() {
-        0 => IndexOwner::Others,
-        found if found < names.len() => IndexOwner::Both,
-        _ => IndexOwner::Session,
+        0 => Owner::Others,
+        found if found < names.len() => Owner::Both,
+        _ => Owner::Session,
     }
+}
+
+/// The first of these names that a text has without a schema before it, or in a string.
+pub(crate) fn names_bare(text: &str, standard_strings: bool, names: &HashSet<&str>) -> Option<String> {
+    let Some(tokens) = tokens(text, standard_strings) else {
+        let lower = text.to_lowercase();
+        return names.iter().find(|name| lower.contains(&name.to_lowercase())).map(|name| (*name).to_owned());
+    };
+    for (at, token) in tokens.iter().enumerate() {
+        if let TokenKind::Literal(_) = token.kind {
+            let inside = text_of(text, token).to_lowercase();
+            let mut words = inside.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$');
+            if let Some(name) = words.find(|word| names.contains(word)) {
+                return Some(name.to_owned());
+            }
+        }
+        let Some(name) = name_of(text, token) else { continue };
+        let before = at.checked_sub(2).filter(|before| tokens.get(before + 1).is_some_and(|dot| dot.is(b'.')));
+        let schema = before.and_then(|before| name_of(text, tokens.get(before)?));
+        if names.contains(&*name) && schema.is_none_or(|schema| is_temporary_schema(&schema)) {
+            return Some(name);
+        }
+    }
+    None
 }
 
 /// Whether it makes a function or procedure, whose body Postgres looks at.

@@ -4,6 +4,7 @@ pub mod advice;
 pub mod analyze;
 mod attributes;
 pub mod block_time;
+mod called;
 mod carried;
 pub mod changes;
 pub mod claim;
