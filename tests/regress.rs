@@ -326,3 +326,42 @@ fn a_temporary_name_never_leads_to_another_ones_rows() {
     assert_eq!(count("SELECT count(*) FROM pg_type WHERE typname = 'ty' AND typnamespace = 'public'::regnamespace"), 4);
     assert_eq!(world.through().value("SELECT count(*) FROM pg_class WHERE relname = 'counts' AND relkind = 'S'"), "1");
 }
+
+#[test]
+fn maintenance_runs_in_blocks_where_postgres_runs_it() {
+    let world = world("regranalyze");
+    for sql in ["ANALYZE items", "ANALYZE", "ANALYZE plain", "CLUSTER items USING items_pkey", "VACUUM items"] {
+        world.same(sql, &queries(&["BEGIN", "INSERT INTO items VALUES (99, 9)", sql, "SELECT 1", "ROLLBACK"]));
+    }
+    world.same(
+        "kept",
+        &queries(&[
+            "BEGIN",
+            "INSERT INTO items VALUES (99, 9)",
+            "ANALYZE items",
+            "COMMIT",
+            "SELECT count(*) FROM items",
+        ]),
+    );
+}
+
+#[test]
+fn partitions_have_the_same_bounds_on_all_shards_and_their_indexes_are_rebuilt() {
+    let schema = "CREATE TABLE days (id int, at timestamptz, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE INDEX days_at ON days (at)";
+    let world = Pair::create("regrbounds", schema, &[("days", Placed::By("id"))], "");
+    let mut ours = world.through();
+    for bounds in
+        ["FROM (MINVALUE) TO (current_timestamp)", "FROM ('today') TO (MAXVALUE)", "FROM (now()) TO (MAXVALUE)"]
+    {
+        let refused = ours.simple(&format!("CREATE TABLE p PARTITION OF days FOR VALUES {bounds}"));
+        assert_eq!(refused.code(), "0A000", "{bounds}: {}", refused.text());
+    }
+    world.same(
+        "indexes",
+        &queries(&[
+            "CREATE TABLE p PARTITION OF days FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
+            "REINDEX INDEX days_at",
+            "REINDEX TABLE days",
+        ]),
+    );
+}

@@ -288,8 +288,11 @@ impl Session {
             PlanKind::Draw(_) => Err(tables_have_changed().into()),
             PlanKind::Broadcast(sql) => {
                 let shards = self.view.topology.all_shards();
+                let in_block = self.tx.is_open() || self.batch.executed;
                 match &plan.why {
-                    Why::OneByOne(steps) if shards.len() > 1 => self.run_one_by_one(steps, &shards, sql, ask).await,
+                    Why::OneByOne(steps) if shards.len() > 1 && !(steps.in_block && in_block) => {
+                        self.run_one_by_one(steps, &shards, sql, ask).await
+                    }
                     _ => {
                         let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
                         self.run_each(parts, plan.access, &plan.why, analysis.takes_turn, ask).await

@@ -17,11 +17,13 @@ use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
-use crate::sql::lexer::TokenKind;
+use crate::sql::functions::{FunctionClass, builtin};
+use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::{
     Place, Relation, creation_schema, distributed_names, is_temporary_schema, makes_temporary, resolve,
 };
 use crate::sql::outcome::{OneByOne, Outcome, Why};
+use crate::sql::pushdown::reads_clock;
 use crate::sql::words::{Words, name_of, text_of, tokens};
 use crate::sql::{Access, Change, utility};
 
@@ -78,7 +80,7 @@ impl OneByOne {
         "Remove the cause and run the command again: what is done already is done once more, or skipped.";
 
     fn again(command: impl Into<Box<str>>) -> Self {
-        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN }
+        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN, in_block: false }
     }
 }
 
@@ -410,7 +412,14 @@ impl Definition<'_, '_> {
                 self.words.take("concurrently");
                 let Some(name) = self.words.name() else { return self.unknown() };
                 // Of many tables, or of partitions: each is done in a transaction of its own.
-                concurrently |= kind == Kind::Schema || kind == Kind::Relation && self.is_partitioned(&name);
+                concurrently |= match kind {
+                    Kind::Schema => true,
+                    Kind::Relation => self.is_partitioned(&name),
+                    Kind::Index => places::table_of_index(&self.of.scope, &name).is_some_and(|table| {
+                        self.is_partitioned(&(Some(table.schema.to_string()), table.name.to_string()))
+                    }),
+                    Kind::Sequence | Kind::Statistics | Kind::Object => false,
+                };
                 self.named(kind, "REINDEX", &name)?
             }
             None if self.of.scope.topology.is_all_home() => self.home(),
@@ -525,17 +534,39 @@ pub(crate) fn makes_routine(text: &str, standard_strings: bool) -> bool {
     create && (words.is(0, "function") || words.is(0, "procedure"))
 }
 
+/// That the bounds of a partition (`FOR VALUES ...`) are the same on every shard.
+pub(super) fn check_bounds(of: &Analyzer<'_>, text: &str) -> Result<(), Fault> {
+    let Some(tokens) = tokens(text, of.scope.standard_strings) else { return Ok(()) };
+    let is =
+        |at: usize, word: &str| tokens.get(at).is_some_and(|token| text_of(text, token).eq_ignore_ascii_case(word));
+    let Some(from) = (0..tokens.len()).find(|at| is(*at, "for") && is(at + 1, "values")) else { return Ok(()) };
+    let varies = |token: &&Token| match token.kind {
+        TokenKind::Word => matches!(
+            builtin(&text_of(text, token).to_ascii_lowercase()),
+            FunctionClass::Clock | FunctionClass::Volatile | FunctionClass::Server
+        ),
+        TokenKind::Literal(_) => reads_clock(text_of(text, token)),
+        _ => false,
+    };
+    match tokens.get(from + 2..).unwrap_or_default().iter().find(varies) {
+        None => Ok(()),
+        Some(token) => Err(unsupported(
+            format!("{} in the bounds of a partition of a distributed table", text_of(text, token)),
+            "each shard would have bounds of its own",
+        )
+        .hint("Write the values themselves.")),
+    }
+}
+
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.
 pub(crate) fn maintenance(of: &Analyzer<'_>) -> Verdict {
     let text = of.text.get(of.scan.start..of.scan.end).unwrap_or_default();
     let command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
-    if of.distributed_name(false).is_some() {
-        return one_by_one(OneByOne::again(command));
-    }
     let words = Words::new(text, true);
     let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
-    if names_none && !of.scope.topology.is_all_home() {
-        return one_by_one(OneByOne::again(command));
+    if of.distributed_name(false).is_some() || names_none && !of.scope.topology.is_all_home() {
+        let in_block = command == "ANALYZE" || command == "CLUSTER" && !names_none;
+        return one_by_one(OneByOne { in_block, ..OneByOne::again(command) });
     }
     match of.named_place(false) {
         Ok(place) => Verdict::at(&place, &of.scope),

@@ -7,7 +7,7 @@ use crate::sql::constraints;
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::elements::{elements, index_column};
 use crate::sql::ddl::places::{Belongs, Kind, Name, Where, new_object, relation};
-use crate::sql::ddl::{Definition, unsupported};
+use crate::sql::ddl::{Definition, check_bounds, unsupported};
 use crate::sql::families::lie_alike;
 use crate::sql::homeward::names_home;
 use crate::sql::names::{Place, Relation, creation_schema, resolve};
@@ -166,6 +166,7 @@ impl Definition<'_, '_> {
             }
             return self.create_as(&name, true);
         }
+        check_bounds(self.of, self.text)?;
         self.check_elements(&relation, &name.1)?;
         Ok(Belongs::EVERYWHERE)
     }
@@ -457,6 +458,7 @@ impl Definition<'_, '_> {
             command: "CREATE INDEX CONCURRENTLY".into(),
             index,
             detached: None,
+            in_block: false,
             remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
         }))
     }
