@@ -131,6 +131,8 @@ pub struct Backend {
     pub parameters: Vec<(Box<str>, Box<str>)>,
     /// Notifications that came while the router was answered, as they came. They wait for their place before the client.
     news: BytesMut,
+    /// Notices that came while the router asked for the client's sake, where it listens: see [`Self::heed`].
+    said: Option<Vec<Frame>>,
     /// The settings of its login.
     pub defaults: Arc<Defaults>,
     pub cancel: Arc<CancelHandle>,
@@ -256,6 +258,7 @@ impl Backend {
             unnamed: Unnamed::None,
             parameters: login.parameters,
             news: BytesMut::new(),
+            said: None,
             defaults: Arc::default(),
             cancel,
             address,
@@ -633,6 +636,7 @@ impl Backend {
                 continue;
             }
             let frame = self.next_frame().await?;
+            self.keep_said(&frame);
             match self.inflight.step(frame.tag) {
                 inflight::Verdict::OutOfStep => return Err(self.out_of_step(frame.tag)),
                 // A text of a client's that was only tried: nobody will send it rows.
@@ -653,6 +657,26 @@ impl Backend {
             }
         }
         failed.map_or(Ok((rows, tag)), Err)
+    }
+
+    /// From now on the server's notices are kept: what the router asks next is the client's own doing (COMMIT and its deferred triggers).
+    pub fn heed(&mut self) {
+        self.said.get_or_insert_with(Vec::new);
+    }
+
+    pub fn keep_said(&mut self, frame: &Frame) {
+        /// Beyond it they are dropped: the statement may no longer fail.
+        const MOST_SAID: usize = 1 << 20;
+        let Some(said) = self.said.as_mut().filter(|_| frame.tag == b'N') else { return };
+        match said.iter().map(|frame| frame.bytes.len()).sum::<usize>() < MOST_SAID {
+            true => said.push(frame.clone()),
+            false => tracing::warn!(server = %self.address, "a notice was dropped: there were too many"),
+        }
+    }
+
+    /// What it has said since [`Self::heed`]; it is listened to no longer.
+    pub fn take_said(&mut self) -> Vec<Frame> {
+        self.said.take().unwrap_or_default()
     }
 
     /// Reads on until what opens the transaction is answered: before that nothing is to be cancelled. For whoever throws the rest away.

@@ -136,8 +136,9 @@ mod tests {
             found.iter().map(|c| (c.table_oid, c.attnum, c.type_oid)).collect::<Vec<_>>()
         };
         assert_eq!(told(Some(&numbers), None), [(20_010, 1, 20_001), (20_010, 2, 23)]);
-        assert_eq!(told(None, Some(&[origin(9, 3, 20_001)])), [(9, 3, 20_001), (30_010, 1, 23)]);
-        assert_eq!(told(Some(&numbers), Some(&[origin(9, 3, 20_001)])), [(9, 3, 20_001), (20_010, 2, 23)]);
+        let origins = [origin(9, 3, 20_001)];
+        assert_eq!(told(None, Some(&origins)), [(9, 3, 20_001), (30_010, 1, 23)]);
+        assert_eq!(told(Some(&numbers), Some(&origins)), [(9, 3, 20_001), (20_010, 2, 23)]);
         let mut out = BytesMut::new();
         reply::parameter_description(&mut out, &[25, 30_001]).unwrap();
         renumber(&mut out, Some(&numbers), None);

@@ -88,7 +88,21 @@ async fn read_into(database: &Arc<Database>, stale: bool, touched: Option<&Shard
 pub async fn read(database: &Database, shard: ShardId) -> Result<Catalog, Fault> {
     let mut server = super::connect(database, shard).await?;
     let topology = Arc::clone(&database.cluster.load().topology);
+    for _ in 0..READINGS {
+        match read_from(&mut server, &topology, shard, &database.safe_functions).await {
+            Err(fault) if is_overtaken(&fault) => {}
+            done => return done,
+        }
+    }
     read_from(&mut server, &topology, shard, &database.safe_functions).await
+}
+
+/// How often the catalog is read again when something in it is gone before it has been read to the end.
+pub const READINGS: usize = 8;
+
+/// Whether somebody has dropped meanwhile what was being read (`could not open relation with OID ...`, `cache lookup failed ...`).
+pub fn is_overtaken(fault: &Fault) -> bool {
+    fault.code == SqlState::INTERNAL_ERROR
 }
 
 /// The catalog of one shard as this connection sees it, in its transaction, without the schemas that belong on another. The connection's

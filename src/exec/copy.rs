@@ -423,6 +423,7 @@ async fn end(server: &mut Backend) -> Result<Result<u64, Frame>, Fault> {
     let mut ended = Ok(0);
     while !server.inflight.is_empty() {
         let frame = server.next_frame().await?;
+        server.keep_said(&frame);
         if server.inflight.step(frame.tag) == Verdict::OutOfStep {
             return Err(server.out_of_step(frame.tag));
         }

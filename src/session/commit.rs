@@ -33,7 +33,10 @@ impl Session {
 
     /// COMMIT of a transaction that was opened for one statement alone: portals that are suspended beside it go on.
     pub(super) async fn commit_statement(&mut self) -> Result<&'static str, Failure> {
-        match self.commit_everywhere().await {
+        self.heed_joined();
+        let done = self.commit_everywhere().await;
+        self.pass_said();
+        match done {
             Ok(()) => {
                 let locals = self.tx.has_locals();
                 self.tx.end();
@@ -78,6 +81,17 @@ impl Session {
                     "Write rows of one sharding key in a transaction, or turn two_phase_commit on.",
                 )),
             },
+        }
+    }
+
+    /// What comes next runs the client's own code: deferred triggers, whose notices the client hears.
+    pub(super) fn heed_joined(&mut self) {
+        self.held.iter_mut().filter(|held| held.joined).for_each(|held| held.server.heed());
+    }
+
+    pub(super) fn pass_said(&mut self) {
+        for notice in self.held.iter_mut().flat_map(|held| held.server.take_said()) {
+            self.client.notice(&notice);
         }
     }
 

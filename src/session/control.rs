@@ -180,7 +180,10 @@ impl Session {
                 self.warn_outside_of_block("SET CONSTRAINTS can only be used in transaction blocks");
                 let sql = format!("SET CONSTRAINTS {which}");
                 if self.held.iter().any(|h| h.joined) || names_constraints(which) {
-                    self.set_in_transaction(&sql).await?;
+                    self.heed_joined();
+                    let set = self.set_in_transaction(&sql).await;
+                    self.pass_said();
+                    set?;
                 } else {
                     self.tx.begin_implicit(&self.settings);
                     self.tx.remember(&sql);
@@ -258,7 +261,7 @@ impl Session {
             if !Arc::ptr_eq(&before, &self.settings) {
                 modes.or_defaults(|name| self.value_in(&before, name));
             }
-            self.tx.begin(&modes.text(), &self.settings);
+            self.tx.begin_in_chain(&modes.text(), &self.settings);
         }
         Ok(tag(done))
     }

@@ -342,11 +342,22 @@ impl Session {
             Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => None,
         };
-        let mut errors =
-            match watched(&mut self.client, all_ended(&mut self.held.servers(shards), reason, same)).await?? {
-                Ok(rows) => return Ok(rows),
-                Err(errors) => errors,
-            };
+        let mut servers = self.held.servers(shards);
+        servers.iter_mut().for_each(|server| server.heed());
+        let ended = watched(&mut self.client, all_ended(&mut servers, reason, same)).await;
+        for (nth, server) in servers.into_iter().enumerate() {
+            // Of rows that all get, one Postgres would speak once.
+            for notice in server.take_said().iter().filter(|_| nth == 0 || !same) {
+                match origins.get(nth) {
+                    Some(origins) => self.client.notice(&with_client_line(notice, plan, origins)),
+                    None => self.client.notice(notice),
+                }
+            }
+        }
+        let mut errors = match ended?? {
+            Ok(rows) => return Ok(rows),
+            Err(errors) => errors,
+        };
         if failed.is_some() {
             // What a shard finds wrong is in a row before the one that was found wrong here.
             errors.retain(|(_, frame)| !is_told(frame));

@@ -81,6 +81,13 @@ impl SequenceMemory {
         self.passed = true;
     }
 
+    /// Sequences that are gone are forgotten: one of the same name is another one, of which nothing was taken.
+    pub fn keep_sequences(&mut self, is_there: impl Fn(&QualifiedName) -> bool) {
+        self.known.retain(|sequence, _| is_there(sequence));
+        self.reached.retain(|sequence, _| is_there(sequence));
+        self.last.take_if(|last| matches!(last, Last::Of(sequence) if !is_there(sequence)));
+    }
+
     /// The router has taken these values, one after the other. `last`: the sequence of the last one; `None`: not known.
     pub fn took(&mut self, values: impl IntoIterator<Item = (QualifiedName, i64)>, last: Option<QualifiedName>) {
         for (sequence, value) in values {

@@ -26,7 +26,7 @@ impl Session {
         if self.tx.is_open() || self.batch.executed {
             let inside = self.tx.counts_as_block();
             let place = if inside { "run inside a transaction block" } else { "be executed within a pipeline" };
-            let message = format!("{} over several shards cannot {place}", steps.command);
+            let message = format!("{} cannot {place}", steps.command);
             return Err(Fault::new(SqlState::ACTIVE_SQL_TRANSACTION, message).into());
         }
         let mut all: Vec<ShardId> = shards.iter().collect();

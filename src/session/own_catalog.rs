@@ -61,8 +61,16 @@ impl Session {
         for shard in shards.iter() {
             let at = self.enlist(shard).await?;
             let server = &mut self.held[at].server;
-            server.query(BEFORE).await?;
-            let part = catalog::read_from(server, &topology, shard, &self.database.safe_functions).await?;
+            let mut readings = 0..catalog::READINGS;
+            let part = loop {
+                server.query(BEFORE).await?;
+                let part = catalog::read_from(server, &topology, shard, &self.database.safe_functions).await;
+                match part {
+                    Err(fault) if catalog::is_overtaken(&fault) && readings.next().is_some() => {}
+                    part => break part?,
+                }
+                server.query(AFTER).await?;
+            };
             server.query(AFTER).await?;
             parts.push((shard, part));
         }
@@ -86,6 +94,7 @@ impl Session {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let (catalog, turn) = (Arc::new(Catalog { generation, ..catalog }), self.view.turn);
         self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn, since: self.view.since });
+        self.forget_dropped_sequences();
         Ok(())
     }
 
@@ -113,6 +122,14 @@ impl Session {
         Ok(())
     }
 
+    /// The catalog is another one.
+    pub(super) fn forget_dropped_sequences(&mut self) {
+        if self.view.catalog_known {
+            let catalog = &self.view.catalog;
+            self.memory.keep_sequences(|sequence| !catalog.unread.is_empty() || catalog.table(sequence).is_some());
+        }
+    }
+
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
     /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
@@ -121,7 +138,11 @@ impl Session {
             self.scan_one(text)?;
             return Ok(self.analysis(text));
         }
-        if self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
+        if self.tx.has_failed() {
+            return Ok(analysis);
+        }
+        let analysis = self.hidden_by_temporaries(text, analysis).await?;
+        if !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
         let home = ShardSet::one(self.view.topology.home);

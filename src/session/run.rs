@@ -22,10 +22,14 @@ use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::{Failure, Session, Stop, of_server};
-use crate::sql::Analysis;
 use crate::sql::utility::{self, StatementKind};
+use crate::sql::{Analysis, ddl};
 use crate::wire::frame::Fields;
 use crate::wire::{error_fields, reply, request};
+
+/// Within a transaction of ours or the client's, around the making of a function where the plain tables of its body are not.
+const BODIES_OFF: &str = "SET LOCAL check_function_bodies TO off";
+const BODIES_ON: &str = "SET LOCAL check_function_bodies TO on";
 
 /// The client's request, in the form in which each of several servers will get it.
 pub enum Ask<'a> {
@@ -284,8 +288,11 @@ impl Session {
             PlanKind::Draw(_) => Err(tables_have_changed().into()),
             PlanKind::Broadcast(sql) => {
                 let shards = self.view.topology.all_shards();
+                let in_block = self.tx.is_open() || self.batch.executed;
                 match &plan.why {
-                    Why::OneByOne(steps) if shards.len() > 1 => self.run_one_by_one(steps, &shards, sql, ask).await,
+                    Why::OneByOne(steps) if shards.len() > 1 && !(steps.in_block && in_block) => {
+                        self.run_one_by_one(steps, &shards, sql, ask).await
+                    }
                     _ => {
                         let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
                         self.run_each(parts, plan.access, &plan.why, analysis.takes_turn, ask).await
@@ -375,11 +382,15 @@ impl Session {
             (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
         }
         let comment: Option<Arc<str>> = self.clock.trace.as_ref().map(|trace| trace.context.comment().into());
+        let unchecked = answer == Answer::Defined && self.has_body_unchecked(ask);
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
             held.note_access(access);
             held.server.comment.clone_from(&comment);
+            if unchecked && *shard != self.view.topology.home {
+                held.server.ask(BODIES_OFF);
+            }
             ask.put(&mut held.server, sql)?;
         }
         let manner = Manner { settled: access == Access::Write, ..self.manner(answer) };
@@ -505,9 +516,22 @@ impl Session {
             Ok(tag) => tag,
             Err(fault) => return Err(self.scatter_failure(ScatterError::Fault(fault), opened).await),
         };
+        if !opened && *why == Why::Ddl && self.has_body_unchecked(ask) {
+            for shard in shards.iter().filter(|shard| **shard != home) {
+                let at = self.held_at(*shard)?;
+                self.ask_held(at, BODIES_ON).await?;
+            }
+        }
         self.end_parts(opened).await?;
         self.tell_tag(&tag)?;
         Ok(())
+    }
+
+    /// Whether the home shard alone looks at the body of the function that is made: the others need not have the plain tables that it names.
+    fn has_body_unchecked(&self, ask: &Ask<'_>) -> bool {
+        const SETTING: &str = "check_function_bodies";
+        let is_set = self.settings.get(SETTING).is_some() || self.tx.settings_replay().any(|set| set.contains(SETTING));
+        !is_set && ddl::makes_routine(ask.statement().0, self.scope.standard_strings())
     }
 
     /// What the first shard, which has everything, has defined, and another could not for want of something that it names: one Postgres

@@ -60,6 +60,8 @@ pub struct Transaction {
     locals: SessionSettings,
     /// Names that it has made and dropped.
     changes: Vec<Change>,
+    /// Its modes are those of the transaction before it.
+    follows_in_chain: bool,
     /// It was opened for the statement that is about to run: nothing is before it.
     is_alone: bool,
     /// Whether it reads from replicas; `None` until it has a part on some server.
@@ -158,6 +160,13 @@ impl Transaction {
         self.state = TxState::Block;
         self.around_message = false;
         self.modes = modes.into();
+        self.follows_in_chain = false;
+    }
+
+    /// The transaction that follows another one by AND CHAIN.
+    pub fn begin_in_chain(&mut self, modes: &str, settings: &Arc<SessionSettings>) {
+        self.begin(modes, settings);
+        self.follows_in_chain = true;
     }
 
     pub fn begin_implicit(&mut self, settings: &Arc<SessionSettings>) {
@@ -206,11 +215,14 @@ impl Transaction {
     }
 
     /// The modes of the transaction that follows it by AND CHAIN, as far as statements in it have set them. As in Postgres, one that has
-    /// failed has lost its own; what was set behind a savepoint is undone with it, and those from before it come back.
+    /// failed has lost those that it set for itself, but not those that it has by AND CHAIN; what was set behind a savepoint is undone with it, and those from before it come back.
     pub fn chained(&self, commit: bool) -> Modes {
         let mut all = Modes::default();
         let first = self.savepoints.first();
         if self.has_failed() && first.is_none() {
+            if self.follows_in_chain {
+                modes(&self.modes).into_iter().for_each(|mode| all.add(mode));
+            }
             return all;
         }
         let kept = match first {
@@ -490,6 +502,12 @@ mod tests {
         let mut tx = opened("READ ONLY");
         tx.fail();
         assert_eq!(tx.chained(false).text(), "");
+        // What it has of the one before it, it has not set itself.
+        let mut tx = Transaction::default();
+        tx.begin_in_chain("ISOLATION LEVEL SERIALIZABLE, READ ONLY", &Arc::default());
+        tx.remember("SET TRANSACTION DEFERRABLE");
+        tx.fail();
+        assert_eq!(tx.chained(false).text(), "ISOLATION LEVEL SERIALIZABLE, READ ONLY");
     }
 
     #[test]

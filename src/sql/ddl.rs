@@ -8,6 +8,7 @@ pub(crate) mod fills;
 mod places;
 mod servers;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalog::RelationKind;
@@ -16,9 +17,14 @@ use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
-use crate::sql::names::{Place, Relation, creation_schema, distributed_names, makes_temporary, resolve};
+use crate::sql::functions::{FunctionClass, builtin};
+use crate::sql::lexer::{Token, TokenKind};
+use crate::sql::names::{
+    Place, Relation, creation_schema, distributed_names, is_temporary_schema, makes_temporary, resolve,
+};
 use crate::sql::outcome::{OneByOne, Outcome, Why};
-use crate::sql::words::Words;
+use crate::sql::pushdown::reads_clock;
+use crate::sql::words::{Words, name_of, text_of, tokens};
 use crate::sql::{Access, Change, utility};
 
 /// CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, TRUNCATE, REINDEX and their like.
@@ -74,7 +80,7 @@ impl OneByOne {
         "Remove the cause and run the command again: what is done already is done once more, or skipped.";
 
     fn again(command: impl Into<Box<str>>) -> Self {
-        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN }
+        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN, in_block: false }
     }
 }
 
@@ -406,7 +412,14 @@ impl Definition<'_, '_> {
                 self.words.take("concurrently");
                 let Some(name) = self.words.name() else { return self.unknown() };
                 // Of many tables, or of partitions: each is done in a transaction of its own.
-                concurrently |= kind == Kind::Schema || kind == Kind::Relation && self.is_partitioned(&name);
+                concurrently |= match kind {
+                    Kind::Schema => true,
+                    Kind::Relation => self.is_partitioned(&name),
+                    Kind::Index => places::table_of_index(&self.of.scope, &name).is_some_and(|table| {
+                        self.is_partitioned(&(Some(table.schema.to_string()), table.name.to_string()))
+                    }),
+                    Kind::Sequence | Kind::Statistics | Kind::Object => false,
+                };
                 self.named(kind, "REINDEX", &name)?
             }
             None if self.of.scope.topology.is_all_home() => self.home(),
@@ -442,17 +455,118 @@ impl Definition<'_, '_> {
     }
 }
 
+/// The things that a definition is about which are there already: those of DROP, ALTER, REINDEX, COMMENT and TRUNCATE.
+fn existing_named(text: &str, standard_strings: bool) -> Option<Vec<Name>> {
+    const KINDS: [&str; 6] = ["index", "table", "view", "sequence", "type", "domain"];
+    let mut words = Words::new(text, standard_strings)?;
+    let truncates = words.take("truncate");
+    let comments = words.take_all(&["comment", "on"]);
+    if !truncates && !comments && !["drop", "alter", "reindex"].iter().any(|verb| words.take(verb)) {
+        return None;
+    }
+    if words.is_punct(b'(') {
+        words.take_list()?;
+    }
+    if !KINDS.iter().any(|kind| words.take(kind)) && !truncates {
+        return None;
+    }
+    words.take("concurrently");
+    words.take_all(&["if", "exists"]);
+    let mut names = Vec::new();
+    loop {
+        words.take("only");
+        names.push(words.name()?);
+        words.take_operator("*");
+        if !words.take_punct(b',') {
+            return Some(names);
+        }
+    }
+}
+
+/// Whose things a definition is about, in a session that has temporary ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Others,
+    Session,
+    Both,
+}
+
+/// `made`: the names of the session's temporary things, which go before all others.
+pub(crate) fn owner(text: &str, standard_strings: bool, made: &HashSet<String>) -> Owner {
+    let names = existing_named(text, standard_strings).unwrap_or_default();
+    let own = |(schema, name): &&Name| schema.as_deref().is_none_or(is_temporary_schema) && made.contains(name);
+    match names.iter().filter(own).count() {
+        0 => Owner::Others,
+        found if found < names.len() => Owner::Both,
+        _ => Owner::Session,
+    }
+}
+
+/// The first of these names that a text has without a schema before it, or in a string.
+pub(crate) fn names_bare(text: &str, standard_strings: bool, names: &HashSet<&str>) -> Option<String> {
+    let Some(tokens) = tokens(text, standard_strings) else {
+        let lower = text.to_lowercase();
+        return names.iter().find(|name| lower.contains(&name.to_lowercase())).map(|name| (*name).to_owned());
+    };
+    for (at, token) in tokens.iter().enumerate() {
+        if let TokenKind::Literal(_) = token.kind {
+            let inside = text_of(text, token).to_lowercase();
+            let mut words = inside.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$');
+            if let Some(name) = words.find(|word| names.contains(word)) {
+                return Some(name.to_owned());
+            }
+        }
+        let Some(name) = name_of(text, token) else { continue };
+        let before = at.checked_sub(2).filter(|before| tokens.get(before + 1).is_some_and(|dot| dot.is(b'.')));
+        let schema = before.and_then(|before| name_of(text, tokens.get(before)?));
+        if names.contains(&*name) && schema.is_none_or(|schema| is_temporary_schema(&schema)) {
+            return Some(name);
+        }
+    }
+    None
+}
+
+/// Whether it makes a function or procedure, whose body Postgres looks at.
+pub(crate) fn makes_routine(text: &str, standard_strings: bool) -> bool {
+    let Some(mut words) = Words::new(text, standard_strings) else { return false };
+    let create = words.take("create");
+    words.take_all(&["or", "replace"]);
+    create && (words.is(0, "function") || words.is(0, "procedure"))
+}
+
+/// That the bounds of a partition (`FOR VALUES ...`) are the same on every shard.
+pub(super) fn check_bounds(of: &Analyzer<'_>, text: &str) -> Result<(), Fault> {
+    let Some(tokens) = tokens(text, of.scope.standard_strings) else { return Ok(()) };
+    let is =
+        |at: usize, word: &str| tokens.get(at).is_some_and(|token| text_of(text, token).eq_ignore_ascii_case(word));
+    let Some(from) = (0..tokens.len()).find(|at| is(*at, "for") && is(at + 1, "values")) else { return Ok(()) };
+    let varies = |token: &&Token| match token.kind {
+        TokenKind::Word => matches!(
+            builtin(&text_of(text, token).to_ascii_lowercase()),
+            FunctionClass::Clock | FunctionClass::Volatile | FunctionClass::Server
+        ),
+        TokenKind::Literal(_) => reads_clock(text_of(text, token)),
+        _ => false,
+    };
+    match tokens.get(from + 2..).unwrap_or_default().iter().find(varies) {
+        None => Ok(()),
+        Some(token) => Err(unsupported(
+            format!("{} in the bounds of a partition of a distributed table", text_of(text, token)),
+            "each shard would have bounds of its own",
+        )
+        .hint("Write the values themselves.")),
+    }
+}
+
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.
 pub(crate) fn maintenance(of: &Analyzer<'_>) -> Verdict {
     let text = of.text.get(of.scan.start..of.scan.end).unwrap_or_default();
     let command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
-    if of.distributed_name(false).is_some() {
-        return one_by_one(OneByOne::again(command));
-    }
     let words = Words::new(text, true);
     let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
-    if names_none && !of.scope.topology.is_all_home() {
-        return one_by_one(OneByOne::again(command));
+    if of.distributed_name(false).is_some() || names_none && !of.scope.topology.is_all_home() {
+        let in_block = command == "ANALYZE" || command == "CLUSTER" && !names_none;
+        return one_by_one(OneByOne { in_block, ..OneByOne::again(command) });
     }
     match of.named_place(false) {
         Ok(place) => Verdict::at(&place, &of.scope),

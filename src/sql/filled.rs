@@ -8,6 +8,7 @@ use crate::sql::analyze::Analyzer;
 use crate::sql::create_as::{CreateAs, Temporary};
 use crate::sql::finish::Parsed;
 use crate::sql::insert_keys::InsertSource;
+use crate::sql::inserting::has_query;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::{creation_schema, is_temporary_schema};
 use crate::sql::pulls::quoted;
@@ -26,7 +27,9 @@ impl Analyzer<'_> {
         let here = self.scope.temporary.is_none_or(|shard| shard == home) && self.is_known_at_home();
         // Of a part of a column there is no column.
         let parts = insert.columns.iter().any(|name| name.0.len() > 1);
-        if !here || parts || insert.returning.is_some() || self.scope.topology.is_all_home() {
+        // What is asked when a row conflicts is asked on that one connection.
+        let asks = has_query(&insert.on);
+        if !here || parts || asks || insert.returning.is_some() || self.scope.topology.is_all_home() {
             return None;
         }
         let given = match source {

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use crate::catalog::{Sets, UserFunction, Volatility};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
+use crate::sql::names::is_temporary_schema;
 use crate::topology::TableRule;
 
 /// What a function call depends on and does.
@@ -130,6 +131,15 @@ pub fn classify(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Func
             Some((function, true)) => return FunctionClass::UserAggregate(function),
             Some((function, false)) if schema.is_some() => return FunctionClass::User(function),
             Some((function, false)) => return either(function, builtin(name)),
+            // No catalog has it.
+            None if schema.is_some_and(is_temporary_schema) => {
+                return FunctionClass::User(UserFunction {
+                    volatility: Volatility::Volatile,
+                    declared_safe: false,
+                    sets: Sets::Lasting,
+                    callable: true,
+                });
+            }
             None if schema.is_some() => return FunctionClass::Unknown,
             None => {}
         }

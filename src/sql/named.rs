@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use crate::catalog::source::hidden;
-use crate::catalog::{Sets, UserFunction, Volatility, code};
+use crate::catalog::{Sets, code};
 use crate::fault::{Fault, SqlState};
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
+use crate::sql::called::is_unsafe;
 use crate::sql::functions::placed_with;
 use crate::sql::implicit::check_named;
 use crate::sql::lexer::{Token, TokenKind};
@@ -37,6 +38,9 @@ impl Analyzer<'_> {
         }
         if let Some(name) = self.unsafe_call() {
             return Verdict::refuse(unsafe_function(&name));
+        }
+        if let Err(fault) = self.check_calls() {
+            return Verdict::refuse(fault);
         }
         if let Some(what) = self.hidden_in_code() {
             return Verdict::refuse(Fault::unsupported(
@@ -105,8 +109,6 @@ impl Analyzer<'_> {
             if is_word { words.contains(&*name) } else { lower.contains(&name) }
         };
         let placed = catalog.placed.values().flat_map(|schema| &schema.functions);
-        let is_unsafe =
-            |function: &UserFunction| !function.declared_safe && function.volatility != Volatility::Immutable;
         let mut found = catalog.functions.iter().chain(placed).filter(|(_, function)| is_unsafe(function));
         found.find(|(name, _)| is_named(name)).map(|(name, _)| name.to_string())
     }
@@ -183,7 +185,7 @@ impl Analyzer<'_> {
                 "Write the statement in a plainer form, or send it to the shards directly.",
             ));
         }
-        let sets = match self.check_code() {
+        let sets = match self.check_calls().and_then(|()| self.check_code()) {
             Ok(sets) => sets.max(self.called_sets()),
             Err(fault) => return Verdict::refuse(fault),
         };
@@ -219,6 +221,11 @@ impl Analyzer<'_> {
 
     /// A definition that computes values when it is made, and may change settings by that.
     pub fn defined(&self, verdict: Verdict) -> Verdict {
+        if let Err(fault) = self.check_defined_calls()
+            && !matches!(verdict.outcome, Outcome::Refuse(_) | Outcome::CreateAs(_))
+        {
+            return Verdict::refuse(fault);
+        }
         let sets = match self.setting_pin() {
             Some(_) => Sets::Lasting,
             None => self.called_sets(),

@@ -445,4 +445,6 @@ pub struct OneByOne {
     pub detached: Option<(QualifiedName, QualifiedName)>,
     /// What to do when it has failed half way.
     pub remedy: &'static str,
+    /// Postgres runs it in a transaction block too, where all shards do it or none.
+    pub in_block: bool,
 }

@@ -127,7 +127,7 @@ pub fn iter(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 /// The error with another CONTEXT, if it has one; without it where that is empty then.
 pub fn with_context(frame: &Frame, change: impl Fn(&[u8]) -> Vec<u8>) -> Frame {
     let mut out = BytesMut::with_capacity(frame.bytes.len());
-    out.extend_from_slice(b"E\0\0\0\0");
+    out.extend_from_slice(&[frame.tag, 0, 0, 0, 0]);
     for (field, value) in iter(frame.body()) {
         let changed = (field == b'W').then(|| change(value));
         let value = changed.as_deref().unwrap_or(value);

@@ -331,6 +331,7 @@ impl Definition<'_, '_> {
         self.words.take("concurrently");
         match self.drop_list(Kind::Index, &["cascade", "restrict"], "DROP INDEX")? {
             Belongs::To(Where::Everywhere) => Ok(Belongs::OneByOne(OneByOne {
+                in_block: false,
                 remedy: "Run the command again with IF EXISTS, which skips the shards that have it no more.",
                 ..OneByOne::again("DROP INDEX CONCURRENTLY")
             })),

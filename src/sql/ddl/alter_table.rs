@@ -6,7 +6,7 @@ use crate::sql::constraints;
 use crate::sql::ddl::elements::{column, constraint, starts_constraint};
 use crate::sql::ddl::fills;
 use crate::sql::ddl::places::{Belongs, Kind, Name, Where};
-use crate::sql::ddl::{Definition, unsupported};
+use crate::sql::ddl::{Definition, check_bounds, unsupported};
 use crate::sql::families::lie_alike;
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::OneByOne;
@@ -225,6 +225,9 @@ impl Definition<'_, '_> {
         for words in actions {
             let joins = words.is(0, "attach") && words.is(1, "partition");
             let child = words.is(0, "inherit");
+            if joins && relation.is_distributed() {
+                check_bounds(self.of, words.rest())?;
+            }
             if joins || child {
                 let Some((of, other)) = other(words, if joins { 2 } else { 1 }) else { continue };
                 // What is on no shard is for Postgres to miss.
@@ -286,6 +289,7 @@ impl Definition<'_, '_> {
         };
         Some(Belongs::OneByOne(OneByOne {
             detached: Some((parent.clone(), child)),
+            in_block: false,
             remedy: "Remove the cause and run the command again, which skips the shards that have detached it; where it was interrupted, ALTER TABLE ... DETACH PARTITION ... FINALIZE on that shard ends it.",
             ..OneByOne::again("ALTER TABLE ... DETACH PARTITION CONCURRENTLY")
         }))

@@ -7,7 +7,7 @@ use crate::sql::constraints;
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::elements::{elements, index_column};
 use crate::sql::ddl::places::{Belongs, Kind, Name, Where, new_object, relation};
-use crate::sql::ddl::{Definition, unsupported};
+use crate::sql::ddl::{Definition, check_bounds, unsupported};
 use crate::sql::families::lie_alike;
 use crate::sql::homeward::names_home;
 use crate::sql::names::{Place, Relation, creation_schema, resolve};
@@ -166,6 +166,7 @@ impl Definition<'_, '_> {
             }
             return self.create_as(&name, true);
         }
+        check_bounds(self.of, self.text)?;
         self.check_elements(&relation, &name.1)?;
         Ok(Belongs::EVERYWHERE)
     }
@@ -457,6 +458,7 @@ impl Definition<'_, '_> {
             command: "CREATE INDEX CONCURRENTLY".into(),
             index,
             detached: None,
+            in_block: false,
             remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
         }))
     }
@@ -480,10 +482,12 @@ impl Definition<'_, '_> {
             name = name.or(role);
         }
         let Some((_, schema)) = name else { return self.unknown() };
-        if self.words.has("create")
-            && !self.of.scope.topology.is_all_home()
-            && self.of.scope.place_of_schema(&schema).is_none()
-        {
+        let contents = self.words.has("create") && self.of.scope.place_of_schema(&schema).is_none();
+        let head = self.text.get(..self.words.end_before()).unwrap_or_default();
+        // A sequence of its own is made on every shard.
+        let own_sequence =
+            (0..self.words.len()).any(|at| self.words.is(at, "create") && self.words.is(at + 1, "sequence"));
+        if contents && (!self.of.scope.topology.is_all_home() || own_sequence) {
             return Err(unsupported(
                 "CREATE SCHEMA with the definitions of what is in it",
                 "the schema is made on every shard, but not everything in it belongs on every shard",
@@ -502,6 +506,13 @@ impl Definition<'_, '_> {
             } else {
                 self.words.at += 1;
             }
+        }
+        if contents {
+            // What is in it is not distributed.
+            let home = self.of.scope.topology.home;
+            let text = |shard| if shard == home { self.text } else { head };
+            let shards = self.of.scope.topology.all_shards();
+            return Ok(Belongs::Each(shards.iter().map(|shard| (shard, text(shard).to_owned())).collect()));
         }
         if place.schema.is_none() {
             return Ok(Belongs::EVERYWHERE);

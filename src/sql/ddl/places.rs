@@ -98,6 +98,23 @@ pub(crate) fn relation(scope: &NameScope<'_>, relation: Relation) -> Where {
     }
 }
 
+/// The table that an index belongs to, where the catalog knows it.
+pub(crate) fn table_of_index<'a>(scope: &NameScope<'a>, (schema, name): &Name) -> Option<&'a QualifiedName> {
+    found(scope, &scope.catalog.indexes, schema.as_deref(), name)
+}
+
+fn found<'a>(
+    scope: &NameScope<'_>,
+    all: &'a HashMap<QualifiedName, QualifiedName>,
+    schema: Option<&str>,
+    name: &str,
+) -> Option<&'a QualifiedName> {
+    match schema {
+        Some(schema) => all.get(&QualifiedName::new(schema, name)),
+        None => scope.search_path.iter().find_map(|schema| all.get(&QualifiedName::new(schema.clone(), name))),
+    }
+}
+
 /// An index is where its table is, and so are extended statistics. `all`: each with its table.
 fn of_table(
     scope: &NameScope<'_>,
@@ -105,12 +122,7 @@ fn of_table(
     schema: Option<&str>,
     name: &str,
 ) -> Where {
-    let path: Vec<&str> = match schema {
-        Some(schema) => vec![schema],
-        None => scope.search_path.iter().map(|schema| &**schema).collect(),
-    };
-    let table = path.iter().find_map(|schema| all.get(&QualifiedName::new(*schema, name)));
-    if let Some(table) = table {
+    if let Some(table) = found(scope, all, schema, name) {
         return relation(scope, resolve(scope, Some(&table.schema), &table.name));
     }
     // Made a moment ago, if it is there at all.

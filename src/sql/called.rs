@@ -1,0 +1,114 @@
+//! Functions that a text calls which is not walked as a tree: definitions that compute values when they are made, statements that the router
+//! does not understand, and views that it cannot read.
+
+use std::collections::HashSet;
+
+use crate::catalog::{RelationKind, UserFunction, Volatility};
+use crate::fault::Fault;
+use crate::sql::analyze::{Analyzer, unsafe_function};
+use crate::sql::lexer::TokenKind;
+use crate::sql::names::is_temporary_schema;
+use crate::sql::words::{identifiers, name_of, tokens};
+use crate::sql::{NameScope, utility};
+
+/// Views within views that are followed.
+const DEEPEST: usize = 32;
+
+/// Whether a function could read or write distributed tables behind the router's back.
+pub(crate) fn is_unsafe(function: &UserFunction) -> bool {
+    !function.declared_safe && function.volatility != Volatility::Immutable
+}
+
+impl Analyzer<'_> {
+    /// `0A000` where the statement, or the definition of a view that it names, calls a function that is not known to be safe.
+    pub(crate) fn check_calls(&self) -> Result<(), Fault> {
+        if self.scope.topology.is_all_home() {
+            return Ok(());
+        }
+        match unsafe_call(&self.scope, self.text, self.scope.standard_strings, DEEPEST) {
+            Some(name) => Err(unsafe_function(&name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same of a definition, where it calls anything when it is made; or never will be looked at again: what is temporary is in no catalog.
+    pub(crate) fn check_defined_calls(&self) -> Result<(), Fault> {
+        let words = identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        let word = |at: usize| words.get(at).map_or("", |word| &**word);
+        let has = |wanted: &str| words.iter().any(|word| **word == *wanted);
+        let is_temporary = utility::creates_temporary(self.text) || words.iter().any(|word| is_temporary_schema(word));
+        let calls = match (word(0), word(1)) {
+            // Nobody calls it unseen.
+            ("create", "function" | "procedure" | "aggregate" | "type") => false,
+            ("create", "or") if matches!(word(3), "function" | "procedure" | "aggregate") => false,
+            ("create", _) if is_temporary => true,
+            ("create", "domain" | "cast" | "materialized" | "event") => true,
+            ("create", "table" | "unlogged") => has("as") || has("partition"),
+            ("create", "trigger" | "constraint" | "rule") => !self.names_known_table(&words),
+            ("create", "or") if matches!(word(3), "trigger" | "rule") => !self.names_known_table(&words),
+            ("alter", "table" | "domain" | "materialized" | "foreign") => true,
+            ("refresh", _) => true,
+            _ => false,
+        };
+        match calls {
+            // Whatever runs on every shard.
+            true if word(1) == "event" && self.scope.topology.shards.len() > 1 => {
+                match unsafe_call(&self.scope, self.text, self.scope.standard_strings, DEEPEST) {
+                    Some(name) => Err(unsafe_function(&name)),
+                    None => Ok(()),
+                }
+            }
+            true => self.check_calls(),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the catalog knows a table of one of these names, whose code is looked at where it is written.
+    fn names_known_table(&self, words: &[String]) -> bool {
+        let on = words.iter().position(|word| matches!(&**word, "on" | "to"));
+        words.iter().skip(on.map_or(0, |on| on + 1)).take(2).any(|word| {
+            self.scope.search_path.iter().any(|schema| {
+                let name = crate::ids::QualifiedName::new(schema.clone(), word.as_str());
+                self.scope.catalog.table(&name).is_some()
+            }) || self.scope.catalog.tables.keys().any(|table| *table.name == **word)
+        })
+    }
+}
+
+/// The first such function of a text.
+fn unsafe_call(scope: &NameScope<'_>, text: &str, standard_strings: bool, depth: usize) -> Option<String> {
+    let catalog = scope.catalog;
+    let unsafe_named = |name: &str| {
+        let placed = catalog.placed.values().filter_map(|schema| schema.functions.get(name));
+        catalog.functions.get(name).into_iter().chain(placed).any(is_unsafe)
+    };
+    let Some(tokens) = tokens(text, standard_strings) else {
+        // Whatever it says.
+        let lower = text.to_lowercase();
+        let mut all = catalog.functions.iter().filter(|(_, function)| is_unsafe(function));
+        return all.find(|(name, _)| lower.contains(&name.to_lowercase())).map(|(name, _)| name.to_string());
+    };
+    let mut views = HashSet::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let Some(name) = name_of(text, token) else { continue };
+        let is_called = tokens.get(at + 1).is_some_and(|next| next.is(b'('));
+        let schema = at
+            .checked_sub(2)
+            .filter(|before| tokens.get(before + 1).is_some_and(|dot| dot.is(b'.')))
+            .and_then(|before| name_of(text, tokens.get(before)?));
+        if is_called && (unsafe_named(&name) || schema.is_some_and(|schema| is_temporary_schema(&schema))) {
+            return Some(name);
+        }
+        if matches!(token.kind, TokenKind::Word | TokenKind::Quoted) {
+            views.insert(name);
+        }
+    }
+    let is_view = |kind: RelationKind| matches!(kind, RelationKind::View | RelationKind::MaterializedView);
+    let depth = depth.checked_sub(1)?;
+    catalog
+        .tables
+        .values()
+        .filter(|table| is_view(table.kind) && views.contains(&*table.name.name))
+        .filter_map(|view| view.definition.as_deref())
+        .find_map(|definition| unsafe_call(scope, definition, true, depth))
+}
