@@ -8,7 +8,7 @@ mod support;
 use support::raw::message as m;
 use support::script::{Pair, Placed, Step::Ready, batch, play, queries};
 
-const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE plain (id int PRIMARY KEY, n int); \
+const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int); \
      CREATE INDEX items_n ON items (n); \
      CREATE FUNCTION loud() RETURNS trigger LANGUAGE plpgsql AS \
      $$ BEGIN RAISE WARNING 'row %', NEW.id; RETURN NEW; END $$";
@@ -16,7 +16,9 @@ const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TAB
 fn world(label: &str) -> Pair {
     let world = Pair::create(label, SCHEMA, &[("items", Placed::By("id"))], "");
     let rows: Vec<String> = (1..=40).map(|id| format!("({id}, {})", id % 5)).collect();
-    world.fill(&[&format!("INSERT INTO items VALUES {}", rows.join(", "))]);
+    // Through the router: on the home shard alone.
+    let plain = "CREATE TABLE plain (id int PRIMARY KEY, n int)";
+    world.fill(&[plain, &format!("INSERT INTO items VALUES {}", rows.join(", "))]);
     world
 }
 
@@ -363,5 +365,46 @@ fn partitions_have_the_same_bounds_on_all_shards_and_their_indexes_are_rebuilt()
             "REINDEX INDEX days_at",
             "REINDEX TABLE days",
         ]),
+    );
+}
+
+#[test]
+fn functions_and_types_of_plain_tables_are_where_these_are() {
+    let world = world("regrrowtypes");
+    world.same(
+        "row types",
+        &queries(&[
+            "CREATE FUNCTION all_plain() RETURNS SETOF plain LANGUAGE sql AS 'SELECT * FROM plain'",
+            "CREATE FUNCTION n_of(plain) RETURNS int LANGUAGE sql AS 'SELECT $1.n'",
+            "CREATE PROCEDURE puts(plain) LANGUAGE plpgsql AS 'BEGIN INSERT INTO plain SELECT $1.*; END'",
+            "CREATE FUNCTION atomic() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM plain; END",
+            "CREATE TYPE boxed AS (p plain)",
+            "CREATE DOMAIN many AS plain[]",
+            "INSERT INTO plain VALUES (1, 7), (2, 8)",
+            "SELECT atomic()",
+            "SELECT n_of(plain) FROM plain ORDER BY 1",
+            "SELECT (row(row(1, 2)::plain)::boxed).p",
+            "COMMENT ON FUNCTION n_of(plain) IS 'of'",
+            "GRANT EXECUTE ON FUNCTION n_of(plain) TO PUBLIC",
+            "CREATE OR REPLACE FUNCTION n_of(plain) RETURNS int LANGUAGE sql AS 'SELECT $1.n + 1'",
+            "ALTER FUNCTION n_of(plain) RENAME TO n_plus",
+            "SELECT n_plus(plain) FROM plain ORDER BY 1",
+            "DROP FUNCTION n_plus(plain)",
+            "DROP FUNCTION nowhere(plain)",
+            "DROP TYPE boxed",
+            "DROP DOMAIN many",
+        ]),
+    );
+    // A sharded table cannot be made of them.
+    let mut ours = world.through();
+    ours.must("CREATE TYPE boxed AS (p plain)");
+    let refused = ours.simple("ALTER TABLE items ADD COLUMN b boxed");
+    assert_eq!(refused.code(), "0A000", "{}", refused.text());
+    assert_eq!(
+        world
+            .db
+            .shard(0)
+            .value("SELECT count(*) FROM pg_attribute WHERE attrelid = 'items'::regclass AND attname = 'b'"),
+        "0"
     );
 }

@@ -27,6 +27,13 @@ use crate::sql::{Analysis, ddl};
 use crate::wire::frame::Fields;
 use crate::wire::{error_fields, reply, request};
 
+/// What a definition is told that every shard would need more for than it has.
+const LACKING: &str = "this definition is not supported over several shards";
+
+fn is_lacking(fault: &Fault) -> bool {
+    *fault.message == *LACKING
+}
+
 /// Within a transaction of ours or the client's, around the making of a function where the plain tables of its body are not.
 const BODIES_OFF: &str = "SET LOCAL check_function_bodies TO off";
 const BODIES_ON: &str = "SET LOCAL check_function_bodies TO on";
@@ -502,9 +509,19 @@ impl Session {
             return self.run_parts(&[(*only, sql.clone())], &Combine::CONCAT, None, access, ask).await;
         }
         let answer = if *why == Why::Ddl { Answer::Defined } else { Answer::First };
+        let alone = parts.first().filter(|(shard, _)| *shard == home && !self.tx.is_open()).cloned();
+        let alone =
+            alone.filter(|_| *why == Why::Ddl && ddl::may_be_at_home(ask.statement().0, self.scope.standard_strings()));
         let takes_turn = takes_turn && parts.first().is_some_and(|(shard, _)| *shard == home);
         let reach = Reach { takes_turn, ..Reach::from(access) };
-        let (mut run, shards, opened) = self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await?;
+        let (mut run, shards, opened) =
+            match (self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await, alone) {
+                // It names what the home shard alone has: there it belongs.
+                (Err(Failure::Fault(fault)), Some(part)) if is_lacking(&fault) => {
+                    return self.run_parts(&[part], &Combine::CONCAT, None, access, ask).await;
+                }
+                (begun, _) => begun?,
+            };
         let result = {
             let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
@@ -547,7 +564,7 @@ impl Session {
             return error;
         }
         ScatterError::Fault(Fault::unsupported(
-            "this definition is not supported over several shards",
+            LACKING,
             format!("It is made on every shard, and one of them says: {}", fault.message),
             "It can name what every shard has: sharded and reference tables, functions, types. With check_function_bodies = off the body of a function is not looked at.",
         ))

@@ -526,6 +526,22 @@ pub(crate) fn names_bare(text: &str, standard_strings: bool, names: &HashSet<&st
     None
 }
 
+/// Whether it is about functions or types, which go on the home shard alone where they name what that shard alone has.
+pub(crate) fn may_be_at_home(text: &str, standard_strings: bool) -> bool {
+    const KINDS: [&str; 7] = ["function", "procedure", "routine", "aggregate", "type", "domain", "cast"];
+    let Some(mut words) = Words::new(text, standard_strings) else { return false };
+    if words.take("grant") || words.take("revoke") {
+        words.skip_to(&["on"]);
+        words.take("on");
+    } else if words.take_all(&["comment", "on"]) {
+    } else if words.take("create") {
+        words.take_all(&["or", "replace"]);
+    } else if !(words.take("drop") || words.take("alter")) {
+        return false;
+    }
+    KINDS.iter().any(|kind| words.is(0, kind))
+}
+
 /// Whether it makes a function or procedure, whose body Postgres looks at.
 pub(crate) fn makes_routine(text: &str, standard_strings: bool) -> bool {
     let Some(mut words) = Words::new(text, standard_strings) else { return false };
