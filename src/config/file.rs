@@ -402,7 +402,7 @@ section! {
         router_password_file: PathBuf = optional,
         /// How a transaction that wrote on several shards commits. `on`: in two phases, on all or on none (the shards need max_prepared_transactions > 0). `off`: it is refused. `best_effort`: one shard after the other, which is not atomic: where a later one fails, the earlier ones stay committed (08007 tells which).
         two_phase_commit: TwoPhaseCommit = "on",
-        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard; procedures, and the functions behind operators, too. An aggregate is declared by its own name. For those of many schemas `'"tenant_*".name'`.
+        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard; procedures, and the functions behind operators and casts, too. An aggregate is declared by its own name. For those of many schemas `'"tenant_*".name'`.
         safe_functions: Vec<SqlName> = "",
     }
 }
