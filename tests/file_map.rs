@@ -117,6 +117,7 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     let now = shown(&mut raw);
     assert_eq!((&*now["source"], &*now["epoch"], &*now["rejected"]), ("copy", "2", "1"), "{now:?}");
     assert!(now["problem"].contains("kez"), "{now:?}");
+    assert!(router.http("/metrics").1.contains("pgloom_topology_troubled 1\n"));
     let route = raw.must(&format!("EXPLAIN (ROUTE) SELECT * FROM items WHERE id = {id}")).text();
     assert!(route.contains("s2"), "{route}");
     assert!(fs::read_dir(&maps).unwrap().count() == 2);
@@ -174,6 +175,7 @@ fn a_place_that_cannot_be_written_is_told_and_the_file_is_served() {
     assert!(now["source"] == "file" && now["problem"].contains("cannot be kept"), "{now:?}");
     assert_eq!(now["stale_seconds"], "0.000");
     assert!(router.log_text().contains("the map cannot be kept on disk"));
+    assert!(router.http("/metrics").1.contains("pgloom_topology_troubled 0\n"));
     let told = says(1, &router.config, &["check"]);
     assert!(told.contains("BAD history_directory"), "{told}");
     // Nothing is kept where nobody wants it.

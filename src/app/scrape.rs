@@ -36,10 +36,10 @@ impl Source for Watcher {
         let mut sample =
             Sample { ready: self.health.report().ready, shards: self.health.shards(), ..Sample::default() };
         let map = self.map.get();
-        sample.map = map.map(|map| (map.shared_epoch(), map.status())).map(|(epoch, status)| MapSample {
-            epoch: epoch.unwrap_or_default(),
-            rejected: status.rejected,
-            troubled: status.problem.is_some(),
+        sample.map = map.map(|map| MapSample {
+            epoch: map.shared_epoch().unwrap_or_default(),
+            rejected: map.status().rejected,
+            troubled: map.is_troubled(),
         });
         let stale = map.map_or(Duration::ZERO, |map| map.stale());
         let mut names_keys = false;

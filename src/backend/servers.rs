@@ -58,10 +58,13 @@ fn fact(row: &[Option<String>]) -> Option<Fact> {
     Some(Fact { system, timeline, in_recovery, lsn })
 }
 
+/// The shards of one database.
+type ByServers = HashMap<Vec<Server>, Arc<ShardServers>>;
+
 /// Those of all shards that the router knows, by database and servers: another map of the same servers finds the same ones.
 #[derive(Debug, Default)]
 pub struct ServerBook {
-    known: Mutex<HashMap<Arc<str>, HashMap<Vec<Server>, Arc<ShardServers>>>>,
+    known: Mutex<HashMap<Arc<str>, ByServers>>,
     pub timelines: Arc<Timelines>,
     /// Other routers are still to be asked for the timelines that they know.
     unasked: watch::Sender<bool>,

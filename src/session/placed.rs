@@ -108,7 +108,8 @@ impl Session {
         self.database.rules.note_stale();
         loop {
             self.let_rows_move(started, limit).await?;
-            if !self.has_begun() {
+            let has_begun = self.has_begun();
+            if !has_begun {
                 self.begin_view().await?;
             } else if !self.follow_rows()? {
                 return Ok(false);
@@ -116,6 +117,10 @@ impl Session {
             // The next mover may have been faster: then what is planned under this view would be refused, also where that one is done by now.
             if started.elapsed() >= limit || !self.meets_moves() {
                 return Ok(true);
+            }
+            // It waits for this transaction, which must not wait for it.
+            if has_begun {
+                return Err(changed().into());
             }
         }
     }

@@ -115,14 +115,14 @@ impl From<StoreError> for Failed {
 
 /// Where the map is.
 enum Place {
-    Etcd(Connection),
+    Etcd(Box<Connection>),
     File(MapInFile),
 }
 
 async fn place(config: &ConfigArg) -> Result<Place, Failed> {
     let draft = Draft::load(&config.config)?;
     match draft.map_source()? {
-        MapSettings::Etcd(settings) => Ok(Place::Etcd(Etcd::new(&settings).any().await?)),
+        MapSettings::Etcd(settings) => Ok(Place::Etcd(Box::new(Etcd::new(&settings).any().await?))),
         MapSettings::File { history } => MapInFile::new(&config.config, draft, history).map(Place::File),
     }
 }

@@ -78,6 +78,15 @@ impl MapState {
         self.status().epoch.filter(|_| !self.in_file)
     }
 
+    /// Whether another map than that of the store is served, or the store cannot be followed. A file whose maps cannot be kept is served.
+    pub fn is_troubled(&self) -> bool {
+        let status = self.status();
+        match self.in_file {
+            true => status.differs.is_some() || status.source == "copy",
+            false => status.problem.is_some(),
+        }
+    }
+
     /// How long the store has not said that this is the map; of a file, how long it is known to have another one.
     pub fn stale(&self) -> Duration {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
