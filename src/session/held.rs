@@ -43,6 +43,8 @@ pub struct Held {
     pub pin: Option<PinReason>,
     /// It may have temporary tables of the client.
     pub temporary: bool,
+    /// `setseed` was called on it.
+    pub seeded: bool,
     /// It may have settings that no other connection has, until the transaction ends.
     pub unseen_locally: bool,
     /// It may have settings that no other connection has.
@@ -109,6 +111,7 @@ impl Held {
                 self.pin = Some(reason);
             }
             reason => {
+                self.seeded |= reason == PinReason::Seed;
                 self.pin.get_or_insert(reason);
             }
         }
@@ -432,6 +435,7 @@ impl Session {
             locked: false,
             pin,
             temporary: false,
+            seeded: false,
             unseen_locally: false,
             unseen: false,
             finishing: Finishing::No,

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::catalog::{Operator, UserFunction};
+use crate::catalog::{Operator, Sets, UserFunction};
 use crate::sql::NameScope;
 use crate::sql::functions::trusted;
 use crate::sql::model::{Model, Uses};
@@ -38,4 +38,9 @@ fn note(scope: &NameScope<'_>, uses: &mut Uses, operator: &str) {
         None => *function,
     };
     uses.note_user_function(name, function);
+    uses.note_sets(function.sets);
+    if function.sets != Sets::Nothing {
+        uses.home_function |= uses.home.is_none();
+        uses.home.get_or_insert_with(|| format!("function {name}()").into());
+    }
 }
