@@ -208,6 +208,59 @@ fn of_every_kind_and_in_every_format() {
     assert_eq!(refused, Vec::<String>::new(), "refused");
 }
 
+/// Where an error is in the text, and what comes before it.
+#[test]
+fn errors_are_where_postgres_has_them() {
+    let world = world();
+    for sql in [
+        "EXPLAIN SELECT nothing FROM items",
+        "EXPLAIN  (COSTS OFF)  SELECT   count(*), nothing FROM items GROUP BY n",
+        "EXPLAIN SELECT   n ,'x'::int  FROM items    ORDER BY    n LIMIT 3",
+        "EXPLAIN SELECT   n  ,  count(nothing)   FROM items GROUP BY n",
+        "EXPLAIN SELECT  avg(n) ,  nothing(id)   FROM items",
+        "EXPLAIN SELECT rank() OVER (ORDER BY nothing) FROM items",
+        "EXPLAIN SELECT nothing FROM items WHERE id = 7",
+        "EXPLAIN UPDATE items SET   nothing = 1",
+        "EXPLAIN   UPDATE items SET n = nothing WHERE n = 3",
+        "EXPLAIN DELETE FROM items WHERE   nothing",
+        "EXPLAIN (ANALYZE) SELECT id FROM  nothing",
+        "EXPLAIN (nothing) SELECT 1 FROM items",
+        "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT 1/(id-id) FROM items",
+        "EXPLAIN INSERT INTO items (id, n) VALUES (1, 2), (901, 3), (902,  nothing), (903, 4)",
+        "EXPLAIN INSERT INTO places VALUES ('x',  nothing)",
+        "SELECT set_config('nothing', 'x', false)",
+        "SELECT set_config('work_mem', 'x', false)",
+        "SELECT set_config('work_mem', 'x', false) AS a, set_config('a.b', 'y', true)",
+        "SELECT set_config('bad name', 'x', true)",
+        "SELECT set_config('work_mem', E'x', true)",
+        "SELECT set_config(NULL, 'x', false)",
+        "SELECT set_config('work_mem', 'x', 'maybe')",
+        "SELECT set_config('work_mem', 'x')",
+        "SELECT set_config('server_version', 'x', false)",
+        "SELECT set_config('TimeZone', 'Nowhere', false)",
+        "SELECT set_config('work_mem', '5MB', false)",
+        "SELECT current_setting('nothing')",
+        "SHOW nothing",
+    ] {
+        world.answers(&format!("simple: {sql}"), &[Send(m::query(sql)), Ready]);
+        world.answers(&format!("second: {sql}"), &[Send(m::query(&format!("SELECT 1; {sql}"))), Ready]);
+        let steps = [Send(m::query("BEGIN")), Ready, Send(m::query(sql)), Ready, Send(m::query("ROLLBACK")), Ready];
+        world.answers(&format!("in a block: {sql}"), &steps);
+        let steps = [
+            batch(&[
+                m::parse("", sql, &[]),
+                m::describe(b'S', ""),
+                m::bind("", "", &[], &[]),
+                m::describe(b'P', ""),
+                m::execute("", 0),
+                m::sync(),
+            ]),
+            Ready,
+        ];
+        world.answers(&format!("extended: {sql}"), &steps);
+    }
+}
+
 /// Types that the client declares, of all or of some parameters.
 #[test]
 fn with_declared_types() {

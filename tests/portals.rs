@@ -355,22 +355,10 @@ fn a_fetch_that_fails_returns_nothing() {
 /// Name, table and number there of each column that was described.
 fn origins(messages: &[Message], asked: &mut Raw) -> Vec<(String, String, i16)> {
     let described: Vec<_> = messages.iter().filter(|message| message.tag == b'T').collect();
-    let columns = described.iter().flat_map(|message| message.columns().into_iter().zip(numbers(message)));
+    let columns = described.iter().flat_map(|message| message.columns().into_iter().zip(message.origins()));
     let of =
         |oid: u32, asked: &mut Raw| asked.values(&format!("SELECT relname FROM pg_class WHERE oid = {oid}")).concat();
     columns.map(|(column, (table, number))| (column.name, of(table, asked), number)).collect()
-}
-
-fn numbers(message: &Message) -> Vec<(u32, i16)> {
-    let mut rest = &message.body[2..];
-    let mut found = Vec::new();
-    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-        let fields = &rest[end + 1..];
-        let table = u32::from_be_bytes([fields[0], fields[1], fields[2], fields[3]]);
-        found.push((table, i16::from_be_bytes([fields[4], fields[5]])));
-        rest = &fields[18..];
-    }
-    found
 }
 
 #[test]

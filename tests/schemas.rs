@@ -18,7 +18,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use corpus::{Case, Form, Order};
-use support::raw::{Raw, Reply, Value, message};
+use support::raw::{Message, Raw, Reply, Value, message};
 use support::{Database, Router, SHARDS, eventually};
 
 /// The schemas that the configuration pins, and their shards.
@@ -207,6 +207,45 @@ fn cases(world: &World) -> (usize, Vec<String>) {
         }
     }
     (count, wrong)
+}
+
+/// What no server has all tables of is described as its tables are on the home shard; what lies elsewhere is of no table there.
+#[test]
+fn columns_say_what_they_are_of_on_the_home_shard() {
+    let world = World::create("schemaorigins");
+    let (mut raw, mut home) = (world.through(), world.db.shard(0));
+    let mut origins = |sql: &str, raw: &mut Raw| -> Vec<Vec<String>> {
+        raw.send(&message::query(sql)).unwrap();
+        let messages = raw.read_to_ready().unwrap();
+        let described: Vec<&Message> = messages.iter().filter(|message| message.tag == b'T').collect();
+        let mut of = |(table, number): (u32, i16)| {
+            let sql = format!(
+                "SELECT attrelid::regclass || '.' || attname FROM pg_attribute WHERE attrelid = {table} AND attnum = {number}"
+            );
+            if table == 0 { "none".to_owned() } else { home.values(&sql).concat() }
+        };
+        described.iter().map(|message| message.origins().into_iter().map(&mut of).collect()).collect()
+    };
+    let both = "SELECT e.what, a.owner, e.n + 1 AS more, p.price, e.tenant_id FROM tenant_1.accounts a JOIN events e ON e.n = a.id \
+         JOIN plans p ON p.code = 'plan ' || a.id % 3 ORDER BY e.n";
+    let expected = ["events.what", "none", "none", "plans.price", "events.tenant_id"].map(str::to_owned);
+    assert_eq!(origins(both, &mut raw), [expected.to_vec()]);
+    raw.must("BEGIN");
+    raw.must(&format!("DECLARE c CURSOR FOR {both}"));
+    assert_eq!(origins("FETCH 2 FROM c", &mut raw), [expected.to_vec()]);
+    raw.must("COMMIT");
+    raw.must(&format!("PREPARE q AS {}", "SELECT owner FROM tenant_2.accounts"));
+    assert_eq!(origins("EXECUTE q", &mut raw), [["none"]]);
+    raw.must("DEALLOCATE q");
+    for tenant in ["tenant_1", "tenant_2", "tenant_3"] {
+        assert_eq!(origins(&format!("SELECT owner, id FROM {tenant}.accounts"), &mut raw), [["none", "none"]]);
+    }
+    let own = ["tenant_0.accounts.owner".to_owned()];
+    assert_eq!(origins("SELECT owner FROM tenant_0.accounts", &mut raw), [own]);
+    for id in 0..8 {
+        let sql = format!("SELECT what, n FROM events WHERE tenant_id = {id}");
+        assert_eq!(origins(&sql, &mut raw), [["events.what", "events.n"]]);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 mod support;
 
-use support::raw::{Message, Raw, Value, message as m};
+use support::raw::{Column, Message, Raw, Value, message as m};
 use support::script::{Pair, Placed};
 
 /// On each server so many numbers are used up that those of tables and columns differ.
@@ -51,21 +51,17 @@ fn world(label: &str) -> Pair {
 
 /// Of each column that was described its name, and the names of the table and the column that it is of; numbers as `asked` knows them.
 fn origins(messages: &[Message], asked: &mut Raw) -> Vec<[String; 3]> {
-    let mut found = Vec::new();
-    for message in messages.iter().filter(|message| message.tag == b'T') {
-        let mut rest = &message.body[2..];
-        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-            let (name, fields) = (String::from_utf8_lossy(&rest[..end]).into_owned(), &rest[end + 1..]);
-            let table = u32::from_be_bytes(fields[..4].try_into().unwrap());
-            let number = i16::from_be_bytes(fields[4..6].try_into().unwrap());
-            let of = asked.values(&format!("SELECT relname FROM pg_class WHERE oid = {table}")).concat();
-            let sql = format!("SELECT attname FROM pg_attribute WHERE attrelid = {table} AND attnum = {number}");
-            let of = if table == 0 { "none".to_owned() } else { of };
-            found.push([name, of, asked.values(&sql).concat()]);
-            rest = &fields[18..];
-        }
-    }
-    found
+    let described = messages.iter().filter(|message| message.tag == b'T');
+    let columns = described.flat_map(|message| message.columns().into_iter().zip(message.origins()));
+    let of = |(column, (table, number)): (Column, (u32, i16))| {
+        let of = match table {
+            0 => "none".to_owned(),
+            table => asked.values(&format!("SELECT relname FROM pg_class WHERE oid = {table}")).concat(),
+        };
+        let sql = format!("SELECT attname FROM pg_attribute WHERE attrelid = {table} AND attnum = {number}");
+        [column.name, of, asked.values(&sql).concat()]
+    };
+    columns.map(of).collect()
 }
 
 fn ask(raw: &mut Raw, bytes: &[u8]) -> Vec<Message> {

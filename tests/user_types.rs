@@ -176,6 +176,81 @@ fn binary_values_are_what_they_are_or_refused() {
 }
 
 #[test]
+fn statements_and_cursors_of_sql_have_parameters_of_them() {
+    let world = world("usertypesq");
+    let played = |mut raw: Raw| -> Vec<(String, Reply)> {
+        let mut replies = Vec::new();
+        let mut ask = |sql: &str, raw: &mut Raw| {
+            let reply = raw.simple(sql);
+            replies.push((sql.to_owned(), reply));
+        };
+        for (types, sql, calls) in [
+            (
+                "(mood)",
+                "SELECT $1 AS x, max(m), count(*) FROM feel WHERE m <= $1",
+                &["'ok'", "'ok'::mood", "NULL", "'none'"][..],
+            ),
+            ("(mood)", "SELECT id, m FROM feel WHERE m = $1 ORDER BY id", &["'sad'", "('s' || 'ad')::mood"]),
+            (
+                "(mood, int)",
+                "SELECT id, $1 AS x FROM feel WHERE id = $2",
+                &["'sad', 1", "'glad', 2", "'ok', 3", "'ok', 4"],
+            ),
+            (
+                "(int, mood)",
+                "UPDATE feel SET m = $2 WHERE id = $1 RETURNING id, m, $2 AS x",
+                &["2, 'ok'", "4, 'ok'", "7, 'glad'"],
+            ),
+            ("(mood)", "UPDATE feel SET m = m WHERE m > $1", &["'sad'"]),
+            (
+                "(mood[])",
+                "SELECT id FROM feel WHERE m = ANY ($1) ORDER BY id",
+                &["'{sad,ok}'", "ARRAY['glad']::mood[]"],
+            ),
+            ("(pair)", "SELECT id, $1 AS x FROM feel WHERE p = $1 ORDER BY id", &["'(1,a)'", "ROW(3, 'c')::pair"]),
+            (
+                "(span)",
+                "SELECT id, rank() OVER (ORDER BY s, id), $1 AS x FROM feel WHERE s && $1 ORDER BY id",
+                &["'[1,4)'"],
+            ),
+            ("(small)", "SELECT id FROM feel WHERE d = $1", &["5", "500"]),
+            ("(mood)", "SELECT $1 AS x", &["'ok'"]),
+            ("", "SELECT id, $2::mood AS x FROM feel WHERE m = $1 AND id > $3 ORDER BY id", &["'ok', 'sad', 2"]),
+        ] {
+            ask(&format!("PREPARE q {types} AS {sql}"), &mut raw);
+            for call in calls {
+                ask(&format!("EXECUTE q ({call})"), &mut raw);
+            }
+            ask("DEALLOCATE q", &mut raw);
+        }
+        let mood = number(&mut raw, "mood");
+        for (sql, values) in [
+            ("SELECT id, m FROM feel WHERE m = $1 ORDER BY id", &["ok"][..]),
+            ("SELECT id, m, $1 AS x FROM feel WHERE id = $2", &["ok", "3"]),
+            ("SELECT max(m), $1 AS x FROM feel", &["glad"]),
+            ("SELECT m FROM feel WHERE m = $1 AND id IN ($2, 3)", &["glad", "7"]),
+        ] {
+            for types in [&[][..], &[mood]] {
+                let values: Vec<Value> = values.iter().map(|value| Value::text(value)).collect();
+                raw.must("BEGIN");
+                let declare = format!("DECLARE c CURSOR FOR {sql}");
+                replies.push((declare.clone(), raw.extended(&declare, types, &values, 0)));
+                for fetch in ["FETCH 2 FROM c", "FETCH BACKWARD 1 FROM c", "FETCH ALL FROM c"] {
+                    replies.push((format!("{fetch}: {sql}"), raw.simple(fetch)));
+                }
+                raw.must("ROLLBACK");
+            }
+        }
+        replies
+    };
+    let (theirs, ours) = (played(world.db.oracle()), played(world.through()));
+    for ((sql, theirs), (_, ours)) in theirs.iter().zip(&ours) {
+        assert_eq!(ours.text(), theirs.text(), "{sql}");
+        assert_eq!(ours.answers, theirs.answers, "{sql}");
+    }
+}
+
+#[test]
 fn a_type_that_is_made_later_is_known() {
     let world = world("usertypesl");
     let mut raw = world.through();

@@ -128,7 +128,7 @@ mod tests {
             let name = name.into();
             Column { name, table_oid: 30_010, attnum, type_oid, typlen: 4, typmod: -1, format: 0 }
         };
-        let told = |numbers, origins| {
+        let told = |numbers: Option<&Numbers>, origins: Option<&[Origin]>| {
             let mut out = BytesMut::new();
             reply::row_description(&mut out, &[column("a", 2, 30_001), column("b", 1, 23)]).unwrap();
             renumber(&mut out, numbers, origins);

@@ -4,6 +4,7 @@ use crate::catalog::Sets;
 use crate::catalog::placeholders::{Makes, Placeholders};
 
 const SET_CONFIG: &str = "set_config";
+const SET_SEED: &str = "setseed";
 
 /// Whether a function is called that changes a setting.
 pub fn calls_set_config(text: &str) -> bool {
@@ -17,7 +18,9 @@ pub fn sets(text: &str) -> Sets {
         true => Sets::Locally,
         false => Sets::Lasting,
     });
-    calls.chain(statements(&lower)).max().unwrap_or(Sets::Nothing)
+    // Random numbers are those of the session, too.
+    let seeds = lower.contains(SET_SEED).then_some(Sets::Lasting);
+    calls.chain(seeds).chain(statements(&lower)).max().unwrap_or(Sets::Nothing)
 }
 
 /// The custom settings that code names where it sets something, if it names them in full.
@@ -148,6 +151,7 @@ mod tests {
             ("DO $$ BEGIN PERFORM Set_Config('a.b', 'c', false); END $$", Sets::Lasting),
             ("SET x TO 1", Sets::Lasting),
             ("SELECT set_config('a', f(b), true)", Sets::Locally),
+            ("BEGIN PERFORM SetSeed(0.5); END", Sets::Lasting),
             ("SELECT set_config('a', b, TRUE ), set_config('c', 'true', false)", Sets::Lasting),
             ("BEGIN PERFORM set_config('a', b, is_local); PERFORM f(1, true); END", Sets::Lasting),
             ("BEGIN SET TRANSACTION READ ONLY; SET CONSTRAINTS ALL DEFERRED; END", Sets::Nothing),

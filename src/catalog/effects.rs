@@ -35,6 +35,8 @@ pub enum Act {
     Writes(QualifiedName),
     /// Calls a function of Postgres's own; `pgloom.` stands before one of ours.
     Calls(Box<str>),
+    /// Changes a setting for the rest of the session, in a function that is declared safe.
+    Sets,
     /// Is code in C that may say something else each time.
     Varies,
     /// Does what no text says.
@@ -81,6 +83,8 @@ pub struct Hook {
 pub enum Body {
     /// Declared safe, or harmless by what it is.
     Harmless,
+    /// Declared safe, and it changes settings for the rest of the session.
+    Sets,
     /// In C, and not immutable.
     Varies,
     /// In a language that is not read here.
@@ -225,7 +229,7 @@ impl<'a> Attached<'a> {
             match act {
                 Act::Reads(table) => tables.push(table),
                 Act::Writes(_) | Act::Unread(_) => return None,
-                Act::Calls(_) | Act::Varies | Act::Assigns(_) => {}
+                Act::Calls(_) | Act::Sets | Act::Varies | Act::Assigns(_) => {}
             }
         }
         Some(tables)
@@ -290,6 +294,7 @@ impl<'w> Walk<'w> {
         for (full, body) in bodies {
             match body {
                 Body::Harmless => {}
+                Body::Sets => self.act(Some(full), Act::Sets),
                 Body::Varies => self.act(Some(full), Act::Varies),
                 Body::Unread(what) => self.act(Some(full), Act::Unread(what.clone())),
                 Body::Text(mentions) => self.text(mentions, Some(full), true),

@@ -96,12 +96,14 @@ pub(super) struct Reading<'a> {
     /// Whether users have made a function of this name.
     pub is_function: &'a (dyn Fn(&str) -> bool + Sync),
     pub safe: &'a [QualifiedName],
+    /// Whether it changes settings for the rest of the session.
+    pub sets: &'a (dyn Fn(&QualifiedName) -> bool + Sync),
 }
 
 impl Reading<'_> {
     /// What the code of each table does, and what functions do that are declared immutable.
     pub async fn unasked(self) -> Result<Unasked, Fault> {
-        let Reading { server, filter, tables, placed, is_function, safe } = self;
+        let Reading { server, filter, tables, placed, is_function, safe, sets } = self;
         let mut attached = Attached::new(tables.values(), placed);
         let name = |oid: &str| tables.get(oid).map(|table| table.name.clone());
         for row in server.query(&TRIGGERS.replace("FILTER", filter)).await? {
@@ -160,7 +162,8 @@ impl Reading<'_> {
             let named = view.definition.as_deref().map(|definition| mentions(definition, Text::Printed));
             attached.views.insert(view.name.clone(), named.unwrap_or_default());
         }
-        read_functions(server, filter, &mut attached, is_function, safe, &immutable).await?;
+        let known = Known { is_function, safe, sets };
+        read_functions(server, filter, &mut attached, known, &immutable).await?;
         let readers = immutable.into_iter().map(|function| (attached.reads(&function), function));
         let readers = readers.filter(|(reads, _)| reads.as_ref().is_none_or(|tables| !tables.is_empty()));
         let readers = readers.map(|(reads, function)| (function, reads)).collect();
@@ -168,15 +171,22 @@ impl Reading<'_> {
     }
 }
 
+/// What is known of functions before their code is read.
+struct Known<'a> {
+    is_function: &'a (dyn Fn(&str) -> bool + Sync),
+    safe: &'a [QualifiedName],
+    sets: &'a (dyn Fn(&QualifiedName) -> bool + Sync),
+}
+
 /// The functions that the code calls, the immutable ones, and those that they call.
 async fn read_functions(
     server: &mut Backend,
     filter: &str,
     attached: &mut Attached<'_>,
-    is_function: &(dyn Fn(&str) -> bool + Sync),
-    safe: &[QualifiedName],
+    known: Known<'_>,
     immutable: &[QualifiedName],
 ) -> Result<(), Fault> {
+    let Known { is_function, safe, sets } = known;
     let called = |mentions: &Mentions| -> HashSet<Box<str>> {
         let called = mentions.names.iter().filter(|mention| mention.called && is_function(&mention.name));
         called.map(|mention| mention.name.clone()).collect()
@@ -200,6 +210,7 @@ async fn read_functions(
             let name = QualifiedName::new(text(&row, 0)?, text(&row, 1)?);
             let (language, immutable, source) = (text(&row, 2)?, text(&row, 3)? == "t", text(&row, 4)?);
             let body = match language {
+                _ if is_safe(safe, &name.schema, &name.name) && sets(&name) => Body::Sets,
                 _ if is_safe(safe, &name.schema, &name.name) => Body::Harmless,
                 "t" => {
                     let mut found = mentions(body_of(source), Text::Body);

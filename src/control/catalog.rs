@@ -251,6 +251,10 @@ impl Reader<'_> {
                 functions.contains_key(name) || placed.values().any(|schema| schema.functions.contains_key(name))
             },
             safe: self.safe,
+            sets: &|name| {
+                let functions = placed.get(&name.schema).map_or(&functions, |schema| &schema.functions);
+                functions.get(&name.name).is_some_and(|function| function.sets == Sets::Lasting)
+            },
         };
         let Unasked { effects, readers } = reading.unasked().await?;
         let effects: HashMap<QualifiedName, Effects> = effects.into_iter().collect();
@@ -276,13 +280,18 @@ impl Reader<'_> {
         if !placed.is_empty() {
             self.types(&filter, &mut placed).await?;
         }
+        let sets = |schema: &str, name: &str| {
+            let functions = placed.get(schema).map_or(&functions, |schema| &schema.functions);
+            functions.get(name).map_or(Sets::Nothing, |function| function.sets)
+        };
+        let operators = read_operators(self.server, self.safe, &liars, &sets).await?;
         Ok(Catalog {
             generation: 0,
             tables: tables.into_values().map(|t| (t.name.clone(), Arc::new(t))).collect(),
             functions,
             schemas: known,
             aggregates,
-            operators: read_operators(self.server, self.safe, &liars).await?,
+            operators,
             casts: read_casts(self.server, self.safe, &liars).await?,
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
             unread: ShardSet::new(),
@@ -306,7 +315,7 @@ impl Reader<'_> {
             .query(&format!(
                 "SELECT n.nspname, p.proname, coalesce(a.volatility, p.provolatile::pg_catalog.text), \
                    coalesce(a.compiled, l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR NOT ({RUNS_SQL}))), \
-                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
+                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|setseed|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
                    p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype) \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                    JOIN pg_catalog.pg_language l ON l.oid = p.prolang {OF_AGGREGATE} WHERE {filter}"
@@ -336,7 +345,40 @@ impl Reader<'_> {
                 .and_modify(|known| *known = known.worse(found))
                 .or_insert(found);
         }
+        for sets in [Sets::Lasting, Sets::Locally] {
+            self.note_callers(filter, sets, &mut functions, placed).await?;
+        }
         Ok((functions, makes))
+    }
+
+    /// What a function changes of its session, those that call it do, and those that call these: by the words of their texts.
+    async fn note_callers(
+        &mut self,
+        filter: &str,
+        sets: Sets,
+        functions: &mut HashMap<Box<str>, UserFunction>,
+        placed: &mut HashMap<Box<str>, PlacedSchema>,
+    ) -> Result<(), Fault> {
+        let all = functions.iter().chain(placed.values().flat_map(|schema| &schema.functions));
+        let mut known: HashSet<Box<str>> =
+            all.filter(|(_, function)| function.sets == sets).map(|(name, _)| name.clone()).collect();
+        let mut called: Vec<Box<str>> = known.iter().cloned().collect();
+        while !called.is_empty() {
+            called.sort_unstable();
+            let sql = format!("{CALLERS} AND {filter}").replace("NAMES", &quote_literal(&any_of(&called)));
+            called.clear();
+            for row in self.server.query(&sql).await? {
+                let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
+                let functions = placed.get_mut(schema).map_or(&mut *functions, |schema| &mut schema.functions);
+                if let Some(function) = functions.get_mut(name) {
+                    function.sets = function.sets.max(sets);
+                }
+                if known.insert(name.into()) {
+                    called.push(name.into());
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn aggregates(
@@ -413,11 +455,31 @@ const OF_AGGREGATE: &str = "LEFT JOIN LATERAL ( \
          g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
        JOIN pg_catalog.pg_language fl ON fl.oid = f.prolang WHERE g.aggfnoid = p.oid) a ON p.prokind = 'a'";
 
+/// The functions in whose texts one of some names is, whatever calls it there. An aggregate calls what it is made of.
+const CALLERS: &str = "SELECT DISTINCT n.nspname, p.proname \
+     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+     WHERE (l.lanname NOT IN ('c', 'internal') OR p.prokind = 'a') AND pg_catalog.concat_ws(' ', \
+       CASE WHEN p.prokind = 'a' THEN (SELECT pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, \
+           a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) \
+         WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END, \
+       pg_catalog.pg_get_expr(p.proargdefaults, 0)) ~* NAMES";
+
+/// The regular expression that finds one of these names as a word.
+fn any_of(names: &[Box<str>]) -> String {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let one = |name: &Box<str>| match name.chars().all(word) {
+        true => format!("\\m{name}\\M"),
+        false => name.chars().map(|c| if word(c) { c.to_string() } else { format!("\\{c}") }).collect(),
+    };
+    names.iter().map(one).collect::<Vec<_>>().join("|")
+}
+
 /// What hides behind operators: functions as [`Reader::functions`] reads them. `liars`: those that only say that they are immutable.
 async fn read_operators(
     server: &mut Backend,
     safe: &[QualifiedName],
     liars: &HashSet<QualifiedName>,
+    sets: &(dyn Fn(&str, &str) -> Sets + Sync),
 ) -> Result<HashMap<Box<str>, Operator>, Fault> {
     let rows = server
         .query(&format!(
@@ -432,6 +494,7 @@ async fn read_operators(
     for row in &rows {
         let (schema, name) = (text(row, 1)?, text(row, 2)?);
         let volatility = match text(row, 3)? {
+            _ if sets(schema, name) != Sets::Nothing => Volatility::Volatile,
             "i" if !liars.contains(&QualifiedName::new(schema, name)) => continue,
             "i" | "s" => Volatility::Stable,
             _ => Volatility::Volatile,
@@ -439,7 +502,7 @@ async fn read_operators(
         let function = UserFunction {
             volatility,
             declared_safe: is_safe(safe, schema, name),
-            sets: Sets::Nothing,
+            sets: sets(schema, name),
             callable: true,
         };
         let found = Operator { schema: schema.into(), name: name.into(), function };

@@ -23,10 +23,15 @@ pub struct Answered {
     pub took: Duration,
 }
 
-/// Sends what is queued and reads all that the servers owe: of each server its answers in order.
-pub async fn read(servers: &mut [&mut Backend], client: &mut Client) -> Result<Vec<Vec<Answered>>, ScatterError> {
+/// Sends what is queued and reads all that the servers owe: of each server its answers in order. `as_written`: the servers have the client's
+/// own text, so that their errors are where they say.
+pub async fn read(
+    servers: &mut [&mut Backend],
+    client: &mut Client,
+    as_written: bool,
+) -> Result<Vec<Vec<Answered>>, ScatterError> {
     let began = Instant::now();
-    let mut reading: Vec<Reading> = servers.iter().map(|_| Reading::default()).collect();
+    let mut reading: Vec<Reading> = servers.iter().map(|_| Reading { as_written, ..Reading::default() }).collect();
     poll_fn(|cx| {
         if let Poll::Ready(error) = poll_client(client, cx) {
             return Poll::Ready(Err(error));
@@ -49,6 +54,7 @@ pub async fn read(servers: &mut [&mut Backend], client: &mut Client) -> Result<V
 struct Reading {
     open: Answered,
     done: Vec<Answered>,
+    as_written: bool,
 }
 
 impl Reading {
@@ -98,6 +104,7 @@ impl Reading {
                 self.open.took = began.elapsed();
                 self.done.push(std::mem::take(&mut self.open));
             }
+            b'E' if self.as_written => return Err(ScatterError::Shard(frame.clone())),
             b'E' => return Err(ScatterError::Shard(without_position(frame))),
             b'N' => client.out.extend_from_slice(&frame.bytes),
             _ => {}

@@ -212,7 +212,9 @@ pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
         _ => plan_outcome(&analysis.outcome, analysis, inputs, view),
     };
     match &analysis.numbering.gives {
-        Some(what) => numbered(plan, what, view),
+        // What is in a placed schema has the numbers of its shard, for everybody.
+        Some(what) if !matches!(analysis.outcome, Outcome::Shard(..)) => numbered(plan, what, view),
+        Some(_) => plan,
         None => plan,
     }
 }

@@ -52,11 +52,13 @@ pub fn is_local(kind: &StatementKind) -> bool {
 }
 
 impl Session {
-    /// Runs a statement that is the router's own business; `None` when it is the shards'.
+    /// Runs a statement that is the router's own business; `None` when it is the shards'. `describes`: the client is told the columns with
+    /// the rows.
     pub(super) async fn run_local(
         &mut self,
         text: &str,
         analysis: &Arc<Analysis>,
+        describes: bool,
     ) -> Result<Option<LocalRows>, Failure> {
         match &analysis.kind {
             StatementKind::Transaction(statement) => self.transaction(text, statement).await,
@@ -80,7 +82,7 @@ impl Session {
                 Ok(Some(done))
             }
             StatementKind::SetConfig(query) => {
-                let done = self.set_config(text, &query.columns).await?;
+                let done = self.set_config(text, &query.columns, describes).await?;
                 self.look_for_schemas().await;
                 Ok(done)
             }

@@ -167,7 +167,7 @@ impl Session {
         }
         self.scan_one(&text)?;
         let ends = matches!(statement.analysis.kind, Kind::Transaction(Tx::Commit { .. } | Tx::Rollback { .. }));
-        let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
+        let rows = self.run_local(&text, &statement.analysis, false).await?.unwrap_or_default();
         self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;

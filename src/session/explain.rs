@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::backend::clock::Moment;
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::server_fault;
 use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
 use crate::exec::replies::ScatterError;
@@ -23,7 +24,7 @@ use crate::session::pulls::Asked;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
-use crate::wire::frame::BindView;
+use crate::wire::frame::{BindView, Frame};
 use crate::wire::{reply, request};
 
 impl Session {
@@ -134,8 +135,13 @@ impl Session {
             };
             ask.put(&mut held.server, &sql)?;
         }
-        let answers = match self.read_answers(&shards).await {
+        let as_written = parts.iter().all(|(_, sql)| matches!(sql, ShardSql::AsWritten));
+        let answers = match self.read_answers(&shards, as_written).await {
             Ok(answers) => answers,
+            Err(ScatterError::Shard(frame)) if !as_written => {
+                let frame = self.with_position(frame, ask).await;
+                return Err(self.scatter_failure(ScatterError::Shard(frame), opened).await);
+            }
             Err(error) => return Err(self.scatter_failure(error, opened).await),
         };
         self.end_parts(opened).await?;
@@ -176,7 +182,7 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let answers = self.read_answers(&[slot]).await;
+        let answers = self.read_answers(&[slot], false).await;
         let answers = match answers {
             Ok(answers) => answers,
             Err(error) => {
@@ -224,7 +230,7 @@ impl Session {
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));
         }
-        let answers = match self.read_answers(&shards).await {
+        let answers = match self.read_answers(&shards, false).await {
             Ok(answers) => answers,
             Err(error) => return Err(self.scatter_failure(error, false).await),
         };
@@ -243,9 +249,18 @@ impl Session {
     }
 
     /// The answers of these servers.
-    async fn read_answers(&mut self, shards: &[ShardId]) -> Result<Vec<Vec<Answered>>, ScatterError> {
+    async fn read_answers(&mut self, shards: &[ShardId], as_written: bool) -> Result<Vec<Vec<Answered>>, ScatterError> {
         let mut servers = self.held.servers(shards);
-        read(&mut servers, &mut self.client).await
+        read(&mut servers, &mut self.client, as_written).await
+    }
+
+    /// The error that a shard has found in a text of ours as a Postgres finds it in the client's, where it does.
+    async fn with_position(&mut self, frame: Frame, ask: &Ask<'_>) -> Frame {
+        let (text, types) = ask.statement();
+        match self.parse_error_at_home(text, types).await {
+            Ok(Some(theirs)) if server_fault(theirs.body()).code == server_fault(frame.body()).code => theirs,
+            Ok(_) | Err(_) => frame,
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Held {
     pub temporary: bool,
     /// Those of them that are known, as they were when they were looked at last.
     pub temporaries: Temporaries,
+    /// `setseed` was called on it.
+    pub seeded: bool,
     /// It may have settings that no other connection has, until the transaction ends.
     pub unseen_locally: bool,
     /// It may have settings that no other connection has.
@@ -112,6 +114,7 @@ impl Held {
                 self.pin = Some(reason);
             }
             reason => {
+                self.seeded |= reason == PinReason::Seed;
                 self.pin.get_or_insert(reason);
             }
         }
@@ -436,6 +439,7 @@ impl Session {
             pin,
             temporary: false,
             temporaries: Temporaries::default(),
+            seeded: false,
             unseen_locally: false,
             unseen: false,
             finishing: Finishing::No,

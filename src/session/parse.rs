@@ -293,11 +293,29 @@ impl Session {
         let view = self.plan_view();
         // Few ask, and it costs a look into the settings.
         let prints_otherwise = analysis.style().is_some_and(|needed| !self.text_style().has(needed));
-        let plan = plan::plan(analysis, inputs, &View { prints_otherwise, ..view });
+        let mut plan = plan::plan(analysis, inputs, &View { prints_otherwise, ..view });
+        if analysis.random {
+            plan = self.check_seeded(plan);
+        }
         if let (PlanKind::Single(shard), true) = (&plan.kind, self.sampler.picks()) {
             self.note_key(analysis, inputs, *shard);
         }
         plan
+    }
+
+    /// Behind `setseed` random numbers are what they are where it was called, and on one Postgres everywhere.
+    fn check_seeded(&self, plan: Plan) -> Plan {
+        let Some(seeded) = self.held.iter().find(|held| held.seeded) else { return plan };
+        match &plan.kind {
+            PlanKind::Refuse(_) => plan,
+            PlanKind::Single(shard) if *shard == seeded.shard => plan,
+            PlanKind::Any if self.any_shard() == seeded.shard => plan,
+            _ => plan::refused(Fault::unsupported(
+                "random numbers behind setseed() are not supported on this shard",
+                "The numbers that setseed() decides are those of one connection to the home shard.",
+                "Take the numbers in a statement that names no sharded table; or DISCARD ALL, which forgets the seed here.",
+            )),
+        }
     }
 
     /// After an error: a statement whose Parse has failed is none, and what stood behind the message that failed is undone. Which Parse of our

@@ -103,7 +103,7 @@ impl Session {
         Ok(asked?)
     }
 
-    async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
+    pub(super) async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
         // What is only parsed reads no custom setting.
         let place = self.pools.pool(self.view.topology.home).place();
         let mut server = self.checkout_one(place, Fit::Any).await?;

@@ -18,9 +18,29 @@ use crate::types::{Format, oid};
 use crate::wire::frame::BindValues;
 
 impl Session {
+    /// As [`Self::run_config`]. `describes`: the client is told the columns with the rows, and so before an error of the call itself.
+    pub(super) async fn set_config(
+        &mut self,
+        text: &str,
+        columns: &[Box<str>],
+        describes: bool,
+    ) -> Result<Option<LocalRows>, Failure> {
+        let done = self.run_config(text, columns).await;
+        if let Err(Failure::Fault(fault)) = &done
+            && describes
+            && fault.position.is_none()
+            && is_of_call(fault)
+        {
+            let columns = columns.iter().cloned().map(Into::into).collect();
+            let description = LocalRows { columns, ..LocalRows::default() }.describe(&[])?;
+            self.client.out.extend_from_slice(&description);
+        }
+        done
+    }
+
     /// The client's own text runs on every server of its transaction, outside of one on the home shard; the other servers
     /// get the settings before their next statement.
-    pub(super) async fn set_config(&mut self, text: &str, columns: &[Box<str>]) -> Result<Option<LocalRows>, Failure> {
+    async fn run_config(&mut self, text: &str, columns: &[Box<str>]) -> Result<Option<LocalRows>, Failure> {
         let read = config_calls(text).and_then(|read| {
             let whole = self.whole_calls(read.calls)?;
             // What is shown beside the calls would not be in a text that is made of them.
@@ -134,6 +154,12 @@ impl Session {
             self.forget_local(name);
         }
     }
+}
+
+/// Whether Postgres finds it when set_config is called, and not before: a value, a name, a right.
+fn is_of_call(fault: &Fault) -> bool {
+    let code = fault.code.0;
+    code.starts_with(b"22") || matches!(&code, b"42704" | b"42501" | b"55P02" | b"42602")
 }
 
 /// What the setting becomes, as a value of [`crate::backend::settings::SessionSettings`]; `None`: it is not set.

@@ -239,7 +239,7 @@ impl Session {
             return Ok(false);
         }
         if (is_local(&analysis.kind) || matches!(analysis.kind, StatementKind::Transaction(_)))
-            && let Some(local) = self.run_local(text, analysis).await?
+            && let Some(local) = self.run_local(text, analysis, true).await?
         {
             self.note_route(Route::Local, 0);
             if !local.columns.is_empty() {

@@ -48,7 +48,7 @@ impl Session {
         if is_local(&statement.analysis.kind) {
             let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             self.scan_one(&text)?;
-            let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
+            let rows = self.run_local(&text, &statement.analysis, true).await?.unwrap_or_default();
             self.note_route(Route::Local, 0);
             let description = rows.describe(&[])?;
             self.client.out.extend_from_slice(&description);

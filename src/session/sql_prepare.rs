@@ -38,9 +38,12 @@ impl Session {
         if let Outcome::Refuse(fault) = &analysis.outcome {
             return Err(fault.clone().into());
         }
-        let at_home = matches!(analysis.outcome, Outcome::Home(_));
-        // What every shard can be told of the types: those that users made have another number on each, so they must follow from the
-        // statement.
+        // Each shard is told them by its own numbers, but for those that the home shard does not have: they must follow from the statement.
+        let types: Box<[Oid]> = match self.view.catalog.numbers_of(shard) {
+            Some(numbers) => types.iter().map(|of| numbers.to_home(*of)).collect(),
+            None => types,
+        };
+        let at_home = shard == self.view.topology.home;
         let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
         let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
         let found = self.found_description(shard, &query, &declared).await?;

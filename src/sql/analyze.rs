@@ -77,6 +77,8 @@ pub struct Analysis {
     /// A definition, or a lock, of a reference table: nobody who writes such a table is half way then.
     pub takes_turn: bool,
     pub numbering: Numbering,
+    /// It gives random numbers, which `setseed` decides where it was called.
+    pub random: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -94,6 +96,8 @@ pub enum PinReason {
     Code,
     /// lastval/currval
     SequenceState,
+    /// setseed: the random numbers that come.
+    Seed,
 }
 
 impl PinReason {
@@ -125,6 +129,7 @@ pub(crate) struct Verdict {
     pub settled: bool,
     pub reads_time: ReadsTime,
     pub numbering: Numbering,
+    pub random: bool,
 }
 
 impl Verdict {
@@ -144,6 +149,7 @@ impl Verdict {
             settled: false,
             reads_time: ReadsTime::default(),
             numbering: Numbering::default(),
+            random: false,
         }
     }
 
@@ -265,7 +271,9 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     };
     let Verdict { only_reads, settled, ref mut reads_time, ref mut numbering, .. } = verdict;
     let (reads_time, numbering) = (std::mem::take(reads_time), std::mem::take(numbering));
-    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, surely, takes_any, unseen, .. } = verdict;
+    let Verdict {
+        outcome, access, pin, free_slots, changes, resolved, takes, surely, takes_any, unseen, random, ..
+    } = verdict;
     let reads_time = (calls || has_time(&kind) && !reads_time.is_none()).then(|| Arc::new(reads_time));
     let mut uses = uses;
     uses.surely = if surely { takes.clone() } else { Vec::new() };
@@ -332,6 +340,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         reads_time,
         takes_turn,
         numbering,
+        random,
     }
 }
 
@@ -540,7 +549,7 @@ impl Analyzer<'_> {
             && uses.volatile.is_none()
             && uses.runs_sql.is_none();
         let settled = !uses.unsettled;
-        let Uses { takes, surely, mut reads_time, moment, numbering, .. } = model.uses;
+        let Uses { takes, surely, mut reads_time, moment, numbering, random, .. } = model.uses;
         reads_time.moment |= moment;
         let changes = Vec::new();
         Verdict {
@@ -558,6 +567,7 @@ impl Analyzer<'_> {
             settled,
             reads_time,
             numbering,
+            random,
         }
     }
 

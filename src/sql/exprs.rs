@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::finish::{SESSION_SETTING, is_same_at_home};
-use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
+use crate::sql::functions::{FunctionClass, classify, hidden, is_order_sensitive, is_random, placed_with};
 use crate::sql::infer::{is_text, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
@@ -617,6 +617,7 @@ impl Model<'_> {
         }
         let uses = &mut self.uses;
         uses.numbering.names |= looks_up(name);
+        uses.random |= is_random(name);
         if matches!(name, "pg_column_size" | "pg_column_compression") {
             note(&mut uses.stored, name);
         }
@@ -637,6 +638,27 @@ impl Model<'_> {
                 self.by_path |= schema.is_none();
                 note(&mut uses.unknown_function, name);
             }
+            FunctionClass::Home(_) | FunctionClass::Sequence(_) => self.note_single(class, name),
+            FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
+                self.by_path |= schema.is_none();
+                uses.note_sets(function.sets);
+                if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
+                    uses.home_function |= uses.home.is_none();
+                    uses.home.get_or_insert_with(|| format!("function {name}()").into());
+                }
+                uses.note_user_function(name, function);
+                if let Some(of_postgres) = hidden(schema, name) {
+                    self.note_single(of_postgres, name);
+                }
+            }
+        }
+        Ok(class)
+    }
+
+    /// What exists once, on one shard.
+    fn note_single(&mut self, class: FunctionClass, name: &str) {
+        let (scope, uses) = (self.scope, &mut self.uses);
+        match class {
             // By now its name has led somewhere, if it is one that is known.
             FunctionClass::Sequence(pin) if scope.topology.places_schemas() => {
                 uses.pin = uses.pin.or(pin);
@@ -658,17 +680,17 @@ impl Model<'_> {
                 uses.home_function |= uses.home.is_none();
                 uses.home.get_or_insert_with(|| format!("function {name}()").into());
             }
-            FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
-                self.by_path |= schema.is_none();
-                uses.note_sets(function.sets);
-                if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
-                    uses.home_function |= uses.home.is_none();
-                    uses.home.get_or_insert_with(|| format!("function {name}()").into());
-                }
-                uses.note_user_function(name, function);
-            }
+            FunctionClass::Pure
+            | FunctionClass::Clock
+            | FunctionClass::Server
+            | FunctionClass::Volatile
+            | FunctionClass::RunsSql
+            | FunctionClass::Aggregate
+            | FunctionClass::Window
+            | FunctionClass::User(_)
+            | FunctionClass::UserAggregate(_)
+            | FunctionClass::Unknown => {}
         }
-        Ok(class)
     }
 }
 

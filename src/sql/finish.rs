@@ -272,9 +272,6 @@ fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Ob
     if let (Some(name), Some(_)) = (&uses.user_function, &uses.volatile) {
         return function(name, "may have effects");
     }
-    if uses.volatile.as_deref() == Some("setseed") {
-        return function("setseed", "leaves state in the session");
-    }
     if let Some(name) = &uses.placed_name {
         return Err(Obstacle::new(format!("\"{name}\", which is of one schema, beside rows of several shards")));
     }

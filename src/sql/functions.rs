@@ -76,7 +76,7 @@ const CLOCK: &str = "age current_date current_time current_timestamp localtime l
     transaction_timestamp";
 
 const VOLATILE: &str = "array_sample array_shuffle clock_timestamp gen_random_bytes gen_random_uuid gen_salt pg_sleep \
-    pg_sleep_for pg_sleep_until random random_normal setseed timeofday uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 uuidv4 \
+    pg_sleep_for pg_sleep_until random random_normal timeofday uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 uuidv4 \
     uuidv7";
 
 const SEQUENCE: &str = "nextval setval pg_get_serial_sequence";
@@ -111,6 +111,7 @@ static BUILTIN: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|
         (SESSION_LOCK, FunctionClass::Home(Some(PinReason::AdvisoryLock))),
         (HOME, FunctionClass::Home(None)),
         ("set_config", FunctionClass::Home(Some(PinReason::Setting))),
+        ("setseed", FunctionClass::Home(Some(PinReason::Seed))),
         (RUNS_SQL, FunctionClass::RunsSql),
         (AGGREGATES, FunctionClass::Aggregate),
         (WINDOWS, FunctionClass::Window),
@@ -182,6 +183,18 @@ fn either(function: UserFunction, builtin: FunctionClass) -> FunctionClass {
         | FunctionClass::UserAggregate(_)
         | FunctionClass::Unknown => FunctionClass::User(function),
     }
+}
+
+/// What a call of this name does besides, if it means the function of Postgres: what exists once, on one shard, although users have made a
+/// function of the name.
+pub fn hidden(schema: Option<&str>, name: &str) -> Option<FunctionClass> {
+    let class = builtin(name);
+    (schema.is_none() && matches!(class, FunctionClass::Home(_) | FunctionClass::Sequence(_))).then_some(class)
+}
+
+/// Whether it gives numbers that `setseed` decides.
+pub fn is_random(name: &str) -> bool {
+    matches!(name, "random" | "random_normal" | "array_sample" | "array_shuffle")
 }
 
 /// What users have made of this name, the worst of all that a call could mean; and whether one of it is an aggregate.

@@ -52,7 +52,11 @@ pub(crate) fn sets(scope: &NameScope<'_>, relation: &Relation, writes: bool) -> 
     let Some(effects) = relation.table().and_then(|table| table.effects.as_deref()) else { return Sets::Nothing };
     let defaults = effects.defaults.iter().flat_map(|(_, deeds)| deeds);
     let written = effects.writes.iter().chain(defaults).filter(|_| writes);
-    let calls = |deed: &&Deed| matches!(&deed.act, Act::Calls(name) if **name == *SET_CONFIG);
+    let calls = |deed: &&Deed| match &deed.act {
+        Act::Sets => true,
+        Act::Calls(name) => **name == *SET_CONFIG,
+        Act::Reads(_) | Act::Writes(_) | Act::Varies | Act::Unread(_) | Act::Assigns(_) => false,
+    };
     let by = |deed: &Deed| match &deed.function {
         Some(function) => function_sets(scope.catalog, function),
         None => Sets::Lasting,
@@ -170,6 +174,7 @@ fn wrong(scope: &NameScope<'_>, host: &Host, deed: &Deed) -> Option<String> {
         Act::Reads(name) => named(scope, host, name, false),
         Act::Writes(name) => named(scope, host, name, true),
         Act::Calls(name) => called(scope, host, name, deed.kept),
+        Act::Sets => None,
         Act::Varies => varies(host, deed.kept).then(|| "is not immutable: the copies of a row could differ".to_owned()),
         Act::Assigns(column) => assigned(host, column.as_deref()),
         Act::Unread(what) => Some(format!("runs {what}, which can read and write tables that lie on several shards")),

@@ -248,6 +248,8 @@ pub(crate) struct Uses {
     pub attribute: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
     pub numbering: Numbering,
+    /// It gives random numbers that `setseed` decides.
+    pub random: bool,
     /// A function that tells how its argument is stored.
     pub stored: Option<Box<str>>,
     /// It locks rows.

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::catalog::{Cast, Operator, Table, UserFunction};
+use crate::catalog::{Cast, Operator, Sets, Table, UserFunction};
 use crate::sql::NameScope;
 use crate::sql::functions::trusted;
 use crate::sql::model::{Model, Uses};
@@ -61,4 +61,9 @@ fn note_function(scope: &NameScope<'_>, uses: &mut Uses, Operator { schema, name
         None => *function,
     };
     uses.note_user_function(name, function);
+    uses.note_sets(function.sets);
+    if function.sets != Sets::Nothing {
+        uses.home_function |= uses.home.is_none();
+        uses.home.get_or_insert_with(|| format!("function {name}()").into());
+    }
 }

@@ -37,9 +37,7 @@ impl Asks<'_> {
     fn note(&mut self, name: &ObjectName) {
         let Some((schema, name)) = parts(name) else { return };
         let asked = classify(&self.of.scope, schema.as_deref(), &name) == FunctionClass::Volatile;
-        // What it sets is for the calls of one server.
-        let sets = name == "setseed";
-        self.found |= asked && self.once == 0 && (self.inside > 0 || sets);
+        self.found |= asked && self.once == 0 && self.inside > 0;
     }
 
     fn is_once(&self, query: &Query) -> bool {

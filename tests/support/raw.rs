@@ -567,6 +567,19 @@ impl Message {
     }
 
     /// Body of DataRow.
+    /// Of each column in a RowDescription the table that it is of, and the number of its column there.
+    pub fn origins(&self) -> Vec<(u32, i16)> {
+        let mut rest = self.body.get(2..).unwrap_or_default();
+        let mut found = Vec::new();
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            let fields = &rest[end + 1..];
+            let table = u32::from_be_bytes([fields[0], fields[1], fields[2], fields[3]]);
+            found.push((table, i16::from_be_bytes([fields[4], fields[5]])));
+            rest = &fields[18..];
+        }
+        found
+    }
+
     pub fn cells(&self) -> Vec<Option<Vec<u8>>> {
         let mut at = 2;
         let mut cells = Vec::new();
