@@ -246,6 +246,35 @@ fn columns_say_what_they_are_of_on_the_home_shard() {
         let sql = format!("SELECT what, n FROM events WHERE tenant_id = {id}");
         assert_eq!(origins(&sql, &mut raw), [["events.what", "events.n"]]);
     }
+    // Who works in a schema asks its own shard for the catalog.
+    for shard in 1..4 {
+        raw.must(&format!("SET search_path TO tenant_{shard}, public"));
+        for sql in
+            ["SELECT owner, id FROM accounts".to_owned(), format!("SELECT owner, id FROM tenant_{shard}.accounts")]
+        {
+            raw.send(&message::query(&sql)).unwrap();
+            let messages = raw.read_to_ready().unwrap();
+            let told = messages.iter().find(|message| message.tag == b'T').unwrap().origins();
+            let known = raw.value("SELECT 'accounts'::regclass::oid");
+            assert_eq!(
+                told.iter().map(|(table, _)| table.to_string()).collect::<Vec<_>>(),
+                [known.clone(), known],
+                "{sql}"
+            );
+            let parse = [message::parse("", &sql, &[]), message::describe(b'S', ""), message::sync()].concat();
+            raw.send(&parse).unwrap();
+            let messages = raw.read_to_ready().unwrap();
+            let described = messages.iter().find(|message| message.tag == b'T').unwrap().origins();
+            assert_eq!(described, told, "{sql}");
+        }
+        raw.must("RESET search_path");
+        let sql = format!("SELECT owner, id FROM tenant_{shard}.accounts");
+        let parse = [message::parse("", &sql, &[]), message::describe(b'S', ""), message::sync()].concat();
+        raw.send(&parse).unwrap();
+        let messages = raw.read_to_ready().unwrap();
+        let described = messages.iter().find(|message| message.tag == b'T').unwrap().origins();
+        assert_eq!(described, [(0, 0), (0, 0)], "{sql}");
+    }
 }
 
 #[test]

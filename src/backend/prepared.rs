@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use crate::backend::settings::Meaning;
-use crate::ids::Oid;
+use crate::ids::{Oid, ShardId};
 
 /// One distinct prepared statement: same text, same declared parameter types, same catalog generation, names that mean the same.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ struct DefKey {
     generation: u64,
     meaning: Meaning,
     names: u64,
+    numbers_of: ShardId,
 }
 
 /// Gives equal statements one definition. Definitions that nobody holds any more are dropped when it grows.
@@ -63,7 +64,8 @@ impl StatementRegistry {
     const PRUNE_STEP: u64 = 4096;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: of the settings that
-    /// tell what its literals mean. `names`: hash of what its names mean: of one that means other tables a server has other types.
+    /// tell what its literals mean. `names`: hash of what its names mean: of one that means other tables a server has other types. `numbers_of`: the
+    /// shard by whose numbers it is described.
     pub fn intern(
         &self,
         text: &Arc<str>,
@@ -71,8 +73,9 @@ impl StatementRegistry {
         generation: u64,
         meaning: Meaning,
         names: u64,
+        numbers_of: ShardId,
     ) -> Arc<StatementDef> {
-        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, names };
+        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, names, numbers_of };
         if let Some(def) = self.defs.get(&key) {
             return Arc::clone(&def);
         }
@@ -174,18 +177,21 @@ mod tests {
     fn equal_statements_share_a_name_and_types_part_them() {
         let registry = StatementRegistry::default();
         let text: Arc<str> = "SELECT $1".into();
-        let a = registry.intern(&text, &[23], 1, Meaning::default(), 0);
-        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, Meaning::default(), 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[20], 1, Meaning::default(), 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[23], 2, Meaning::default(), 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[23], 1, Meaning::default(), 1).id);
+        let a = registry.intern(&text, &[23], 1, Meaning::default(), 0, ShardId(0));
+        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, Meaning::default(), 0, ShardId(0)).id);
+        assert_ne!(a.id, registry.intern(&text, &[20], 1, Meaning::default(), 0, ShardId(0)).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 2, Meaning::default(), 0, ShardId(0)).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 1, Meaning::default(), 1, ShardId(0)).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 1, Meaning::default(), 0, ShardId(1)).id);
     }
 
     #[test]
     fn the_least_recently_used_statement_makes_room() {
         let registry = StatementRegistry::default();
-        let defs: Vec<_> =
-            ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, Meaning::default(), 0)).collect();
+        let defs: Vec<_> = ["a", "b", "c"]
+            .iter()
+            .map(|t| registry.intern(&(*t).into(), &[], 0, Meaning::default(), 0, ShardId(0)))
+            .collect();
         let mut set = PreparedSet::new(2);
         assert!(set.insert(&defs[0]).is_none());
         assert!(set.insert(&defs[1]).is_none());

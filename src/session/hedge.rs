@@ -100,7 +100,7 @@ impl Session {
         let (pools, of) = (Arc::clone(&self.pools), Arc::clone(of));
         let (database, epoch) = (Arc::clone(&self.database), self.view.topology.epoch);
         let (settings, defaults) = (Arc::clone(&self.settings), Arc::clone(&self.defaults));
-        let numbers = self.view.catalog.numbers_of(held.shard).cloned();
+        let numbers = self.numbers_for(held.shard);
         let metrics = Arc::clone(&self.shared.metrics);
         Some(Box::pin(async move {
             tokio::time::sleep(after).await;

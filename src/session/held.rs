@@ -15,6 +15,7 @@ use crate::backend::connector::Aim;
 use crate::backend::settings::SessionSettings;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;
+use crate::catalog::numbers::Numbers;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
@@ -334,7 +335,7 @@ impl Session {
         }
         if !self.held[at].joined {
             if !shard.is_combine() {
-                self.held[at].server.numbers = self.view.catalog.numbers_of(shard).cloned();
+                self.held[at].server.numbers = self.numbers_for(shard);
             }
             let wanted = self.settings_at_begin();
             if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
@@ -372,6 +373,14 @@ impl Session {
             }
         }
         Ok(at)
+    }
+
+    /// How descriptions of a shard are changed for this client. Who works in a placed schema asks its shard for the catalog, and is told the
+    /// numbers of that one.
+    pub(super) fn numbers_for(&self, shard: ShardId) -> Option<Arc<Numbers>> {
+        let numbers = self.view.catalog.numbers_of(shard)?;
+        let own = self.view.topology.places_schemas() && self.names().base().shard == shard;
+        (!own).then(|| Arc::clone(numbers))
     }
 
     /// What other clients have taken of sequences there is nothing that this one may be told.
@@ -425,7 +434,7 @@ impl Session {
 
     /// Takes a connection into the client's hands.
     pub(super) fn hold(&mut self, shard: ShardId, mut server: ServerCheckout) -> usize {
-        server.numbers = self.view.catalog.numbers_of(shard).cloned();
+        server.numbers = self.numbers_for(shard);
         server.origins = None;
         server.placeholders.join(&self.making);
         let replica = matches!(server.connector().aim, Aim::Replica(..));

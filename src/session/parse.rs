@@ -118,6 +118,10 @@ impl Session {
         analysis: Arc<Analysis>,
     ) -> Arc<ClientStatement> {
         let scope = self.names().fingerprint;
+        let numbers_of = match self.view.topology.places_schemas() {
+            true => self.names().base().shard,
+            false => self.view.topology.home,
+        };
         let names = match analysis.kind {
             // What a server has parsed has the columns of the cursor of then, for whoever parses the same text.
             StatementKind::Fetch(_) => *self.fetch_mark.get_or_insert_with(|| self.shared.registry.fresh()),
@@ -131,6 +135,7 @@ impl Session {
             epoch: self.view.topology.epoch,
             scope,
             names,
+            numbers_of,
             standard_strings: self.scope.standard_strings(),
             meaning: self.meaning,
             def: Mutex::new(None),

@@ -36,6 +36,8 @@ pub struct ClientStatement {
     pub scope: u64,
     /// Hash of what its names mean: equal scopes give equal ones, and others often do.
     pub names: u64,
+    /// The shard whose numbers of types and tables the client knows.
+    pub numbers_of: ShardId,
     /// How its strings were read.
     pub standard_strings: bool,
     /// Of the settings under which its literals were read.
@@ -105,13 +107,15 @@ impl ClientStatement {
     /// Its definition, which it shares with all that are equal.
     pub fn definition(&self, registry: &StatementRegistry) -> Arc<StatementDef> {
         let mut def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
-        let equal = || registry.intern(&self.text, &self.types, self.generation, self.meaning, self.names);
+        let equal =
+            || registry.intern(&self.text, &self.types, self.generation, self.meaning, self.names, self.numbers_of);
         Arc::clone(def.get_or_insert_with(equal))
     }
 
     /// Whether the servers say the same of it as of another analysis of the same text.
     pub fn is_like(&self, other: &Self) -> bool {
         self.names == other.names
+            && self.numbers_of == other.numbers_of
             && self.generation == other.generation
             && self.meaning == other.meaning
             && self.types == other.types

@@ -39,7 +39,7 @@ impl Session {
             return Err(fault.clone().into());
         }
         // Each shard is told them by its own numbers, but for those that the home shard does not have: they must follow from the statement.
-        let types: Box<[Oid]> = match self.view.catalog.numbers_of(shard) {
+        let types: Box<[Oid]> = match self.numbers_for(shard) {
             Some(numbers) => types.iter().map(|of| numbers.to_home(*of)).collect(),
             None => types,
         };
