@@ -408,3 +408,25 @@ fn functions_and_types_of_plain_tables_are_where_these_are() {
         "0"
     );
 }
+
+#[test]
+fn the_sequence_of_a_column_has_a_current_value() {
+    let world = world("regrserial");
+    world.fill(&[
+        "CREATE TABLE numbered (id serial PRIMARY KEY, n int)",
+        "CREATE TABLE counted (id int GENERATED ALWAYS AS IDENTITY, n int)",
+    ]);
+    for (table, column) in
+        [("numbered", "id"), ("counted", "id"), ("public.numbered", "id"), ("numbered", "n"), ("nowhere", "id")]
+    {
+        let current = format!("SELECT currval(pg_get_serial_sequence('{table}', '{column}'))");
+        let current_typed =
+            format!("SELECT currval(pg_catalog.pg_get_serial_sequence('{table}', '{column}')::regclass) AS now");
+        let next = format!("SELECT nextval(pg_get_serial_sequence('{table}', '{column}'))");
+        let insert = format!("INSERT INTO {table} (n) VALUES (1)");
+        let (mut theirs, mut ours) = (world.db.oracle(), world.through());
+        for sql in ["SELECT 1", &insert, &current, &next, &current_typed] {
+            assert_eq!(theirs.simple(sql).text(), ours.simple(sql).text(), "{table}.{column}: {sql}");
+        }
+    }
+}

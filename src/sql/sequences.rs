@@ -253,10 +253,10 @@ fn argument(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> O
     if first.is(b')') {
         return Some((None, at + 1));
     }
-    let TokenKind::Literal(kind) = first.kind else { return None };
-    let slot = Slot { kind, start: u32::try_from(first.start).ok()?, end: u32::try_from(first.end).ok()? };
-    let sequence = sequence_named(scope, &string_value(text, &slot)?)?;
-    let mut at = at + 1;
+    let (sequence, mut at) = match serial_sequence(text, tokens, at, scope) {
+        Some(found) => found,
+        None => (sequence_named(scope, &literal(text, first)?)?, at + 1),
+    };
     if text_of(text, tokens.get(at)?) == "::" {
         at += 1;
         if name_of(text, tokens.get(at)?)? == "pg_catalog" && tokens.get(at + 1)?.is(b'.') {
@@ -268,6 +268,41 @@ fn argument(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> O
         at += 1;
     }
     tokens.get(at)?.is(b')').then_some((Some(sequence), at + 1))
+}
+
+/// `pg_get_serial_sequence('table', 'column')`: the sequence of the column, and the token behind.
+fn serial_sequence(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> Option<(QualifiedName, usize)> {
+    let named = |at: usize, name: &str| tokens.get(at).and_then(|token| name_of(text, token)).as_deref() == Some(name);
+    let punct = |at: usize, byte: u8| tokens.get(at).is_some_and(|token| token.is(byte));
+    let at = if named(at, "pg_catalog") && punct(at + 1, b'.') { at + 2 } else { at };
+    let called =
+        named(at, "pg_get_serial_sequence") && punct(at + 1, b'(') && punct(at + 3, b',') && punct(at + 5, b')');
+    if !called {
+        return None;
+    }
+    let (table, column) = (literal(text, tokens.get(at + 2)?)?, literal(text, tokens.get(at + 4)?)?);
+    let relation = match &name_parts(&table)?[..] {
+        [name] => resolve(scope, None, name),
+        [schema, name] => resolve(scope, Some(schema), name),
+        _ => return None,
+    };
+    let (Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. }) =
+        relation
+    else {
+        return None;
+    };
+    let table = table?;
+    let (_, column) = table.column(&column)?;
+    let ColumnDefault::Sequence(default) = &column.default else { return None };
+    // One that belongs to no column, or to another one, is not found by it.
+    let known = scope.catalog.table(&default.sequence)?;
+    (known.owner.as_ref() == Some(&table.name)).then(|| (default.sequence.clone(), at + 6))
+}
+
+fn literal(text: &str, token: &Token) -> Option<String> {
+    let TokenKind::Literal(kind) = token.kind else { return None };
+    let slot = Slot { kind, start: u32::try_from(token.start).ok()?, end: u32::try_from(token.end).ok()? };
+    string_value(text, &slot).map(Into::into)
 }
 
 /// The sequence that a name means as `regclass` reads it, where the catalog knows it.

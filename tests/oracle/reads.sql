@@ -547,3 +547,10 @@ SELECT a.id, t.id AS other, tenant_id FROM accounts a JOIN transfers t USING (te
 SELECT a.id, t.name FROM accounts a JOIN tenants t ON t.id = a.tenant_id WHERE t.seats > 3 ORDER BY a.tenant_id, a.id LIMIT 5 FOR UPDATE OF a SKIP LOCKED;
 SELECT a.id, b.id AS b, b.owner FROM accounts a JOIN accounts b ON a.tenant_id = b.tenant_id AND a.id < b.id ORDER BY 1, 2, a.tenant_id LIMIT 6 FOR UPDATE OF b;
 COMMIT;
+
+-- Spellings of Postgres's own regression SQL.
+SELECT tenant_id, customer_id, count(*) FROM orders WHERE tenant_id < 6 GROUP BY GROUPING SETS ((), GROUPING SETS ((tenant_id), (tenant_id, customer_id))) ORDER BY 1, 2, 3
+
+SELECT t.id FROM tenants* t WHERE t.id < 5 ORDER BY 1
+
+SELECT id, sum(total) OVER (ORDER BY placed_at RANGE BETWEEN '1 day'::interval PRECEDING AND CURRENT ROW) FROM orders WHERE tenant_id IN (1, 2) ORDER BY 1

@@ -80,6 +80,7 @@ impl Tokens<'_> {
                 .or_else(|| self.substring(at))
                 .or_else(|| self.row(at).map(one))
                 .or_else(|| self.collated_cast(at))
+                .or_else(|| self.frame_bound(at))
                 .or_else(|| self.typed_string(at)),
             TokenKind::Quoted => self.typed_string(at),
             TokenKind::Operator => self.children(at).or_else(|| self.any_of_values(at)).map(one),
@@ -127,6 +128,14 @@ impl Tokens<'_> {
         let mut edits = Vec::new();
         for ends in ends.windows(2) {
             let (first, last) = (ends[0] + 1, ends[1] - 1);
+            // Sets within sets are as if they were written without the inner words.
+            if sets && self.are(first, &["grouping", "sets"]) && self.is_punct(first + 2, b'(') {
+                if self.closing(first + 2)? == last {
+                    edits.push(self.replace(first, first + 2, "")?);
+                    edits.push(self.replace(last, last, "")?);
+                }
+                continue;
+            }
             if self.is_punct(first, b'(') && self.closing(first)? < last {
                 edits.push(self.insert_before(first, "(")?);
                 edits.push(self.insert_behind(last, ")")?);
@@ -279,6 +288,16 @@ impl Tokens<'_> {
         (!prefixed).then_some((vec![self.insert_before(start, "(")?, self.insert_behind(at - 1, ")")?], at))
     }
 
+    /// `'1 year'::interval PRECEDING`: the parser takes a string there for an interval of its own, without a cast.
+    fn frame_bound(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        if !self.is_any(at, &["preceding", "following"]) {
+            return None;
+        }
+        let start = self.cast_operand(at.checked_sub(1)?)?;
+        let is_string = matches!(self.get(start)?.kind, TokenKind::Literal(_));
+        is_string.then_some((vec![self.insert_before(start, "(")?, self.insert_behind(at - 1, ")")?], at))
+    }
+
     /// Where the operand of the cast begins whose type ends here.
     fn cast_operand(&self, last: usize) -> Option<usize> {
         let name = match self.is_punct(last, b')') {
@@ -360,6 +379,9 @@ impl Tokens<'_> {
         // Arithmetic would go on behind it.
         let ends = self.get(at + 1).is_none_or(|token| matches!(token.kind, TokenKind::Punct(b')' | b',' | b';')));
         let ends = ends || self.is_any(at + 1, &NEXT);
+        // An alias; `IS DISTINCT FROM a * b` is none.
+        let compares = before.checked_sub(1).is_some_and(|word| self.is(word, "distinct"));
+        let ends = ends || self.is_name(at + 1) && !compares;
         // Not that of `extract(year FROM a * b)`.
         let clause = || self.around(before).is_none_or(|open| self.is_any(open + 1, &["select", "with"]));
         (self.is(before, "from") && ends && clause()).then_some((self.replace(at, at, "")?, at))
@@ -431,6 +453,18 @@ mod tests {
             ("SELECT 1 FROM ONLY (s.t) WHERE a", "SELECT 1 FROM ONLY  s.t WHERE a"),
             ("SELECT 1 FROM t *, u JOIN s.u * ON a * b > 1", "SELECT 1 FROM t , u JOIN s.u  ON a * b > 1"),
             ("SELECT count(*), a * b, t.* FROM t", "SELECT count(*), a * b, t.* FROM t"),
+            (
+                "SELECT p.a FROM t* p WHERE a IS DISTINCT FROM b * c",
+                "SELECT p.a FROM t p WHERE a IS DISTINCT FROM b * c",
+            ),
+            (
+                "SELECT 1 FROM t GROUP BY GROUPING SETS ((), GROUPING SETS ((a), (b, c)))",
+                "SELECT 1 FROM t GROUP BY GROUPING SETS ((),  (a), (b, c))",
+            ),
+            (
+                "SELECT sum(a) OVER (ORDER BY b RANGE BETWEEN '1 year'::interval PRECEDING AND 2 FOLLOWING) FROM t",
+                "SELECT sum(a) OVER (ORDER BY b RANGE BETWEEN ('1 year'::interval) PRECEDING AND 2 FOLLOWING) FROM t",
+            ),
             ("SELECT extract(year FROM a * b) FROM t", "SELECT extract(year FROM a * b) FROM t"),
             ("DELETE FROM t RETURNING *", "DELETE FROM t RETURNING *"),
             ("SELECT trim(leading from a)", "SELECT pg_catalog.ltrim( a)"),
