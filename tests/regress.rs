@@ -430,3 +430,17 @@ fn the_sequence_of_a_column_has_a_current_value() {
         }
     }
 }
+
+#[test]
+fn thousands_of_conditions_are_answered() {
+    let world = world("regrchains");
+    let of = |term: &dyn Fn(u32) -> String| (0..2000).map(term).collect::<Vec<_>>().join(" OR ");
+    world.same(
+        "chains",
+        &queries(&[
+            &format!("SELECT count(*), max(id) FROM items WHERE {}", of(&|at| format!("id = {at}"))),
+            &format!("SELECT count(*), max(id) FROM items WHERE {}", of(&|at| format!("id = {} AND n = {}", at % 50, at % 7))),
+            &format!("SELECT id FROM items WHERE n = 3 AND ({}) ORDER BY id", of(&|at| format!("id = {}", 2 * at))),
+        ]),
+    );
+}
