@@ -439,7 +439,10 @@ fn thousands_of_conditions_are_answered() {
         "chains",
         &queries(&[
             &format!("SELECT count(*), max(id) FROM items WHERE {}", of(&|at| format!("id = {at}"))),
-            &format!("SELECT count(*), max(id) FROM items WHERE {}", of(&|at| format!("id = {} AND n = {}", at % 50, at % 7))),
+            &format!(
+                "SELECT count(*), max(id) FROM items WHERE {}",
+                of(&|at| format!("id = {} AND n = {}", at % 50, at % 7))
+            ),
             &format!("SELECT id FROM items WHERE n = 3 AND ({}) ORDER BY id", of(&|at| format!("id = {}", 2 * at))),
         ]),
     );

@@ -5,7 +5,7 @@ pub mod fill;
 
 use std::ops::Range;
 
-use crate::catalog::{RelationKind, Table, name_parts};
+use crate::catalog::{ColumnDefault, RelationKind, Table, name_parts};
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql::NameScope;
