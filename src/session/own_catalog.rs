@@ -85,11 +85,12 @@ impl Session {
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
     /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
+        let mut analysis = analysis;
         if analysis.closed && self.wait_for_moves().await? {
             self.scan_one(text)?;
-            return Ok(self.analysis(text));
+            analysis = self.analysis(text);
         }
-        if self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
+        if analysis.closed || self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
         let home = ShardSet::one(self.view.topology.home);
@@ -101,7 +102,13 @@ impl Session {
             self.refresh_view();
         }
         self.scan_one(text)?;
-        Ok(self.analysis(text))
+        let analysis = self.analysis(text);
+        // Its rows have begun to move while it was looked for.
+        if analysis.closed && self.wait_for_moves().await? {
+            self.scan_one(text)?;
+            return Ok(self.analysis(text));
+        }
+        Ok(analysis)
     }
 }
 

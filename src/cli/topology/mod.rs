@@ -116,14 +116,14 @@ impl From<StoreError> for Failed {
 /// Where the map is.
 enum Place {
     Etcd(Box<Connection>),
-    File(MapInFile),
+    File(Box<MapInFile>),
 }
 
 async fn place(config: &ConfigArg) -> Result<Place, Failed> {
     let draft = Draft::load(&config.config)?;
     match draft.map_source()? {
         MapSettings::Etcd(settings) => Ok(Place::Etcd(Box::new(Etcd::new(&settings).any().await?))),
-        MapSettings::File { history } => MapInFile::new(&config.config, draft, history).map(Place::File),
+        MapSettings::File { history } => Ok(Place::File(Box::new(MapInFile::new(&config.config, draft, history)?))),
     }
 }
 
