@@ -300,6 +300,7 @@ fn reads_follow_the_latency_of_the_servers() {
         assert!(right >= 80, "{right} of 100 reads went to the nearer server");
     }
     // Alike again, both are asked.
-    (a.slow(0), b.slow(0));
+    a.slow(0);
+    b.slow(0);
     eventually(60, "both are read", || (10..=50).contains(&by_replica(60)));
 }

@@ -130,19 +130,24 @@ impl Session {
         }
     }
 
-    /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
-    /// another router may have made it.
+    /// The analysis of a statement by what there is now.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
-        let analysis = self.beside_temporaries(text, analysis).await?;
+        let analysis = self.looked_for(text, analysis).await?;
+        match analysis.closed || self.tx.has_failed() {
+            true => Ok(analysis),
+            false => self.hidden_by_temporaries(text, analysis).await,
+        }
+    }
+
+    /// That of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because another
+    /// router may have made it.
+    async fn looked_for(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
+        let mut analysis = self.beside_temporaries(text, analysis).await?;
         if analysis.closed && self.wait_for_moves().await? {
             self.scan_one(text)?;
-            return Ok(self.analysis(text));
+            analysis = self.analysis(text);
         }
-        if self.tx.has_failed() {
-            return Ok(analysis);
-        }
-        let analysis = self.hidden_by_temporaries(text, analysis).await?;
-        if !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
+        if analysis.closed || self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
         let home = ShardSet::one(self.view.topology.home);
@@ -154,7 +159,13 @@ impl Session {
             self.refresh_view();
         }
         self.scan_one(text)?;
-        Ok(self.analysis(text))
+        let analysis = self.analysis(text);
+        // Its rows have begun to move while it was looked for.
+        if analysis.closed && self.wait_for_moves().await? {
+            self.scan_one(text)?;
+            return Ok(self.analysis(text));
+        }
+        Ok(analysis)
     }
 }
 
