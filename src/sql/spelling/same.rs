@@ -459,7 +459,7 @@ mod tests {
             ),
             (
                 "SELECT 1 FROM t GROUP BY GROUPING SETS ((), GROUPING SETS ((a), (b, c)))",
-                "SELECT 1 FROM t GROUP BY GROUPING SETS ((),  (a), (b, c))",
+                "SELECT 1 FROM t GROUP BY GROUPING SETS ((), (a), (b, c))",
             ),
             (
                 "SELECT sum(a) OVER (ORDER BY b RANGE BETWEEN '1 year'::interval PRECEDING AND 2 FOLLOWING) FROM t",
