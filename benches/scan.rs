@@ -43,6 +43,7 @@ fn scan_cost(c: &mut Criterion) {
         changes: &[],
         temporary: None,
         temporaries: None,
+        own: None,
         fingerprint: 42,
         unknown: None,
     };

@@ -100,10 +100,13 @@ fn indexes_of_temporary_tables_go_before_those_of_others() {
             assert_eq!(found, ["items_n", "items_pkey"], "{sql}: shard {shard}");
         }
     }
-    let mut ours = world.through();
-    ours.must("CREATE TEMP TABLE mine (n int)");
-    ours.must("CREATE INDEX mine_n ON mine (n)");
-    assert_eq!(ours.simple("DROP INDEX mine_n, items_n").code(), "0A000");
+    // Both at once: each where it is.
+    let mut script = temporary.to_vec();
+    script.extend(["DROP INDEX items_n", "DROP INDEX mine_n, items_n", "SELECT count(*) FROM pg_indexes WHERE tablename IN ('items', 'mine')"]);
+    world.same("both", &queries(&script));
+    for shard in 0..4 {
+        assert_eq!(world.db.shard(shard).values("SELECT indexname FROM pg_indexes WHERE tablename = 'items'"), ["items_pkey"]);
+    }
 }
 
 #[test]
@@ -352,9 +355,12 @@ fn partitions_have_the_same_bounds_on_all_shards_and_their_indexes_are_rebuilt()
     let schema = "CREATE TABLE days (id int, at timestamptz, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE INDEX days_at ON days (at)";
     let world = Pair::create("regrbounds", schema, &[("days", Placed::By("id"))], "");
     let mut ours = world.through();
-    for bounds in
-        ["FROM (MINVALUE) TO (current_timestamp)", "FROM ('today') TO (MAXVALUE)", "FROM (now()) TO (MAXVALUE)"]
-    {
+    for bounds in [
+        "FROM (MINVALUE) TO (current_timestamp)",
+        "FROM ('today') TO (MAXVALUE)",
+        "FROM (now()) TO (MAXVALUE)",
+        "FROM (\"now\"()) TO (MAXVALUE)",
+    ] {
         let refused = ours.simple(&format!("CREATE TABLE p PARTITION OF days FOR VALUES {bounds}"));
         assert_eq!(refused.code(), "0A000", "{bounds}: {}", refused.text());
     }
@@ -428,7 +434,7 @@ fn the_sequence_of_a_column_has_a_current_value() {
         for sql in ["SELECT 1", &insert, &current, &next, &current_typed] {
             let (theirs, ours) = (theirs.simple(sql), ours.simple(sql));
             // Of a column without a sequence there is nothing to tell.
-            let same = theirs.text() == ours.text() || column == "n" && ours.code() == "0A000";
+            let same = theirs.text() == ours.text() || (column == "n" || table == "nowhere") && ours.code() == "0A000";
             assert!(same, "{table}.{column}: {sql}: {} / {}", theirs.text(), ours.text());
         }
     }

@@ -131,8 +131,8 @@ pub struct Backend {
     pub parameters: Vec<(Box<str>, Box<str>)>,
     /// Notifications that came while the router was answered, as they came. They wait for their place before the client.
     news: BytesMut,
-    /// Notices that came while the router asked for the client's sake, where it listens: see [`Self::heed`].
-    said: Option<Vec<Frame>>,
+    /// Notices that came while the router asked for the client's sake, or while a COPY ended, where it listens: see [`Self::heed`].
+    said: Option<Said>,
     /// The settings of its login.
     pub defaults: Arc<Defaults>,
     pub cancel: Arc<CancelHandle>,
@@ -173,6 +173,15 @@ pub struct Backend {
     pub comment: Option<Arc<str>>,
     /// Its place among the connections to its server.
     pub slot: Option<Slot>,
+}
+
+/// Notices for the client.
+#[derive(Default)]
+struct Said {
+    notices: Vec<Frame>,
+    /// Of all of them, also of those that were dropped.
+    bytes: usize,
+    dropped: usize,
 }
 
 /// What the server does for its client, for metrics, logs and traces.
@@ -661,22 +670,28 @@ impl Backend {
 
     /// From now on the server's notices are kept: what the router asks next is the client's own doing (COMMIT and its deferred triggers).
     pub fn heed(&mut self) {
-        self.said.get_or_insert_with(Vec::new);
+        self.said.get_or_insert_with(Said::default);
     }
 
+    /// Keeps a frame that is a notice, where it is listened to.
     pub fn keep_said(&mut self, frame: &Frame) {
         /// Beyond it they are dropped: the statement may no longer fail.
         const MOST_SAID: usize = 1 << 20;
         let Some(said) = self.said.as_mut().filter(|_| frame.tag == b'N') else { return };
-        match said.iter().map(|frame| frame.bytes.len()).sum::<usize>() < MOST_SAID {
-            true => said.push(frame.clone()),
-            false => tracing::warn!(server = %self.address, "a notice was dropped: there were too many"),
+        said.bytes += frame.bytes.len();
+        match said.bytes <= MOST_SAID {
+            true => said.notices.push(frame.clone()),
+            false => said.dropped += 1,
         }
     }
 
     /// What it has said since [`Self::heed`]; it is listened to no longer.
     pub fn take_said(&mut self) -> Vec<Frame> {
-        self.said.take().unwrap_or_default()
+        let Said { notices, dropped, .. } = self.said.take().unwrap_or_default();
+        if dropped > 0 {
+            tracing::warn!(server = %self.address, dropped, "notices of one statement were too many to be kept");
+        }
+        notices
     }
 
     /// Reads on until what opens the transaction is answered: before that nothing is to be cancelled. For whoever throws the rest away.

@@ -71,6 +71,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         changes: &[],
         temporary: None,
         temporaries: None,
+        own: None,
         catalog: &cluster.catalog,
         topology: &cluster.topology,
         search_path: &search_path,

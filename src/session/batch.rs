@@ -9,6 +9,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
 use crate::fault::SqlState;
 use crate::ids::{ShardId, ShardSet};
+use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::retry::Kept;
@@ -86,6 +87,10 @@ impl Reload {
 impl Session {
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
     pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
+        if !analysis.only_reads {
+            let there = |held: &&mut Held| shard.is_none_or(|shard| held.shard == shard);
+            self.held.iter_mut().filter(there).for_each(|held| held.temporaries_seen = false);
+        }
         let reload = match analysis.changes.is_empty() && !matches!(analysis.outcome, Outcome::CreateAs(_)) {
             true => Reload::after(&analysis.kind),
             false => Reload::Surely,

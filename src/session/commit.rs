@@ -319,6 +319,7 @@ impl Session {
     fn part_joined(&mut self, committed: bool) {
         for held in self.held.iter_mut().filter(|h| h.joined) {
             held.joined = false;
+            held.temporaries_seen = false;
             held.wrote = false;
             held.locked = false;
             held.untimed = false;

@@ -162,6 +162,7 @@ impl Session {
                 // Before the shards come to rest for it: nobody will read what these still have.
                 self.forget_cursors(self.tx.depth_of(name)).await;
                 self.tell_joined(&format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(name))).await?;
+                self.held.iter_mut().for_each(|held| held.temporaries_seen = false);
                 if let Some((settings, parts)) = self.tx.rollback_to(name) {
                     self.held.go_back_to(&parts);
                     let settings = self.with_placeholders(&settings);
@@ -336,6 +337,7 @@ impl Session {
                 Ok(tag("DISCARD SEQUENCES"))
             }
             DiscardTarget::Temp => {
+                self.held.iter_mut().for_each(|held| held.temporaries_seen = false);
                 self.tell_pinned("DISCARD TEMP").await?;
                 Ok(tag("DISCARD TEMP"))
             }

@@ -331,27 +331,14 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a text has the name of something temporary of the session, which its own connection alone sees, and which is none of the
-    /// tables that the statement was planned with.
+    /// Whether a text has the name of something temporary of the session, which its own connection alone sees.
     pub(super) async fn names_temporary(&mut self, text: &str) -> Result<bool, Failure> {
-        const MADE: &str = "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() \
-             UNION ALL SELECT typname FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema()";
-        for at in 0..self.held.len() {
-            if !self.held[at].temporary {
-                continue;
-            }
-            let Some(words) = identifiers(text, self.scope.standard_strings()) else { return Ok(true) };
-            let made = self.ask_held(at, MADE).await?;
-            let known = &self.held[at].temporaries;
-            let names = self.names();
-            let unplanned = |name: &String| !known.has(name) || names.is_distributed(name);
-            let mut made = made.into_iter().flatten().flatten().filter(unplanned);
-            // Functions in that schema are called by it.
-            if words.iter().any(|word| word.starts_with("pg_temp")) || made.any(|name| words.contains(&name)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let Some(shard) = self.shard_of_temporaries() else { return Ok(false) };
+        let Some(words) = identifiers(text, self.scope.standard_strings()) else { return Ok(true) };
+        self.look_at_temporaries(shard).await?;
+        let at = self.held_at(shard)?;
+        // Functions in that schema are called by it.
+        Ok(words.iter().any(|word| word.starts_with("pg_temp")) || self.held[at].temporaries.has_any(&words))
     }
 
     /// Values of user-defined types go as text.

@@ -47,6 +47,8 @@ pub struct Held {
     pub temporary: bool,
     /// Those of them that are known, as they were when they were looked at last.
     pub temporaries: Temporaries,
+    /// Nothing has run on it since that may have changed them.
+    pub temporaries_seen: bool,
     /// `setseed` was called on it.
     pub seeded: bool,
     /// It may have settings that no other connection has, until the transaction ends.
@@ -100,13 +102,17 @@ impl Held {
         match access {
             Access::Read => {}
             Access::Lock => self.locked = true,
-            Access::Write => self.wrote = true,
+            Access::Write => {
+                self.wrote = true;
+                self.temporaries_seen = false;
+            }
         }
     }
 
     /// A statement runs here that may leave something behind.
     pub fn note_pin(&mut self, pin: Option<PinReason>) {
         let Some(reason) = pin else { return };
+        self.temporaries_seen = false;
         self.temporary |= matches!(reason, PinReason::TemporaryTable | PinReason::Code | PinReason::Setting);
         match reason {
             PinReason::LocalSetting => self.unseen_locally = self.joined,
@@ -448,6 +454,7 @@ impl Session {
             pin,
             temporary: false,
             temporaries: Temporaries::default(),
+            temporaries_seen: false,
             seeded: false,
             unseen_locally: false,
             unseen: false,

@@ -81,11 +81,15 @@ impl SequenceMemory {
         self.passed = true;
     }
 
-    /// Sequences that are gone are forgotten: one of the same name is another one, of which nothing was taken.
-    pub fn keep_sequences(&mut self, is_there: impl Fn(&QualifiedName) -> bool) {
-        self.known.retain(|sequence, _| is_there(sequence));
-        self.reached.retain(|sequence, _| is_there(sequence));
-        self.last.take_if(|last| matches!(last, Last::Of(sequence) if !is_there(sequence)));
+    /// What each sequence is called now; `None`: it is gone, and one of the same name is another one, of which nothing was taken.
+    pub fn follow(&mut self, now: impl Fn(&QualifiedName) -> Option<QualifiedName>) {
+        let known = std::mem::take(&mut self.known);
+        self.known = known.into_iter().filter_map(|(sequence, value)| Some((now(&sequence)?, value))).collect();
+        let reached = std::mem::take(&mut self.reached);
+        self.reached = reached.into_iter().filter_map(|(sequence, value)| Some((now(&sequence)?, value))).collect();
+        if let Some(Last::Of(sequence)) = &self.last {
+            self.last = now(sequence).map(Last::Of);
+        }
     }
 
     /// The router has taken these values, one after the other. `last`: the sequence of the last one; `None`: not known.

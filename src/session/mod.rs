@@ -339,7 +339,6 @@ pub struct Session {
     named_key: AtomicU64,
     /// The place of its key that the statement which runs has, where keys have places.
     key_place: Option<KeyPlace>,
-    own_things: temporary::Temporaries,
     /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
     temporaries: (u64, HashSet<QualifiedName>),
 }
@@ -419,7 +418,6 @@ impl Session {
             told: create_as::Told::Client,
             named_key: AtomicU64::new(0),
             key_place: None,
-            own_things: temporary::Temporaries::default(),
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
@@ -572,8 +570,10 @@ impl Session {
         }
         let now = self.database.cluster.load();
         if !Arc::ptr_eq(&self.view, &now) {
-            self.view = Arc::clone(&now);
-            self.forget_dropped_sequences();
+            let before = std::mem::replace(&mut self.view, Arc::clone(&now));
+            if !Arc::ptr_eq(&before.catalog, &self.view.catalog) {
+                self.follow_sequences(&before.catalog);
+            }
         }
         drop(now);
         // Connections that it holds keep the settings that they began with.

@@ -12,9 +12,8 @@ use crate::control::catalog;
 use crate::control::numbers::read_within;
 use crate::fault::Fault;
 use crate::ids::{ShardId, ShardSet};
-use crate::session::held::Held;
 use crate::session::{Failure, Session};
-use crate::sql::{Analysis, Temporaries};
+use crate::sql::Analysis;
 
 /// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
 static GENERATION: AtomicU64 = AtomicU64::new(OWN);
@@ -26,9 +25,8 @@ pub(super) fn is_own(catalog: &Catalog) -> bool {
 }
 
 /// Names mean what `pg_catalog` says while the catalog is read, and what the client says afterwards.
-const BEFORE: &str = "SAVEPOINT pgloom_catalog; SET LOCAL search_path TO ''";
-const BEFORE_ALONE: &str = "BEGIN; SET LOCAL search_path TO ''";
-const AFTER: &str = "ROLLBACK TO SAVEPOINT pgloom_catalog; RELEASE SAVEPOINT pgloom_catalog";
+pub(super) const BEFORE: &str = "SAVEPOINT pgloom_catalog; SET LOCAL search_path TO ''";
+pub(super) const AFTER: &str = "ROLLBACK TO SAVEPOINT pgloom_catalog; RELEASE SAVEPOINT pgloom_catalog";
 
 impl Session {
     /// The catalog is another one in the open transaction, on this shard alone, or wherever the transaction has been.
@@ -94,7 +92,6 @@ impl Session {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let (catalog, turn) = (Arc::new(Catalog { generation, ..catalog }), self.view.turn);
         self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn, since: self.view.since });
-        self.forget_dropped_sequences();
         Ok(())
     }
 
@@ -122,26 +119,22 @@ impl Session {
         Ok(())
     }
 
-    /// The catalog is another one.
-    pub(super) fn forget_dropped_sequences(&mut self) {
-        if self.view.catalog_known {
-            let catalog = &self.view.catalog;
-            self.memory.keep_sequences(|sequence| !catalog.unread.is_empty() || catalog.table(sequence).is_some());
+    /// The catalog is another one than this: what was known of sequences is so of those that are still there, by whatever name.
+    pub(super) fn follow_sequences(&mut self, before: &Catalog) {
+        let (before, now) = (&before.numbered.tables, &self.view.catalog.numbered.tables);
+        if before.is_empty() || now.is_empty() {
+            return;
         }
+        self.memory.follow(|sequence| match (before.get(sequence), now.get(sequence)) {
+            (Some(was), Some(is)) if was.oid == is.oid => Some(sequence.clone()),
+            (Some(was), _) => now.iter().find(|(_, is)| is.oid == was.oid).map(|(name, _)| name.clone()),
+            (None, _) => Some(sequence.clone()),
+        });
     }
 
-    /// The analysis of a statement by what there is now.
+    /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
+    /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
-        let analysis = self.looked_for(text, analysis).await?;
-        match analysis.closed || self.tx.has_failed() {
-            true => Ok(analysis),
-            false => self.hidden_by_temporaries(text, analysis).await,
-        }
-    }
-
-    /// That of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because another
-    /// router may have made it.
-    async fn looked_for(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
         let mut analysis = self.beside_temporaries(text, analysis).await?;
         if analysis.closed && self.wait_for_moves().await? {
             self.scan_one(text)?;
@@ -170,43 +163,6 @@ impl Session {
 }
 
 impl Session {
-    /// The analysis of a statement with the session's temporary tables as they are now, where it may need them.
-    pub(super) async fn beside_temporaries(
-        &mut self,
-        text: &str,
-        analysis: Arc<Analysis>,
-    ) -> Result<Arc<Analysis>, Failure> {
-        if !self.see_temporaries(&analysis).await? {
-            return Ok(analysis);
-        }
-        self.scan_one(text)?;
-        Ok(self.analysis(text))
-    }
-
-    /// Looks at the session's temporary tables, where a statement may need them beside rows of several shards; whether they are others than
-    /// it was analysed with.
-    pub(super) async fn see_temporaries(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
-        let home = self.view.topology.home;
-        let has = |held: &Held| held.temporary && held.shard == home;
-        if !analysis.beside_temporary || self.tx.has_failed() || !self.held.iter().any(has) {
-            return Ok(false);
-        }
-        self.leave_open().await?;
-        let within = self.tx.is_open();
-        let collation = self.view.catalog.default_collation;
-        let at = self.enlist(home).await?;
-        let server = &mut self.held[at].server;
-        let (before, after) = if within { (BEFORE, AFTER) } else { (BEFORE_ALONE, "ROLLBACK") };
-        server.query(before).await?;
-        let read = catalog::read_temporary(server, collation).await;
-        server.query(after).await?;
-        let now = Temporaries::new(read?);
-        let known = &mut self.held[at].temporaries;
-        let changed = known.fingerprint != now.fingerprint;
-        *known = now;
-        Ok(changed)
-    }
-
     /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
     /// read and written in the wrong place.
     async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {

@@ -59,8 +59,7 @@ impl Session {
         self.settle_parse().await?;
         self.see_own_changes().await?;
         self.statements.check_new(view.name)?;
-        let may_hide = self.held.iter().any(|held| held.temporary);
-        let statement = match self.parsed_before(&view, text).filter(|_| !may_hide) {
+        let statement = match self.parsed_before(&view, text) {
             Some(statement) => {
                 self.check_read_not_failed(&statement.analysis.kind, text).await?;
                 statement

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
+use crate::backend::settings::quote_literal;
 use crate::catalog::placeholders::Placeholders;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
@@ -510,17 +511,22 @@ impl Session {
         }
         let answer = if *why == Why::Ddl { Answer::Defined } else { Answer::First };
         let alone = parts.first().filter(|(shard, _)| *shard == home && !self.tx.is_open()).cloned();
-        let alone =
-            alone.filter(|_| *why == Why::Ddl && ddl::may_be_at_home(ask.statement().0, self.scope.standard_strings()));
+        let object = match *why == Why::Ddl && alone.is_some() {
+            true => ddl::one_object(ask.statement().0, self.scope.standard_strings()),
+            false => None,
+        };
         let takes_turn = takes_turn && parts.first().is_some_and(|(shard, _)| *shard == home);
         let reach = Reach { takes_turn, ..Reach::from(access) };
         let (mut run, shards, opened) =
-            match (self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await, alone) {
+            match (self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await, alone, object) {
                 // It names what the home shard alone has: there it belongs.
-                (Err(Failure::Fault(fault)), Some(part)) if is_lacking(&fault) => {
+                (Err(Failure::Fault(fault)), Some(part), Some(object)) if is_lacking(&fault) => {
+                    if self.is_on_others(&object).await? {
+                        return Err(fault.into());
+                    }
                     return self.run_parts(&[part], &Combine::CONCAT, None, access, ask).await;
                 }
-                (begun, _) => begun?,
+                (begun, ..) => begun?,
             };
         let result = {
             let mut servers = self.held.servers(&shards);
@@ -542,6 +548,21 @@ impl Session {
         self.end_parts(opened).await?;
         self.tell_tag(&tag)?;
         Ok(())
+    }
+
+    /// Whether another shard than the home shard has a function or type of this name.
+    async fn is_on_others(&mut self, name: &str) -> Result<bool, Failure> {
+        let name = quote_literal(name);
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_proc WHERE proname = {name} UNION ALL SELECT 1 FROM pg_catalog.pg_type WHERE typname = {name}"
+        );
+        let home = self.view.topology.home;
+        for shard in self.view.topology.all_shards().iter().filter(|shard| *shard != home) {
+            if !self.ask(shard, &sql, false).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the home shard alone looks at the body of the function that is made: the others need not have the plain tables that it names.

@@ -72,22 +72,25 @@ impl SearchScope {
             changes: &[],
             temporary: None,
             temporaries: None,
+            own: None,
             fingerprint: self.fingerprint,
             unknown: None,
         };
+        if view.topology.shards.len() > 1 {
+            scope.own = held.iter().find(|held| held.temporary).map(|held| &held.temporaries);
+        }
+        let own = scope.own.map(|own| own.fingerprint);
         if view.topology.places_schemas() {
             scope.changes = tx.changes();
             scope.temporary = held.iter().find(|held| held.temporary).map(|held| held.shard);
             if !scope.changes.is_empty() || scope.temporary.is_some() {
-                scope.fingerprint = hashed((self.fingerprint, scope.changes, scope.temporary));
+                scope.fingerprint = hashed((self.fingerprint, scope.changes, scope.temporary, own));
             }
-        } else if !view.topology.is_all_home() {
-            let home = view.topology.home;
-            scope.temporaries =
-                held.iter().find(|held| held.temporary && held.shard == home).map(|held| &held.temporaries);
-            if let Some(temporaries) = scope.temporaries {
-                scope.fingerprint = hashed((self.fingerprint, temporaries.fingerprint));
+        } else if let Some(own) = own {
+            if !view.topology.is_all_home() {
+                scope.temporaries = scope.own;
             }
+            scope.fingerprint = hashed((self.fingerprint, own));
         }
         scope
     }

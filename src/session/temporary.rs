@@ -1,113 +1,102 @@
-//! Temporary things of the session. They go before all others of their name, and its own connection alone has them: a statement that other
-//! servers run as well would mean something else there.
+//! What the session has of temporary things, on the one connection that keeps them. They go before all others of their names, and no other
+//! connection has them: a statement that others run as well would mean something else there.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::fault::Fault;
+use crate::control::catalog;
 use crate::ids::ShardId;
+use crate::session::own_catalog::{AFTER, BEFORE};
 use crate::session::{Failure, Session};
-use crate::sql::Analysis;
-use crate::sql::ddl::{self, Owner};
-use crate::sql::outcome::{Outcome, Why};
-use crate::sql::utility::StatementKind;
+use crate::sql::{Analysis, Temporaries};
+use crate::wire::reply::Status;
 
-/// What the session's connection to this shard has, as it was when the last statement ran there that may have changed it.
-#[derive(Debug, Default)]
-pub(super) struct Temporaries {
-    known: Option<(ShardId, HashSet<String>)>,
-}
+const BEFORE_ALONE: &str = "BEGIN; SET LOCAL search_path TO ''";
+const AFTER_ALONE: &str = "ROLLBACK";
+
+/// The name of each, whether it is a type, and whether it is a table.
+const NAMES: &str = "SELECT c.relname, '', c.relkind FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() \
+     UNION ALL SELECT t.typname, 't', '' FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
+     WHERE t.typnamespace = pg_catalog.pg_my_temp_schema() AND t.typcategory <> 'A' AND coalesce(c.relkind, 'c') = 'c'";
 
 impl Session {
-    /// The analysis of a statement in a session that may have temporary things.
-    pub(super) async fn hidden_by_temporaries(
+    /// The analysis of a statement with the session's temporary things as they are now, where it may hang on them.
+    pub(super) async fn beside_temporaries(
         &mut self,
         text: &str,
         analysis: Arc<Analysis>,
     ) -> Result<Arc<Analysis>, Failure> {
-        let Some(at) = self.held.iter().position(|held| held.temporary) else { return Ok(analysis) };
-        if self.view.topology.is_all_home() && self.view.topology.shards.len() == 1 {
+        if !self.see_temporaries(&analysis).await? {
             return Ok(analysis);
         }
-        let shard = self.held[at].shard;
-        if goes_there_alone(&analysis.outcome, shard, self.view.topology.home) {
-            if !analysis.only_reads {
-                self.own_things.known = None;
-            }
-            return Ok(analysis);
-        }
-        if matches!(analysis.kind, StatementKind::Transaction(_)) {
-            return Ok(analysis);
-        }
-        let made = match self.own_things.known.take() {
-            Some((known, made)) if known == shard => made,
-            _ => {
-                self.rest_open().await?;
-                self.read_own_things(at).await?
-            }
-        };
-        let told = self.told(text, &analysis, &made, shard);
-        self.own_things.known = Some((shard, made));
-        Ok(match told {
-            None => analysis,
-            Some(outcome) => {
-                if matches!(outcome, Outcome::Home(_) | Outcome::Shard(..)) {
-                    self.own_things.known = None;
-                }
-                Arc::new(Analysis { outcome, takes_turn: false, ..Analysis::clone(&analysis) })
-            }
-        })
+        self.scan_one(text)?;
+        Ok(self.analysis(text))
     }
 
-    async fn read_own_things(&mut self, at: usize) -> Result<HashSet<String>, Failure> {
-        const MADE: &str = "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() \
-             UNION SELECT typname FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema()";
-        Ok(self.ask_held(at, MADE).await?.into_iter().flatten().flatten().collect())
+    /// Looks at them where the meaning of a statement may hang on them; whether they are others than it was analysed with.
+    pub(super) async fn see_temporaries(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
+        if !analysis.beside_temporary || self.tx.has_failed() {
+            return Ok(false);
+        }
+        match self.shard_of_temporaries() {
+            Some(shard) => self.look_at_temporaries(shard).await,
+            None => Ok(false),
+        }
     }
 
-    /// Where else the statement goes, if it does not mean what every server takes it for.
-    fn told(&self, text: &str, analysis: &Analysis, made: &HashSet<String>, shard: ShardId) -> Option<Outcome> {
-        if made.is_empty() || matches!(analysis.outcome, Outcome::Refuse(_)) {
-            return None;
+    /// The shard on whose connection the session may have temporary things.
+    pub(super) fn shard_of_temporaries(&self) -> Option<ShardId> {
+        self.held.iter().find(|held| held.temporary).map(|held| held.shard)
+    }
+
+    /// Whether they have changed since they were looked at last.
+    pub(super) async fn look_at_temporaries(&mut self, shard: ShardId) -> Result<bool, Failure> {
+        if self.held.position(shard).is_some_and(|at| self.held[at].temporaries_seen) {
+            return Ok(false);
         }
-        if analysis.kind == StatementKind::Ddl {
-            match ddl::owner(text, self.scope.standard_strings(), made) {
-                Owner::Session if shard == self.view.topology.home => return Some(Outcome::Home(Why::Unsharded)),
-                Owner::Session => return Some(Outcome::Shard(shard, Why::Unsharded)),
-                Owner::Both => {
-                    return Some(Outcome::Refuse(Fault::unsupported(
-                        "a definition of temporary things and of others together is not supported",
-                        "what is temporary is on the session's own connection alone",
-                        "Name them in statements of their own.",
-                    )));
-                }
-                Owner::Others => {}
-            }
-        }
-        let catalog = &self.view.catalog;
-        let hides = |name: &str| {
-            catalog.tables.keys().any(|table| *table.name == *name)
-                || catalog.indexes.keys().any(|index| *index.name == *name)
-                || catalog.numbered.types.keys().any(|known| *known.name == *name)
+        self.leave_open().await?;
+        let within = self.tx.is_open();
+        let collation = self.view.catalog.default_collation;
+        let tables = shard == self.view.topology.home
+            && !self.view.topology.places_schemas()
+            && !self.view.topology.is_all_home();
+        let at = self.enlist(shard).await?;
+        let server = &mut self.held[at].server;
+        let (before, after) = if within { (BEFORE, AFTER) } else { (BEFORE_ALONE, AFTER_ALONE) };
+        let begun = server.query(before).await;
+        let read = match begun {
+            Ok(_) => read(server, tables, collation).await,
+            Err(fault) => Err(fault),
         };
-        let hiding: HashSet<&str> = made.iter().map(|name| &**name).filter(|name| hides(name)).collect();
-        if hiding.is_empty() {
-            return None;
+        let ended = server.query(after).await;
+        if !within && server.status != Status::Idle {
+            // Whatever it was, the next statement would be in a transaction that the client knows nothing of.
+            server.broken = true;
         }
-        let hidden = ddl::names_bare(text, self.scope.standard_strings(), &hiding)?;
-        Some(Outcome::Refuse(Fault::unsupported(
-            format!("\"{hidden}\" is a temporary object of the session and the name of another one"),
-            "The temporary one goes before the other, but the session's own connection alone has it.",
-            "Write the schema of the other one before its name in another session, or give the temporary one a name of its own.",
-        )))
+        let now = read?;
+        ended?;
+        let held = &mut self.held[at];
+        let changed = held.temporaries.fingerprint != now.fingerprint;
+        held.temporaries = now;
+        held.temporaries_seen = true;
+        Ok(changed)
     }
 }
 
-/// Whether the session's own connection alone runs it.
-fn goes_there_alone(outcome: &Outcome, shard: ShardId, home: ShardId) -> bool {
-    match outcome {
-        Outcome::Home(_) => shard == home,
-        Outcome::Shard(to, _) => *to == shard,
-        _ => false,
+async fn read(
+    server: &mut crate::backend::Backend,
+    tables: bool,
+    collation: crate::types::Collation,
+) -> Result<Temporaries, crate::fault::Fault> {
+    let (mut relations, mut types, mut has_table) = (Vec::new(), Vec::new(), false);
+    for row in server.query(NAMES).await? {
+        let mut row = row.into_iter().map(Option::unwrap_or_default);
+        let (Some(name), Some(is_type), Some(kind)) = (row.next(), row.next(), row.next()) else { continue };
+        has_table |= kind == "r";
+        if is_type.is_empty() { &mut relations } else { &mut types }.push(name);
     }
+    let tables = match tables && has_table {
+        true => catalog::read_temporary(server, collation).await?,
+        false => Vec::new(),
+    };
+    Ok(Temporaries::new(tables, relations, types))
 }

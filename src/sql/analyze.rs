@@ -33,6 +33,7 @@ use crate::sql::shape;
 use crate::sql::spelling::{self, Read};
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
+use crate::sql::temporary;
 use crate::sql::utility::{self, StatementKind, TransactionStatement};
 use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, ragged, words};
 use crate::types::compare::TextStyle;
@@ -221,9 +222,16 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let unknown = Unknown::default();
     let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
     let alone = matches!(analysis.outcome, Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_));
-    let Unknown { names, temporary } = unknown;
-    let beside_temporary = temporary.get() && !alone;
-    Analysis { unknown: names.into_inner().into_iter().collect(), beside_temporary, ..analysis }
+    let Unknown { names, temporary, hidden } = unknown;
+    // A definition that goes home because of what is known may be one of other things by now.
+    let beside_temporary = temporary.get() && (!alone || analysis.kind == StatementKind::Ddl);
+    let outcome = match hidden.into_inner() {
+        Some(name) if !alone && !matches!(analysis.outcome, Outcome::Refuse(_)) => {
+            Outcome::Refuse(temporary::hidden(&name))
+        }
+        _ => analysis.outcome,
+    };
+    Analysis { unknown: names.into_inner().into_iter().collect(), beside_temporary, outcome, ..analysis }
 }
 
 fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {

@@ -5,14 +5,12 @@ use std::collections::HashSet;
 
 use crate::catalog::{RelationKind, UserFunction, Volatility};
 use crate::fault::Fault;
+use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, unsafe_function};
-use crate::sql::lexer::TokenKind;
+use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::is_temporary_schema;
 use crate::sql::words::{identifiers, name_of, tokens};
 use crate::sql::{NameScope, utility};
-
-/// Views within views that are followed.
-const DEEPEST: usize = 32;
 
 /// Whether a function could read or write distributed tables behind the router's back.
 pub(crate) fn is_unsafe(function: &UserFunction) -> bool {
@@ -25,15 +23,15 @@ impl Analyzer<'_> {
         if self.scope.topology.is_all_home() {
             return Ok(());
         }
-        match unsafe_call(&self.scope, self.text, self.scope.standard_strings, DEEPEST) {
+        match unsafe_call(&self.scope, self.text, self.scope.standard_strings, &mut HashSet::new()) {
             Some(name) => Err(unsafe_function(&name)),
             None => Ok(()),
         }
     }
 
-    /// The same of a definition, where it calls anything when it is made; or never will be looked at again: what is temporary is in no catalog.
+    /// The same of a definition that calls something when it is made, and of what is temporary, which no catalog has afterwards.
     pub(crate) fn check_defined_calls(&self) -> Result<(), Fault> {
-        let words = identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        let Some(words) = identifiers(self.text, self.scope.standard_strings) else { return self.check_calls() };
         let word = |at: usize| words.get(at).map_or("", |word| &**word);
         let has = |wanted: &str| words.iter().any(|word| **word == *wanted);
         let is_temporary = utility::creates_temporary(self.text) || words.iter().any(|word| is_temporary_schema(word));
@@ -43,9 +41,17 @@ impl Analyzer<'_> {
             ("create", "or") if matches!(word(3), "function" | "procedure" | "aggregate") => false,
             ("create", _) if is_temporary => true,
             ("create", "domain" | "cast" | "materialized" | "event") => true,
-            ("create", "table" | "unlogged") => has("as") || has("partition"),
-            ("create", "trigger" | "constraint" | "rule") => !self.names_known_table(&words),
-            ("create", "or") if matches!(word(3), "trigger" | "rule") => !self.names_known_table(&words),
+            ("create", "table" | "unlogged") => {
+                let follows = |first: &str, next: &[&str]| {
+                    words.windows(2).any(|pair| *pair[0] == *first && next.contains(&&*pair[1]))
+                };
+                follows("as", &["select", "with", "values", "table", "execute"]) || follows("partition", &["of"])
+            }
+            ("create", "trigger" | "constraint" | "rule") => !self.names_known_table(&words, &["on", "to"]),
+            ("create", "or") if matches!(word(3), "trigger" | "rule") => !self.names_known_table(&words, &["on", "to"]),
+            ("alter", "table") if has("set") && has("default") && !has("add") && !has("using") && !has("check") => {
+                !self.names_known_table(&words, &["table"])
+            }
             ("alter", "table" | "domain" | "materialized" | "foreign") => true,
             ("refresh", _) => true,
             _ => false,
@@ -53,7 +59,7 @@ impl Analyzer<'_> {
         match calls {
             // Whatever runs on every shard.
             true if word(1) == "event" && self.scope.topology.shards.len() > 1 => {
-                match unsafe_call(&self.scope, self.text, self.scope.standard_strings, DEEPEST) {
+                match unsafe_call(&self.scope, self.text, self.scope.standard_strings, &mut HashSet::new()) {
                     Some(name) => Err(unsafe_function(&name)),
                     None => Ok(()),
                 }
@@ -63,27 +69,41 @@ impl Analyzer<'_> {
         }
     }
 
-    /// Whether the catalog knows a table of one of these names, whose code is looked at where it is written.
-    fn names_known_table(&self, words: &[String]) -> bool {
-        let on = words.iter().position(|word| matches!(&**word, "on" | "to"));
-        words.iter().skip(on.map_or(0, |on| on + 1)).take(2).any(|word| {
-            self.scope.search_path.iter().any(|schema| {
-                let name = crate::ids::QualifiedName::new(schema.clone(), word.as_str());
-                self.scope.catalog.table(&name).is_some()
-            }) || self.scope.catalog.tables.keys().any(|table| *table.name == **word)
-        })
+    /// Whether the catalog knows a table that is named behind one of these words: its code is looked at where it is written. One of the session's
+    /// own goes before it.
+    fn names_known_table(&self, words: &[String], behind: &[&str]) -> bool {
+        let Some(at) = words.iter().position(|word| behind.contains(&&**word)) else { return false };
+        let not_named = |word: &&String| !matches!(&***word, "if" | "exists" | "only");
+        let known = |word: &String| {
+            let of_name = |table: &QualifiedName| *table.name == **word;
+            self.scope.catalog.tables.keys().any(of_name) && !self.scope.is_own_relation(word)
+        };
+        words.iter().skip(at + 1).filter(not_named).take(2).any(known)
     }
 }
 
 /// The first such function of a text.
-fn unsafe_call(scope: &NameScope<'_>, text: &str, standard_strings: bool, depth: usize) -> Option<String> {
+fn unsafe_call(
+    scope: &NameScope<'_>,
+    text: &str,
+    standard_strings: bool,
+    seen: &mut HashSet<QualifiedName>,
+) -> Option<String> {
     let catalog = scope.catalog;
     let unsafe_named = |name: &str| {
         let placed = catalog.placed.values().filter_map(|schema| schema.functions.get(name));
         catalog.functions.get(name).into_iter().chain(placed).any(is_unsafe)
     };
-    let Some(tokens) = tokens(text, standard_strings) else {
-        // Whatever it says.
+    let unreadable = |token: &Token| token.kind == TokenKind::UnicodeQuoted;
+    let Some(tokens) = tokens(text, standard_strings).filter(|tokens| !tokens.iter().any(unreadable)) else {
+        // Whatever it says; the name can be written in escapes.
+        if text.to_ascii_lowercase().contains("u&\"") {
+            return catalog
+                .functions
+                .iter()
+                .find(|(_, function)| is_unsafe(function))
+                .map(|(name, _)| name.to_string());
+        }
         let lower = text.to_lowercase();
         let mut all = catalog.functions.iter().filter(|(_, function)| is_unsafe(function));
         return all.find(|(name, _)| lower.contains(&name.to_lowercase())).map(|(name, _)| name.to_string());
@@ -104,11 +124,12 @@ fn unsafe_call(scope: &NameScope<'_>, text: &str, standard_strings: bool, depth:
         }
     }
     let is_view = |kind: RelationKind| matches!(kind, RelationKind::View | RelationKind::MaterializedView);
-    let depth = depth.checked_sub(1)?;
-    catalog
-        .tables
-        .values()
-        .filter(|table| is_view(table.kind) && views.contains(&*table.name.name))
-        .filter_map(|view| view.definition.as_deref())
-        .find_map(|definition| unsafe_call(scope, definition, true, depth))
+    let of_views = catalog.tables.values().filter(|table| is_view(table.kind) && views.contains(&*table.name.name));
+    for view in of_views {
+        let Some(definition) = view.definition.as_deref().filter(|_| seen.insert(view.name.clone())) else { continue };
+        if let Some(name) = unsafe_call(scope, definition, true, seen) {
+            return Some(name);
+        }
+    }
+    None
 }

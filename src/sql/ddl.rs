@@ -8,7 +8,6 @@ pub(crate) mod fills;
 mod places;
 mod servers;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalog::RelationKind;
@@ -18,10 +17,8 @@ use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
 use crate::sql::functions::{FunctionClass, builtin};
-use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::names::{
-    Place, Relation, creation_schema, distributed_names, is_temporary_schema, makes_temporary, resolve,
-};
+use crate::sql::lexer::TokenKind;
+use crate::sql::names::{Place, Relation, creation_schema, distributed_names, makes_temporary, resolve};
 use crate::sql::outcome::{OneByOne, Outcome, Why};
 use crate::sql::pushdown::reads_clock;
 use crate::sql::words::{Words, name_of, text_of, tokens};
@@ -345,23 +342,25 @@ impl Definition<'_, '_> {
         if ["trigger", "policy", "rule"].iter().any(|kind| self.words.is(0, kind)) {
             return self.on_table();
         }
-        if self.take_object() {
-            return self.one(Kind::Object, "COMMENT");
+        if let Some(kind) = self.take_object() {
+            return self.one(kind, "COMMENT");
         }
         self.everywhere()
     }
 
     /// Goes past the word for a kind of thing that every shard has, if one stands here.
-    fn take_object(&mut self) -> bool {
+    fn take_object(&mut self) -> Option<Kind> {
         const TEXT_SEARCH: [&str; 4] = ["configuration", "dictionary", "parser", "template"];
         if self.words.is(0, "text") && self.words.is(1, "search") {
             let kind = TEXT_SEARCH.iter().any(|kind| self.words.is(2, kind));
             self.words.at += if kind { 3 } else { 0 };
-            return kind;
+            return kind.then_some(Kind::Object);
         }
-        const OBJECTS: [&str; 8] =
-            ["function", "procedure", "routine", "aggregate", "type", "domain", "collation", "conversion"];
-        OBJECTS.iter().any(|object| self.words.take(object))
+        if self.words.take("type") || self.words.take("domain") {
+            return Some(Kind::Type);
+        }
+        const OBJECTS: [&str; 6] = ["function", "procedure", "routine", "aggregate", "collation", "conversion"];
+        OBJECTS.iter().any(|object| self.words.take(object)).then_some(Kind::Object)
     }
 
     fn grant(&mut self) -> Result<Belongs, Fault> {
@@ -384,8 +383,8 @@ impl Definition<'_, '_> {
                 return self.list(kind, &ENDS, "GRANT");
             }
         }
-        if self.take_object() {
-            return self.list(Kind::Object, &ENDS, "GRANT");
+        if let Some(kind) = self.take_object() {
+            return self.list(kind, &ENDS, "GRANT");
         }
         if self.words.is(0, "large") {
             return Ok(self.home());
@@ -418,7 +417,7 @@ impl Definition<'_, '_> {
                     Kind::Index => places::table_of_index(&self.of.scope, &name).is_some_and(|table| {
                         self.is_partitioned(&(Some(table.schema.to_string()), table.name.to_string()))
                     }),
-                    Kind::Sequence | Kind::Statistics | Kind::Object => false,
+                    Kind::Sequence | Kind::Statistics | Kind::Object | Kind::Type => false,
                 };
                 self.named(kind, "REINDEX", &name)?
             }
@@ -455,91 +454,32 @@ impl Definition<'_, '_> {
     }
 }
 
-/// The things that a definition is about which are there already: those of DROP, ALTER, REINDEX, COMMENT and TRUNCATE.
-fn existing_named(text: &str, standard_strings: bool) -> Option<Vec<Name>> {
-    const KINDS: [&str; 6] = ["index", "table", "view", "sequence", "type", "domain"];
+/// The one function or type that a definition is about, without its schema: where it names what the home shard alone has, it goes there alone,
+/// if no other shard has one of the name. `Some("")`: a cast that is made.
+pub(crate) fn one_object(text: &str, standard_strings: bool) -> Option<String> {
+    const KINDS: [&str; 6] = ["function", "procedure", "routine", "aggregate", "type", "domain"];
     let mut words = Words::new(text, standard_strings)?;
-    let truncates = words.take("truncate");
-    let comments = words.take_all(&["comment", "on"]);
-    if !truncates && !comments && !["drop", "alter", "reindex"].iter().any(|verb| words.take(verb)) {
+    let creates = words.take("create");
+    if creates {
+        words.take_all(&["or", "replace"]);
+    } else if words.take("grant") || words.take("revoke") {
+        words.skip_to(&["on"]);
+        words.take("on");
+    } else if !(words.take_all(&["comment", "on"]) || words.take("drop") || words.take("alter")) {
         return None;
     }
+    if creates && words.is(0, "cast") {
+        return Some(String::new());
+    }
+    if !KINDS.iter().any(|kind| words.take(kind)) {
+        return None;
+    }
+    words.take_all(&["if", "exists"]);
+    let (_, name) = words.name()?;
     if words.is_punct(b'(') {
         words.take_list()?;
     }
-    if !KINDS.iter().any(|kind| words.take(kind)) && !truncates {
-        return None;
-    }
-    words.take("concurrently");
-    words.take_all(&["if", "exists"]);
-    let mut names = Vec::new();
-    loop {
-        words.take("only");
-        names.push(words.name()?);
-        words.take_operator("*");
-        if !words.take_punct(b',') {
-            return Some(names);
-        }
-    }
-}
-
-/// Whose things a definition is about, in a session that has temporary ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Others,
-    Session,
-    Both,
-}
-
-/// `made`: the names of the session's temporary things, which go before all others.
-pub(crate) fn owner(text: &str, standard_strings: bool, made: &HashSet<String>) -> Owner {
-    let names = existing_named(text, standard_strings).unwrap_or_default();
-    let own = |(schema, name): &&Name| schema.as_deref().is_none_or(is_temporary_schema) && made.contains(name);
-    match names.iter().filter(own).count() {
-        0 => Owner::Others,
-        found if found < names.len() => Owner::Both,
-        _ => Owner::Session,
-    }
-}
-
-/// The first of these names that a text has without a schema before it, or in a string.
-pub(crate) fn names_bare(text: &str, standard_strings: bool, names: &HashSet<&str>) -> Option<String> {
-    let Some(tokens) = tokens(text, standard_strings) else {
-        let lower = text.to_lowercase();
-        return names.iter().find(|name| lower.contains(&name.to_lowercase())).map(|name| (*name).to_owned());
-    };
-    for (at, token) in tokens.iter().enumerate() {
-        if let TokenKind::Literal(_) = token.kind {
-            let inside = text_of(text, token).to_lowercase();
-            let mut words = inside.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$');
-            if let Some(name) = words.find(|word| names.contains(word)) {
-                return Some(name.to_owned());
-            }
-        }
-        let Some(name) = name_of(text, token) else { continue };
-        let before = at.checked_sub(2).filter(|before| tokens.get(before + 1).is_some_and(|dot| dot.is(b'.')));
-        let schema = before.and_then(|before| name_of(text, tokens.get(before)?));
-        if names.contains(&*name) && schema.is_none_or(|schema| is_temporary_schema(&schema)) {
-            return Some(name);
-        }
-    }
-    None
-}
-
-/// Whether it is about functions or types, which go on the home shard alone where they name what that shard alone has.
-pub(crate) fn may_be_at_home(text: &str, standard_strings: bool) -> bool {
-    const KINDS: [&str; 7] = ["function", "procedure", "routine", "aggregate", "type", "domain", "cast"];
-    let Some(mut words) = Words::new(text, standard_strings) else { return false };
-    if words.take("grant") || words.take("revoke") {
-        words.skip_to(&["on"]);
-        words.take("on");
-    } else if words.take_all(&["comment", "on"]) {
-    } else if words.take("create") {
-        words.take_all(&["or", "replace"]);
-    } else if !(words.take("drop") || words.take("alter")) {
-        return false;
-    }
-    KINDS.iter().any(|kind| words.is(0, kind))
+    (!words.is_punct(b',')).then_some(name)
 }
 
 /// Whether it makes a function or procedure, whose body Postgres looks at.
@@ -556,15 +496,24 @@ pub(super) fn check_bounds(of: &Analyzer<'_>, text: &str) -> Result<(), Fault> {
     let is =
         |at: usize, word: &str| tokens.get(at).is_some_and(|token| text_of(text, token).eq_ignore_ascii_case(word));
     let Some(from) = (0..tokens.len()).find(|at| is(*at, "for") && is(at + 1, "values")) else { return Ok(()) };
-    let varies = |token: &&Token| match token.kind {
-        TokenKind::Word => matches!(
-            builtin(&text_of(text, token).to_ascii_lowercase()),
-            FunctionClass::Clock | FunctionClass::Volatile | FunctionClass::Server
-        ),
-        TokenKind::Literal(_) => reads_clock(text_of(text, token)),
-        _ => false,
+    let called = |at: usize| tokens.get(at + 1).is_some_and(|next| next.is(b'('));
+    let varies = |at: &usize| match tokens.get(*at).map(|token| (token, token.kind)) {
+        Some((token, TokenKind::Word | TokenKind::Quoted)) => name_of(text, token).is_some_and(|name| {
+            let class = builtin(&name);
+            let value =
+                token.kind == TokenKind::Word && (name.starts_with("current_") || name.starts_with("localtime"));
+            (value || called(*at))
+                && matches!(class, FunctionClass::Clock | FunctionClass::Volatile | FunctionClass::Server)
+        }),
+        Some((_, TokenKind::UnicodeQuoted)) => called(*at),
+        Some((token, TokenKind::Literal(_))) => reads_clock(text_of(text, token)),
+        Some(_) | None => false,
     };
-    match tokens.get(from + 2..).unwrap_or_default().iter().find(varies) {
+    let ends = |at: &usize| {
+        is(*at, "partition") || is(*at, "with") && called(*at) || is(*at, "tablespace") || is(*at, "using")
+    };
+    let bounds = (from + 2..tokens.len()).take_while(|at| !ends(at));
+    match bounds.into_iter().find(varies).and_then(|at| tokens.get(at)) {
         None => Ok(()),
         Some(token) => Err(unsupported(
             format!("{} in the bounds of a partition of a distributed table", text_of(text, token)),

@@ -337,6 +337,7 @@ mod tests {
             changes: &[],
             temporary: None,
             temporaries: None,
+            own: None,
             fingerprint: 0,
             unknown: None,
         };

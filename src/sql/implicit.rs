@@ -97,6 +97,7 @@ pub fn refused_by_code(catalog: &Catalog, topology: &Topology) -> Vec<Fault> {
         changes: &[],
         temporary: None,
         temporaries: None,
+        own: None,
         fingerprint: 0,
         unknown: None,
     };

@@ -137,6 +137,8 @@ pub struct NameScope<'a> {
     pub temporary: Option<ShardId>,
     /// The temporary tables that the session has on the home shard, as far as they are known; `None`: it can have none there.
     pub temporaries: Option<&'a Temporaries>,
+    /// The temporary things that go before others of their names, on whichever shard the session has them.
+    pub own: Option<&'a Temporaries>,
     /// Hash of all that is not catalog or topology.
     pub fingerprint: u64,
     /// Names that were looked for and that nobody knows are noted here.
@@ -148,8 +150,10 @@ pub struct NameScope<'a> {
 pub struct Unknown {
     /// Relations that a name could mean and that neither the catalog nor the topology knows: another router may have made one.
     names: RefCell<BTreeSet<QualifiedName>>,
-    /// A name can be one of the session's temporary tables.
+    /// A name can be one of the session's temporary things.
     temporary: Cell<bool>,
+    /// One that is, and was taken for another.
+    hidden: RefCell<Option<Box<str>>>,
 }
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.

@@ -374,7 +374,12 @@ impl Analyzer<'_> {
                 (None, Some(_)) => 1,
                 (None, None) => 0,
             };
-            chain.parts.into_iter().skip(skipped).find(|name| names.contains(&**name))
+            let is_bare = chain.parts.len() == 1;
+            let found = chain.parts.into_iter().skip(skipped).find(|name| names.contains(&**name));
+            if let (true, Some(name)) = (is_bare, &found) {
+                self.scope.note_hiding(name);
+            }
+            found
         };
         chains.into_iter().find_map(of_chain).map(Into::into)
     }

@@ -223,9 +223,12 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
                     continue;
                 }
                 if let Some(relation) = known(scope, &QualifiedName::new(schema.clone(), name)) {
-                    // No temporary table is made with the name of what lies on several shards.
                     if !matches!(relation, Relation::Unsharded { .. }) {
+                        scope.note_hiding(name);
                         return relation;
+                    }
+                    if temporary.is_none() && scope.is_own_relation(name) {
+                        return Relation::Unsharded { table: None, place: scope.unknown() };
                     }
                     scope.note_temporary();
                     let later = scope.search_path.iter().any(|schema| is_temporary_schema(schema));

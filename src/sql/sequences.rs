@@ -308,6 +308,7 @@ fn literal(text: &str, token: &Token) -> Option<String> {
 /// The sequence that a name means as `regclass` reads it, where the catalog knows it.
 pub(crate) fn sequence_named(scope: &NameScope<'_>, text: &str) -> Option<QualifiedName> {
     let relation = match &name_parts(text)?[..] {
+        [name] if scope.is_own_relation(name) => return None,
         [name] => resolve(scope, None, name),
         [schema, name] => resolve(scope, Some(schema), name),
         _ => return None,

@@ -1,11 +1,12 @@
 //! `Temporaries`: the temporary tables that a session has on its own connection to the home shard. They are unsharded tables that no other
 //! connection sees, so that a Postgres which finishes a statement gets their rows as it gets those of the shards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::catalog::Table;
+use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::names::{Place, Relation, distributed_names, is_temporary_schema};
 
@@ -16,20 +17,45 @@ pub const SCHEMA: &str = "pg_temp";
 #[derive(Debug, Default)]
 pub struct Temporaries {
     tables: HashMap<Box<str>, Arc<Table>>,
-    /// Hash of the definitions.
+    /// The names of all relations, indexes and sequences among them.
+    relations: HashSet<Box<str>>,
+    types: HashSet<Box<str>>,
+    /// Hash of the definitions and names.
     pub fingerprint: u64,
 }
 
 impl Temporaries {
-    pub fn new(tables: impl IntoIterator<Item = Table>) -> Self {
+    /// `tables`: those that are read together with others. `relations`, `types`: the names of all that there is.
+    pub fn new(
+        tables: impl IntoIterator<Item = Table>,
+        relations: impl IntoIterator<Item = String>,
+        types: impl IntoIterator<Item = String>,
+    ) -> Self {
         let mut tables: Vec<Table> = tables.into_iter().collect();
         tables.sort_unstable_by(|a, b| a.name.name.cmp(&b.name.name));
         let mut hasher = DefaultHasher::new();
         for table in &tables {
             format!("{:?} {:?} {:?}", table.name, table.columns, table.unique_keys).hash(&mut hasher);
         }
+        let sorted = |names: &mut dyn Iterator<Item = String>| {
+            let mut names: Vec<Box<str>> = names.map(Into::into).collect();
+            names.sort_unstable();
+            names
+        };
+        let (relations, types) = (sorted(&mut relations.into_iter()), sorted(&mut types.into_iter()));
+        (&relations, &types).hash(&mut hasher);
         let by_name = |table: Table| (table.name.name.clone(), Arc::new(table));
-        Self { tables: tables.into_iter().map(by_name).collect(), fingerprint: hasher.finish() }
+        Self {
+            tables: tables.into_iter().map(by_name).collect(),
+            fingerprint: hasher.finish(),
+            relations: relations.into_iter().collect(),
+            types: types.into_iter().collect(),
+        }
+    }
+
+    /// Whether one of these words is the name of something temporary.
+    pub fn has_any(&self, words: &[String]) -> bool {
+        words.iter().any(|word| self.relations.contains(&**word) || self.types.contains(&**word))
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -71,10 +97,45 @@ impl NameScope<'_> {
         distributed_names(self).contains(name)
     }
 
-    /// What a name means may hang on the temporary tables that there are now.
+    /// What a name means may hang on the temporary things that there are now.
     pub(crate) fn note_temporary(&self) {
-        if let (Some(_), Some(unknown)) = (self.temporaries, self.unknown) {
+        if let (Some(_), Some(unknown)) = (self.own, self.unknown) {
             unknown.temporary.set(true);
         }
     }
+
+    /// Whether a temporary relation, index or sequence goes before all others of this name, which is written without a schema.
+    pub(crate) fn is_own_relation(&self, name: &str) -> bool {
+        self.note_temporary();
+        self.own.is_some_and(|own| own.relations.contains(name)) && !self.has_own_later()
+    }
+
+    /// The same of a type or domain.
+    pub(crate) fn is_own_type(&self, name: &str) -> bool {
+        self.note_temporary();
+        self.own.is_some_and(|own| own.types.contains(name)) && !self.has_own_later()
+    }
+
+    /// Whether the search path gives the temporary things another place than the first one.
+    fn has_own_later(&self) -> bool {
+        self.search_path.iter().any(|schema| is_temporary_schema(schema))
+    }
+
+    /// A name that was taken for what lies on several shards: one of the session's own may go before it.
+    pub(crate) fn note_hiding(&self, name: &str) {
+        if self.is_own_relation(name)
+            && let Some(unknown) = self.unknown
+        {
+            unknown.hidden.borrow_mut().get_or_insert_with(|| name.into());
+        }
+    }
+}
+
+/// A name was taken for what lies on several shards, where a temporary thing of the session goes before it.
+pub(crate) fn hidden(name: &str) -> Fault {
+    Fault::unsupported(
+        format!("\"{name}\" is a temporary relation of the session and the name of one that lies on several shards"),
+        "The temporary one goes before the other, but the session's own connection alone has it.",
+        "Give the temporary one a name of its own, or write the schema of the other one before its name.",
+    )
 }

@@ -212,6 +212,7 @@ impl World {
             changes: &self.changes,
             temporary: self.temporary,
             temporaries: None,
+            own: None,
             catalog: &self.catalog,
             topology: &self.topology,
             search_path: &self.search_path,

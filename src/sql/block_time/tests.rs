@@ -25,6 +25,7 @@ fn told_with(text: &str, reads: &ReadsTime) -> Result<String, String> {
         changes: &[],
         temporary: None,
         temporaries: None,
+        own: None,
         fingerprint: 0,
         unknown: None,
     };

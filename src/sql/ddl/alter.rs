@@ -53,10 +53,10 @@ impl Definition<'_, '_> {
             return self.of_kind(Kind::Statistics);
         }
         self.check_attributes()?;
-        if self.take_object() {
+        if let Some(kind) = self.take_object() {
             self.words.take_all(&["if", "exists"]);
             let Some(name) = self.words.name() else { return self.unknown() };
-            let lies = existing(&self.of.scope, Kind::Object, &name)?;
+            let lies = existing(&self.of.scope, kind, &name)?;
             self.check_stays(&lies)?;
             return Ok(Belongs::To(lies));
         }
@@ -222,10 +222,10 @@ impl Definition<'_, '_> {
         }
         self.check_dropped_type()?;
         let start = self.words.at;
-        if self.take_object() {
-            let kind = self.words.text_of(start..self.words.at);
-            let belongs = self.drop_list(Kind::Object, &ENDS, "DROP")?;
-            return Ok(self.if_there(belongs, kind));
+        if let Some(kind) = self.take_object() {
+            let written = self.words.text_of(start..self.words.at);
+            let belongs = self.drop_list(kind, &ENDS, "DROP")?;
+            return Ok(self.if_there(belongs, written));
         }
         self.everywhere()
     }
@@ -321,7 +321,7 @@ impl Definition<'_, '_> {
                         self.change(Change::Dropped(name));
                     }
                 }
-                Kind::Index | Kind::Statistics | Kind::Object => {}
+                Kind::Index | Kind::Statistics | Kind::Object | Kind::Type => {}
             }
         }
         members.belong(&self.of.scope, what, self.text)

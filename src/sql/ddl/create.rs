@@ -99,7 +99,7 @@ impl Definition<'_, '_> {
         if self.words.take("extension") {
             return self.create_extension();
         }
-        if self.take_object() || self.words.take("operator") {
+        if self.take_object().is_some() || self.words.take("operator") {
             let _ = self.words.take("class") || self.words.take("family");
             self.words.take_all(&["if", "not", "exists"]);
             // An operator's name is none, but the schema before it is.

@@ -10,7 +10,7 @@ use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::unsupported;
 use crate::sql::functions::placed_with;
 use crate::sql::homeward::is_at_home;
-use crate::sql::names::{Place, Relation, creation_schema, distributed_names, resolve};
+use crate::sql::names::{Place, Relation, creation_schema, distributed_names, is_temporary_schema, resolve};
 use crate::sql::outcome::OneByOne;
 use crate::sql::stamp::Stamped;
 use crate::sql::words::Words;
@@ -58,14 +58,20 @@ pub(crate) enum Kind {
     Index,
     Statistics,
     Schema,
-    /// Functions, types, collations and the like: every shard has those of schemas that are not placed.
+    /// Functions, collations and the like: every shard has those of schemas that are not placed.
     Object,
+    /// A type or domain: the same, but for temporary ones.
+    Type,
 }
 
 /// Where something lies that is there already.
 pub(crate) fn existing(scope: &NameScope<'_>, kind: Kind, (schema, name): &Name) -> Result<Where, Fault> {
     let schema = schema.as_deref();
+    if is_own(scope, kind, schema, name) {
+        return Ok(Where::One(scope.unknown()));
+    }
     Ok(match kind {
+        Kind::Type => return object(scope, schema, name),
         Kind::Relation => relation(scope, resolve(scope, schema, name)),
         Kind::Sequence => match resolve(scope, schema, name) {
             Relation::Unsharded { place, .. } if place.schema.is_some() => Where::One(place),
@@ -82,6 +88,19 @@ pub(crate) fn existing(scope: &NameScope<'_>, kind: Kind, (schema, name): &Name)
         Kind::Schema => scope.place_of_schema(name).map_or(Where::Everywhere, Where::One),
         Kind::Object => return object(scope, schema, name),
     })
+}
+
+/// Whether it is something temporary, which the session's own connection alone has.
+fn is_own(scope: &NameScope<'_>, kind: Kind, schema: Option<&str>, name: &str) -> bool {
+    if let Some(schema) = schema {
+        return is_temporary_schema(schema);
+    }
+    match kind {
+        Kind::Relation | Kind::Sequence | Kind::Index | Kind::Statistics => scope.is_own_relation(name),
+        Kind::Type => scope.is_own_type(name),
+        // Functions of that schema are never found without it.
+        Kind::Object | Kind::Schema => false,
+    }
 }
 
 pub(crate) fn relation(scope: &NameScope<'_>, relation: Relation) -> Where {
