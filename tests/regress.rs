@@ -5,7 +5,7 @@
 
 mod support;
 
-use support::raw::message as m;
+use support::raw::{Raw, message as m};
 use support::script::{Pair, Placed, Step::Ready, batch, play, queries};
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int); \
@@ -102,10 +102,17 @@ fn indexes_of_temporary_tables_go_before_those_of_others() {
     }
     // Both at once: each where it is.
     let mut script = temporary.to_vec();
-    script.extend(["DROP INDEX items_n", "DROP INDEX mine_n, items_n", "SELECT count(*) FROM pg_indexes WHERE tablename IN ('items', 'mine')"]);
+    script.extend([
+        "DROP INDEX items_n",
+        "DROP INDEX mine_n, items_n",
+        "SELECT count(*) FROM pg_indexes WHERE tablename IN ('items', 'mine')",
+    ]);
     world.same("both", &queries(&script));
     for shard in 0..4 {
-        assert_eq!(world.db.shard(shard).values("SELECT indexname FROM pg_indexes WHERE tablename = 'items'"), ["items_pkey"]);
+        assert_eq!(
+            world.db.shard(shard).values("SELECT indexname FROM pg_indexes WHERE tablename = 'items'"),
+            ["items_pkey"]
+        );
     }
 }
 
@@ -455,4 +462,83 @@ fn thousands_of_conditions_are_answered() {
             &format!("SELECT id FROM items WHERE n = 3 AND ({}) ORDER BY id", of(&|at| format!("id = {}", 2 * at))),
         ]),
     );
+}
+
+#[test]
+fn an_error_beside_a_temporary_table_leaves_no_transaction_behind() {
+    let world = world("regrsnapshots");
+    for failing in [
+        "SELECT count(*) FROM mine JOIN items ON items.id = mine.id WHERE 1 / (items.n - 2) > 0",
+        "SELECT count(*) FROM mine JOIN items ON items.id = mine.id WHERE 1 / (mine.id - 1) > 0",
+    ] {
+        let script = [
+            "CREATE TEMP TABLE mine (id int)",
+            "INSERT INTO mine VALUES (1), (2)",
+            failing,
+            "INSERT INTO mine VALUES (3)",
+            "BEGIN",
+            "INSERT INTO mine VALUES (4)",
+            "ROLLBACK",
+            "SELECT id FROM mine ORDER BY 1",
+            "INSERT INTO plain VALUES (77, 1)",
+            "ROLLBACK",
+            "SELECT count(*) FROM plain WHERE id = 77",
+            "DELETE FROM plain WHERE id = 77",
+        ];
+        let (mut theirs, mut ours) = (world.db.oracle(), world.through());
+        for sql in script {
+            assert_eq!(theirs.simple(sql).text(), ours.simple(sql).text(), "{failing}: {sql}");
+        }
+    }
+}
+
+#[test]
+fn statements_prepared_before_do_not_reach_what_a_temporary_name_hides() {
+    let world = Pair::create("regrprepared", SCHEMA, &[("items", Placed::By("id")), ("later", Placed::By("id"))], "");
+    let mut first = world.through();
+    first.must("CREATE TEMP TABLE mine (n int)");
+    first.must("SELECT 1 AS id INTO TEMP later");
+    let texts = ["DELETE FROM later", "UPDATE later SET id = id + 100", "TRUNCATE later", "DROP TABLE later"];
+    for (at, sql) in texts.iter().enumerate() {
+        let parsed = first.exchange(&[m::parse(&format!("s{at}"), sql, &[]), m::sync()].concat(), None);
+        assert!(matches!(parsed.code(), "" | "0A000"), "{sql}: {}", parsed.text());
+    }
+    first.simple("PREPARE p AS DELETE FROM later");
+    let mut second = world.through();
+    second.must("CREATE TABLE later (id int PRIMARY KEY)");
+    second.must("INSERT INTO later SELECT generate_series(1, 20)");
+    first.simple("EXECUTE p");
+    for at in 0..texts.len() {
+        let run = [m::bind("", &format!("s{at}"), &[], &[]), m::execute("", 0), m::sync()].concat();
+        first.exchange(&run, None);
+    }
+    let rows = |raw: &mut Raw| raw.value("SELECT count(*) || ' ' || max(id) FROM public.later");
+    assert_eq!(rows(&mut second), "20 20");
+    for shard in 0..4 {
+        assert_eq!(world.db.shard(shard).value("SELECT to_regclass('public.later') IS NOT NULL"), "t", "shard {shard}");
+    }
+    // The same where the session has looked before.
+    let mut third = world.through();
+    third.must("CREATE TEMP TABLE mine (n int)");
+    third.must("SELECT count(*) FROM items, mine");
+    third.simple("SELECT 7 AS id INTO TEMP later");
+    third.simple("UPDATE later SET id = id + 100");
+    third.simple("DELETE FROM later");
+    assert_eq!(rows(&mut second), "20 20");
+}
+
+#[test]
+fn what_replaces_a_function_has_its_owner_everywhere() {
+    let world = world("regrowners");
+    let mut ours = world.through();
+    ours.must("CREATE FUNCTION of_plain(plain) RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    ours.must("CREATE OR REPLACE FUNCTION of_plain(plain) RETURNS int LANGUAGE sql AS 'SELECT 2'");
+    for shard in 0..4 {
+        let there = world.db.shard(shard).value("SELECT count(*) FROM pg_proc WHERE proname = 'of_plain'");
+        assert_eq!(there, if shard == 0 { "1" } else { "0" }, "shard {shard}");
+    }
+    ours.must("CREATE FUNCTION everywhere() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    world.db.shard(2).must("DROP FUNCTION everywhere()");
+    let refused = ours.simple("CREATE OR REPLACE FUNCTION everywhere() RETURNS int LANGUAGE sql AS 'SELECT 2'");
+    assert_eq!(refused.code(), "0A000", "{}", refused.text());
 }

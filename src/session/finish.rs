@@ -41,7 +41,7 @@ pub(super) const PORTAL: &[u8] = b"pgloom";
 /// For a text whose notices the client has had.
 pub(super) const AGAIN: Owed = Owed::Parse(Audience::Router);
 /// How long the end of a finishing transaction may take before its connection is given up.
-const END: Duration = Duration::from_secs(10);
+pub(super) const END: Duration = Duration::from_secs(10);
 
 /// The client's own statement as the home shard, which has every table, describes it.
 pub(super) struct Original {
@@ -338,7 +338,10 @@ impl Session {
         self.look_at_temporaries(shard).await?;
         let at = self.held_at(shard)?;
         // Functions in that schema are called by it.
-        Ok(words.iter().any(|word| word.starts_with("pg_temp")) || self.held[at].temporaries.has_any(&words))
+        let (own, names) = (&self.held[at].temporaries, self.names());
+        // The tables that the statement was planned with are read there.
+        let unplanned = |name: &str| own.has_name(name) && (!own.has(name) || names.is_distributed(name));
+        Ok(words.iter().any(|word| word.starts_with("pg_temp") || unplanned(word)))
     }
 
     /// Values of user-defined types go as text.

@@ -82,6 +82,7 @@ mod unanswered;
 mod undecided;
 mod uniques;
 mod views;
+mod whereabouts;
 mod whole;
 
 use std::collections::{HashMap, HashSet};

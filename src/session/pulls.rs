@@ -18,13 +18,15 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
 use crate::session::combine::{Tried, Unable};
-use crate::session::finish::{Halt, Original, is_of_stale, no_moment, sqlstate, with};
+use crate::session::finish::{END, Halt, Original, is_of_stale, no_moment, sqlstate, with};
+use crate::session::held::{Finishing, Held};
 use crate::session::run::{Ask, commented};
 use crate::session::views::below_views;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::types::Format;
 use crate::wire::frame::BindView;
+use crate::wire::reply::Status;
 use crate::wire::{encode, request};
 
 /// An input with more rows than this is analyzed before the planner sees it.
@@ -122,6 +124,7 @@ impl Session {
                 if let Some(slot) = slot {
                     self.end_finish(slot).await;
                 }
+                self.end_snapshots().await;
                 self.drop_broken();
                 self.end_parts(false).await?;
                 Ok(None)
@@ -131,8 +134,27 @@ impl Session {
                 if let Some(slot) = slot {
                     self.end_finish(slot).await;
                 }
+                self.end_snapshots().await;
+                self.drop_broken();
                 Err(failure)
             }
+        }
+    }
+
+    /// Ends the transactions of pulls whose last stage was not reached: on a connection that stays with the session they would go on.
+    async fn end_snapshots(&mut self) {
+        let open = |held: &&mut Held| {
+            let own = !held.joined && held.finishing == Finishing::No;
+            own && !held.server.broken && held.server.status != Status::Idle
+        };
+        for held in self.held.iter_mut().filter(open) {
+            let server = &mut held.server;
+            let end = async {
+                server.drain().await?;
+                server.query("ROLLBACK").await
+            };
+            let ended = matches!(tokio::time::timeout(END, end).await, Ok(Ok(_)));
+            held.server.broken |= !ended;
         }
     }
 

@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
-use crate::backend::settings::quote_literal;
 use crate::catalog::placeholders::Placeholders;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
@@ -22,6 +21,7 @@ use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
+use crate::session::whereabouts::{Whereabouts, replaced_in_part};
 use crate::session::{Failure, Session, Stop, of_server};
 use crate::sql::utility::{self, StatementKind};
 use crate::sql::{Analysis, ddl};
@@ -515,13 +515,28 @@ impl Session {
             true => ddl::one_object(ask.statement().0, self.scope.standard_strings()),
             false => None,
         };
+        if ddl::replaces(ask.statement().0, self.scope.standard_strings())
+            && *why == Why::Ddl
+            && let Some((_, sql)) = parts.first().filter(|(shard, _)| *shard == home)
+            && let Some(object) = ddl::one_object(ask.statement().0, self.scope.standard_strings())
+        {
+            // Made anew elsewhere, it would have another owner and other rights there than what it replaces.
+            let sql = sql.clone();
+            match self.whereabouts(&object).await? {
+                Whereabouts::HomeAlone => {
+                    return self.run_parts(&[(home, sql)], &Combine::CONCAT, None, access, ask).await;
+                }
+                Whereabouts::Some => return Err(replaced_in_part(&object).into()),
+                Whereabouts::Nowhere | Whereabouts::Everywhere => {}
+            }
+        }
         let takes_turn = takes_turn && parts.first().is_some_and(|(shard, _)| *shard == home);
         let reach = Reach { takes_turn, ..Reach::from(access) };
         let (mut run, shards, opened) =
             match (self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await, alone, object) {
                 // It names what the home shard alone has: there it belongs.
                 (Err(Failure::Fault(fault)), Some(part), Some(object)) if is_lacking(&fault) => {
-                    if self.is_on_others(&object).await? {
+                    if !matches!(self.whereabouts(&object).await?, Whereabouts::Nowhere | Whereabouts::HomeAlone) {
                         return Err(fault.into());
                     }
                     return self.run_parts(&[part], &Combine::CONCAT, None, access, ask).await;
@@ -548,21 +563,6 @@ impl Session {
         self.end_parts(opened).await?;
         self.tell_tag(&tag)?;
         Ok(())
-    }
-
-    /// Whether another shard than the home shard has a function or type of this name.
-    async fn is_on_others(&mut self, name: &str) -> Result<bool, Failure> {
-        let name = quote_literal(name);
-        let sql = format!(
-            "SELECT 1 FROM pg_catalog.pg_proc WHERE proname = {name} UNION ALL SELECT 1 FROM pg_catalog.pg_type WHERE typname = {name}"
-        );
-        let home = self.view.topology.home;
-        for shard in self.view.topology.all_shards().iter().filter(|shard| *shard != home) {
-            if !self.ask(shard, &sql, false).await?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Whether the home shard alone looks at the body of the function that is made: the others need not have the plain tables that it names.

@@ -482,6 +482,11 @@ pub(crate) fn one_object(text: &str, standard_strings: bool) -> Option<String> {
     (!words.is_punct(b',')).then_some(name)
 }
 
+/// CREATE OR REPLACE
+pub(crate) fn replaces(text: &str, standard_strings: bool) -> bool {
+    Words::new(text, standard_strings).is_some_and(|mut words| words.take_all(&["create", "or", "replace"]))
+}
+
 /// Whether it makes a function or procedure, whose body Postgres looks at.
 pub(crate) fn makes_routine(text: &str, standard_strings: bool) -> bool {
     let Some(mut words) = Words::new(text, standard_strings) else { return false };

@@ -53,11 +53,12 @@ impl Temporaries {
         }
     }
 
-    /// Whether one of these words is the name of something temporary.
-    pub fn has_any(&self, words: &[String]) -> bool {
-        words.iter().any(|word| self.relations.contains(&**word) || self.types.contains(&**word))
+    /// Whether it is the name of something temporary.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.relations.contains(name) || self.types.contains(name)
     }
 
+    /// Whether it is that of a table which is read together with others.
     pub fn has(&self, name: &str) -> bool {
         self.tables.contains_key(name)
     }
