@@ -261,7 +261,6 @@ fn functions_are_looked_at_in_definitions_and_in_what_is_not_understood() {
         "ALTER TABLE few ADD CHECK (counts() = 40)",
         "ALTER TABLE items ADD CHECK (counts() = 40)",
         "CREATE DOMAIN little AS bigint CHECK (value < counts())",
-        "CREATE CAST (mood AS bigint) WITH FUNCTION of_mood(mood)",
         "CREATE TEMP VIEW seen AS SELECT counts() AS n",
         "CREATE TEMP TABLE made (n bigint DEFAULT counts())",
         "ALTER TABLE mine ALTER COLUMN n SET DEFAULT counts()",

@@ -40,7 +40,7 @@ impl Analyzer<'_> {
             ("create", "function" | "procedure" | "aggregate" | "type") => false,
             ("create", "or") if matches!(word(3), "function" | "procedure" | "aggregate") => false,
             ("create", _) if is_temporary => true,
-            ("create", "domain" | "cast" | "materialized" | "event") => true,
+            ("create", "domain" | "materialized" | "event") => true,
             ("create", "table" | "unlogged") => {
                 let follows = |first: &str, next: &[&str]| {
                     words.windows(2).any(|pair| *pair[0] == *first && next.contains(&&*pair[1]))
