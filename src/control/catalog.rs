@@ -470,7 +470,9 @@ fn any_of(names: &[Box<str>]) -> String {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let one = |name: &Box<str>| match name.chars().all(word) {
         true => format!("\\m{name}\\M"),
-        false => name.chars().map(|c| if word(c) || !c.is_ascii() { c.to_string() } else { format!("\\{c}") }).collect(),
+        false => {
+            name.chars().map(|c| if word(c) || !c.is_ascii() { c.to_string() } else { format!("\\{c}") }).collect()
+        }
     };
     names.iter().map(one).collect::<Vec<_>>().join("|")
 }
