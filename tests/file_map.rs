@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -60,6 +61,7 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     let pins = format!("key_types = [\"int4\"]\npins = [{{ value = \"{id}\", shard = \"s2\" }}] # away");
     let second = first.replace("key_types = [\"int4\"]", &pins);
     let wrong = second.replace("distribution = \"key\"", "distribution = \"kez\"");
+    let without_moves = wrong.replace("allow_moves = true\n", "");
     let filled = |router: &Router, text: &str| {
         text.replace("{port}", &router.port.to_string()).replace("{http_port}", &router.http_port.to_string())
     };
@@ -111,7 +113,7 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     drop((raw, router));
 
     // A start with that file has the last map that was served, and says so; users are those of the file.
-    let router = Router::start(&wrong);
+    let router = Router::start(&without_moves);
     assert!(router.log_text().contains("serving the last one that was served"), "{}", router.log_text());
     let mut raw = router.connect(&world.db.name);
     let now = shown(&mut raw);
@@ -120,12 +122,16 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     assert!(router.http("/metrics").1.contains("pgloom_topology_troubled 1\n"));
     let route = raw.must(&format!("EXPLAIN (ROUTE) SELECT * FROM items WHERE id = {id}")).text();
     assert!(route.contains("s2"), "{route}");
-    assert!(fs::read_dir(&maps).unwrap().count() == 2);
+    assert_eq!(fs::read_dir(&maps).unwrap().count(), 3, "two maps, and which is served");
     // What is wrong beside the map is no matter of maps.
     let path = place.0.join("users.toml");
-    fs::write(&path, filled(&router, &wrong.replace("name = \"postgres\"", "nam = \"postgres\""))).unwrap();
+    fs::write(&path, filled(&router, &without_moves.replace("name = \"postgres\"", "nam = \"postgres\""))).unwrap();
     assert!(says(2, &path, &["serve"]).contains("nam"));
-    assert_eq!(router.reload(&filled(&router, &second)), "unchanged");
+    // Where rows are said to be moved, they may not be where the last map looks for them.
+    fs::write(&path, filled(&router, &wrong)).unwrap();
+    let told = says(2, &path, &["serve"]);
+    assert!(told.contains("kez") && told.contains("is not taken in its place"), "{told}");
+    assert_eq!(router.reload(&filled(&router, &second)), "applied");
     let now = shown(&mut raw);
     assert_eq!((&*now["source"], &*now["epoch"], &*now["stale_seconds"]), ("file", "2", "0.000"), "{now:?}");
 
@@ -134,8 +140,13 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     assert_eq!(router.config_text(), filled(&router, &second));
     let dry = says(0, &router.config, &["topology", "rollback", "1", "--allow-moves", "--dry-run"]);
     assert!(dry.contains("MOVES") && router.config_text() == filled(&router, &second), "{dry}");
+    // As root: for a service that has the group's rights to it.
+    let is_root = chown(&router.config, None, Some(54_321)).is_ok();
+    let owner = fs::metadata(&router.config).unwrap().gid();
+    assert!(!is_root || owner == 54_321);
     let args = ["topology", "rollback", "1", "--allow-moves", "--by", "ada@ops"];
     assert!(says(0, &router.config, &args).contains("when they read the file again"));
+    assert_eq!(fs::metadata(&router.config).unwrap().gid(), owner);
     let text = router.config_text();
     assert!(text.starts_with("# By hand.\n") && !text.contains("pins") && text.contains("allow_moves"), "{text}");
     assert_eq!(shown(&mut raw)["epoch"], "2", "nobody has read it");
@@ -154,6 +165,17 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     fs::write(&next, says(0, &router.config, &["topology", "get", "--epoch", "2"]).replace("\"epoch\": 2,", ""))
         .unwrap();
     says(0, &router.config, &["topology", "apply", next.to_str().unwrap(), "--allow-moves", "-m", "again"]);
+    // Nobody has read that yet: who puts another one over it would lose it.
+    let (text, back) = (router.config_text(), ["topology", "rollback", "1", "--allow-moves"]);
+    assert!(says(1, &router.config, &back).contains("a map that no router serves yet"));
+    assert_eq!(router.config_text(), text);
+    says(0, &router.config, &[&back[..], &["--over-unserved"]].concat());
+    assert!(!router.config_text().contains("pins"));
+    says(
+        0,
+        &router.config,
+        &["topology", "apply", next.to_str().unwrap(), "--allow-moves", "-m", "again", "--over-unserved"],
+    );
     let before = router.reloads();
     router.signal("HUP");
     assert_eq!(router.next_reload(&before), "applied");
@@ -178,6 +200,13 @@ fn a_place_that_cannot_be_written_is_told_and_the_file_is_served() {
     assert!(router.http("/metrics").1.contains("pgloom_topology_troubled 0\n"));
     let told = says(1, &router.config, &["check"]);
     assert!(told.contains("BAD history_directory"), "{told}");
+    // One that is not there is made, with those above it.
+    let deep = place.0.join("a/b/maps");
+    let fine = text.replace(&blocked.join("maps").display().to_string(), &deep.display().to_string());
+    let path = place.0.join("deep.toml");
+    fs::write(&path, fine.replace("{port}", "0").replace("{http_port}", "0")).unwrap();
+    let told = says(0, &path, &["check", "--offline"]);
+    assert!(!deep.exists() && told.contains(&format!("history_directory {} can be written", deep.display())), "{told}");
     // Nothing is kept where nobody wants it.
     let off = Router::start(&text.replace(&blocked.join("maps").display().to_string(), ""));
     let now = shown(&mut off.connect(&world.db.name));

@@ -320,7 +320,7 @@ impl Live {
         let router = Arc::clone(&self.front.load().router);
         state.limits.spawn(Arc::clone(&router).serve_beside());
         state.limits.spawn(router.follow(Arc::clone(&self.front)));
-        if settings.kept_files().iter().any(|(key, _)| *key == "timelines_file") {
+        if settings.kept_files().iter().any(|(key, ..)| *key == "timelines_file") {
             control::timelines::check(&settings.timelines_file);
         }
         let timelines = Arc::clone(&self.known.servers.timelines);
@@ -828,7 +828,18 @@ impl Steering for Live {
 fn note_kept(state: &MapState, kept: Option<io::Result<KeptMap>>) {
     match kept {
         None => {}
-        Some(Ok(kept)) => state.update(|status| describe(status, &kept.head)),
+        Some(Ok(kept)) => {
+            if let Some(problem) = &kept.problem {
+                tracing::error!(problem, "the next map cannot be kept on disk as this one was");
+            }
+            state.update(|status| {
+                describe(status, &kept.head);
+                let told = kept
+                    .problem
+                    .map(|problem| format!("the next map cannot be kept on disk as this one was: {problem}").into());
+                status.problem = told.or(status.problem.take());
+            });
+        }
         Some(Err(error)) => {
             tracing::error!(%error, "the map cannot be kept on disk: there is no way back to it, and a start with a file that is wrong would have none");
             state.update(|status| status.problem = Some(format!("the map cannot be kept on disk: {error}").into()));

@@ -67,7 +67,11 @@ impl Reading {
         match draft.map_source() {
             Ok(MapSettings::File { history: Some(directory) }) => {
                 let map = draft.map_text().map_err(io::Error::other);
-                Some(map.and_then(|map| History::new(&directory).keep(&map, &self.path.display().to_string())))
+                Some(
+                    map.and_then(|map| {
+                        History::new(&directory, &self.path).keep(&map, &self.path.display().to_string())
+                    }),
+                )
             }
             Ok(MapSettings::File { history: None } | MapSettings::Etcd(_)) | Err(_) => None,
         }

@@ -27,14 +27,15 @@ impl Pace {
     }
 
     /// How long somebody waits who comes now, behind so many others; `None`: too little is known. What one long transaction has held up
-    /// does not count once the line moves on: the faster of a long and of a short look back is believed.
+    /// does not count: the longest of the gaps is left out. It is no median, since connections that come back together have hardly any gap
+    /// but one. Where the line has become faster, the last few are believed.
     pub fn wait(&self, before: usize, now: Instant) -> Option<Duration> {
-        let (last, count) = (*self.0.back()?, self.0.len());
-        let over = |turns: usize| {
-            let first = self.0.get(count.checked_sub(turns)?)?;
-            Some(last.saturating_duration_since(*first) / u32::try_from(turns - 1).ok()?)
-        };
-        let turn = over(count.max(LEAST))?.min(over(LEAST)?);
+        let last = *self.0.back()?;
+        let lately = last.saturating_duration_since(*self.0.get(self.0.len().checked_sub(LEAST)?)?);
+        let gaps = self.0.iter().zip(self.0.iter().skip(1)).map(|(one, next)| next.saturating_duration_since(*one));
+        let (all, longest) = gaps.fold((Duration::ZERO, Duration::ZERO), |(all, longest), gap| (all + gap, longest.max(gap)));
+        let others = u32::try_from(self.0.len().saturating_sub(2)).ok().filter(|others| *others > 0)?;
+        let turn = ((all - longest) / others).min(lately / (LEAST as u32 - 1));
         let turns = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
         Some(turn.saturating_mul(turns).saturating_sub(now.saturating_duration_since(last).min(turn)))
     }
@@ -76,15 +77,22 @@ mod tests {
     }
 
     #[test]
-    fn one_that_held_all_up_is_forgotten_when_the_line_moves_and_counts_as_little_as_it_can() {
-        let start = Instant::now();
-        let (pace, now) = after(start, std::iter::once(60_000).chain([10; 10]));
-        assert_eq!(pace.wait(0, now), Some(TEN));
-        let (pace, now) = after(start, [10; 30].into_iter().chain([9_000]));
-        assert!(pace.wait(0, now) < Some(Duration::from_millis(400)), "{:?}", pace.wait(0, now));
-        // Two connections that come back together.
-        let (pace, now) = after(start, [0, 40].into_iter().cycle().take(40));
-        assert!((TEN..=3 * TEN).contains(&pace.wait(0, now).unwrap_or_default()), "{:?}", pace.wait(0, now));
+    fn one_that_held_all_up_does_not_count_not_even_at_once() {
+        for known in [LEAST - 1, 12, 30] {
+            let (mut pace, mut now) = after(Instant::now(), std::iter::repeat_n(10, known));
+            now += Duration::from_secs(60);
+            for _ in 0..10 {
+                pace.turn(now);
+                assert!(pace.wait(0, now) <= Some(TEN) && pace.wait(0, now) > Some(TEN / 2), "{:?}", pace.wait(0, now));
+                now += TEN;
+            }
+        }
+        // Some connections that come back together.
+        for together in [2, 5] {
+            let burst = std::iter::once(10 * together).chain(std::iter::repeat_n(0, together as usize - 1));
+            let (pace, now) = after(Instant::now(), burst.cycle().take(40));
+            assert!((TEN / 3..=2 * TEN).contains(&pace.wait(0, now).unwrap_or_default()), "{:?}", pace.wait(0, now));
+        }
     }
 
     #[test]

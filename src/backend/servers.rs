@@ -14,7 +14,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerPool;
 use crate::backend::hedge::Hedges;
 use crate::backend::roles::{Fact, Heard, Lsn, Role, Roles, Stint};
-use crate::backend::timelines::{FIRST, Lineage, Mark, Timelines, shard_path};
+use crate::backend::timelines::{FIRST, Lineage, Mark, Timelines, server_path, shard_path};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::topology::{Server, Shard};
 
@@ -115,7 +115,7 @@ impl ServerBook {
         let known = self.timelines.all();
         let is_news = reached.into_iter().fold(false, |is_news, (lineage, timeline)| {
             let before = known.get(&lineage).copied();
-            self.timelines.hear(&lineage, timeline) > before.unwrap_or(FIRST) || is_news
+            self.timelines.hear(std::slice::from_ref(&lineage), timeline) > before.unwrap_or(FIRST) || is_news
         });
         self.doubt_if(is_news);
     }
@@ -159,6 +159,8 @@ pub struct ShardServers {
 pub struct Member {
     pub server: Server,
     pub address: Arc<str>,
+    /// What is at its address: see [`server_path`].
+    path: Arc<str>,
     pub breaker: Arc<ServerBreaker>,
     /// Its stint as a replica. 0: it is none.
     replica: AtomicU64,
@@ -216,6 +218,7 @@ impl ShardServers {
         let member = |server: &Server| Member {
             server: server.clone(),
             address: server.address().into(),
+            path: server_path(&server.address()),
             breaker: breakers.of(server),
             replica: AtomicU64::new(0),
             latency: AtomicU64::new(0),
@@ -238,8 +241,12 @@ impl ShardServers {
         self.called.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self) -> Arc<str> {
-        Arc::clone(&self.called().1)
+    /// All by which a cluster of these servers is known: whatever other databases, or an earlier name, have to do with one of them has
+    /// heard of the same cluster.
+    fn lineages(&self, system: u64) -> Vec<Lineage> {
+        let named = Arc::clone(&self.called().1);
+        let servers = self.members.iter().map(|member| Arc::clone(&member.path));
+        std::iter::once(named).chain(servers).map(|shard| Lineage { shard, system }).collect()
     }
 
     /// The shard of these servers has this name.
@@ -291,10 +298,9 @@ impl ShardServers {
     pub fn hear(&self, at: usize, asked: Instant, heard: Heard) {
         let mut roles = self.roles();
         if let Heard::Said(fact) = heard {
-            let lineage = Lineage { shard: self.path(), system: fact.system };
             // What was heard of it while it had another name is not forgotten.
             let heard = fact.timeline.max(roles.known(fact.system));
-            roles.know(fact.system, self.timelines.hear(&lineage, heard));
+            roles.know(fact.system, self.timelines.hear(&self.lineages(fact.system), heard));
         }
         let before = roles.primary();
         let stints: Vec<Stint> = roles.seats().iter().map(|seat| seat.stint).collect();
@@ -499,11 +505,27 @@ mod tests {
         new.hear(0, Instant::now(), said(1));
         assert_eq!(new.report()[0].role.label(), "fenced");
         let names: Vec<String> = book.timelines.all().keys().map(ToString::to_string).collect();
-        assert_eq!(names, ["d/s/7", "d/t/7"]);
-        // The same servers in another database are asked for themselves.
-        let beside = book.of(&other, &named("t"), &breakers);
-        beside.hear(1, Instant::now(), Heard::Silence);
-        beside.hear(0, Instant::now(), said(1));
-        assert_eq!(beside.report()[0].role.label(), "primary");
+        assert_eq!(names, ["%server/a:1/7", "%server/b:2/7", "d/s/7", "d/t/7"]);
+        // Another database of the same servers, or the same one under another name, has the same cluster.
+        let role = |book: &ServerBook, database: &Arc<str>, shard: &Shard| {
+            let servers = book.of(database, shard, &breakers);
+            servers.hear(1, Instant::now(), Heard::Silence);
+            servers.hear(0, Instant::now(), said(1));
+            servers.report()[0].role.label()
+        };
+        assert_eq!(role(&book, &other, &named("t")), "fenced");
+        // Also where one of the two is another machine by now, and the database at the servers has another name.
+        let moved = Shard { name: "x".into(), servers: vec![Server::new("a", 1, "e"), Server::new("c", 3, "e")] };
+        assert_eq!(role(&book, &other, &moved), "fenced");
+        // After a restart with other names, and to a router that has heard it from another one.
+        let again = ServerBook::new(Timelines::new(book.timelines.all()));
+        assert_eq!(role(&again, &other, &named("t")), "fenced");
+        let told = ServerBook::default();
+        told.learn_marked(book.timelines.marked());
+        assert_eq!(role(&told, &other, &named("t")), "fenced");
+        // Copies of the directory, which became other shards, are elsewhere.
+        let copies = Shard { name: "y".into(), servers: vec![Server::new("a", 2, "d"), Server::new("b", 1, "d")] };
+        assert_eq!(role(&book, &database, &copies), "primary");
+        assert_eq!(role(&again, &other, &copies), "primary");
     }
 }

@@ -2,8 +2,10 @@
 //! left behind is known for one although nobody who knows better answers just now. `control::timelines` keeps them on disk,
 //! `control::map::timelines` shares them through etcd, and `server::peers` asks the other routers for them.
 //!
-//! A cluster is known by its shard and its system identifier. By neither alone: copies of one data directory that became several shards
-//! share the identifier, and have timelines of their own; and a shard may be another cluster some day.
+//! A cluster is known by its system identifier, with the name of its shard and with the address of each of its servers. By the identifier
+//! alone it is not: copies of one data directory that became several shards share it, and have timelines of their own. By the name it is
+//! known when it moves to other machines, by an address when the shard is renamed or another database has the same servers; copies never
+//! share an address.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,19 +19,27 @@ pub const FIRST: u32 = 1;
 /// What other routers may have told of clusters that this one has not met.
 const MOST_TOLD: usize = 65_536;
 
-/// The cluster of one shard.
+/// The cluster of one shard, or of the server at one address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lineage {
-    /// See [`shard_path`].
+    /// See [`shard_path`] and [`server_path`].
     pub shard: Arc<str>,
     /// Its system identifier.
     pub system: u64,
 }
 
+fn plain(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
+}
+
 /// The name of a shard among those of all databases: `database/shard`.
 pub fn shard_path(database: &str, shard: &str) -> Arc<str> {
-    let plain = |name: &str| name.replace('%', "%25").replace('/', "%2F");
     format!("{}/{}", plain(database), plain(shard)).into()
+}
+
+/// The same for whatever is at an address: `%server/host:port`, which no database is called.
+pub fn server_path(address: &str) -> Arc<str> {
+    format!("%server/{}", plain(address)).into()
 }
 
 impl Lineage {
@@ -110,11 +120,12 @@ impl Timelines {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A server of this cluster knows of this timeline. Returns the newest one that any has told of.
-    pub fn hear(&self, lineage: &Lineage, timeline: u32) -> u32 {
+    /// A server of the cluster that is known by all of these knows of this timeline. Returns the newest one that any has told of.
+    pub fn hear(&self, lineages: &[Lineage], timeline: u32) -> u32 {
         let mut known = self.known();
-        let (told, heard) = (known.meet(lineage), known.raise(lineage, timeline));
-        let newest = known.newest(lineage);
+        let told = lineages.iter().fold(false, |told, lineage| known.meet(lineage) || told);
+        let newest = lineages.iter().map(|lineage| known.newest(lineage)).fold(timeline.max(FIRST), u32::max);
+        let heard = lineages.iter().fold(false, |heard, lineage| known.raise(lineage, newest) || heard);
         drop(known);
         self.rise(told || heard);
         newest
@@ -175,9 +186,9 @@ mod tests {
     fn timelines_only_rise() {
         let timelines = Timelines::new(BTreeMap::from([(of("s", 7), 3)]));
         let rises = timelines.rises();
-        assert_eq!([timelines.hear(&of("s", 7), 2), timelines.hear(&of("s", 8), 1)], [3, 1]);
+        assert_eq!([timelines.hear(&[of("s", 7)], 2), timelines.hear(&[of("s", 8)], 1)], [3, 1]);
         assert!(!rises.has_changed().unwrap_or(true));
-        assert_eq!(timelines.hear(&of("s", 8), 2), 2);
+        assert_eq!(timelines.hear(&[of("s", 8)], 2), 2);
         assert!(rises.has_changed().unwrap_or(false));
         assert_eq!(timelines.all(), BTreeMap::from([(of("s", 7), 3), (of("s", 8), 2)]));
     }
@@ -185,11 +196,11 @@ mod tests {
     #[test]
     fn shards_that_are_copies_of_one_have_timelines_of_their_own() {
         let timelines = Timelines::default();
-        assert_eq!(timelines.hear(&of("s0", 7), 5), 5);
-        assert_eq!(timelines.hear(&of("s1", 7), 1), 1);
+        assert_eq!(timelines.hear(&[of("s0", 7)], 5), 5);
+        assert_eq!(timelines.hear(&[of("s1", 7)], 1), 1);
         let other = Lineage { shard: shard_path("e", "s0"), system: 7 };
-        assert_eq!(timelines.hear(&other, 2), 2);
-        assert_eq!(timelines.hear(&of("s0", 7), 1), 5);
+        assert_eq!(timelines.hear(&[other], 2), 2);
+        assert_eq!(timelines.hear(&[of("s0", 7)], 1), 5);
     }
 
     #[test]
@@ -197,15 +208,27 @@ mod tests {
         let (told, timelines) = (Timelines::new(BTreeMap::from([(of("s", 7), 4)])), Timelines::default());
         assert!(!timelines.learn(told.marked()) && timelines.all().is_empty());
         let rises = timelines.rises();
-        assert_eq!(timelines.hear(&of("s", 8), 1), 1);
+        assert_eq!(timelines.hear(&[of("s", 8)], 1), 1);
         assert!(!rises.has_changed().unwrap());
-        assert_eq!(timelines.hear(&of("s", 7), 1), 4);
+        assert_eq!(timelines.hear(&[of("s", 7)], 1), 4);
         assert!(rises.has_changed().unwrap());
         // What is not later than what is known is no news.
         assert!(!timelines.learn(told.marked()));
-        told.hear(&of("s", 7), 6);
+        told.hear(&[of("s", 7)], 6);
         assert!(timelines.learn(told.marked()));
         assert_eq!(timelines.all(), told.all());
+    }
+
+    #[test]
+    fn a_cluster_is_met_again_at_each_of_its_addresses() {
+        let at = |address: &str| Lineage { shard: server_path(address), system: 7 };
+        let timelines = Timelines::default();
+        assert_eq!(timelines.hear(&[of("s0", 7), at("a:1"), at("b:1")], 3), 3);
+        assert_eq!(timelines.hear(&[of("t0", 7), at("b:1"), at("c:1")], 1), 3);
+        assert_eq!(timelines.hear(&[of("u0", 7), at("c:1")], 1), 3);
+        // A copy is elsewhere, and another cluster at the same address is another one.
+        assert_eq!(timelines.hear(&[of("s1", 7), at("a:2")], 1), 1);
+        assert_eq!(timelines.hear(&[of("s0", 8), Lineage { shard: server_path("a:1"), system: 8 }], 1), 1);
     }
 
     #[test]
@@ -215,6 +238,11 @@ mod tests {
             assert_eq!(Lineage::parse(&lineage.to_string()), Some(lineage));
         }
         assert_ne!(shard_path("a/b", "c"), shard_path("a", "b/c"));
+        for address in ["10.0.0.1:5432", "/var/run/postgresql:5432", "[::1]:5"] {
+            let lineage = Lineage { shard: server_path(address), system: 7 };
+            assert_eq!(Lineage::parse(&lineage.to_string()), Some(lineage));
+        }
+        assert_ne!(server_path("a"), shard_path("%server", "a"));
         for wrong in ["7", "a/7", "a/b/c/7", "a/b/x", ""] {
             assert_eq!(Lineage::parse(wrong), None, "{wrong}");
         }

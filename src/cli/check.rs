@@ -84,8 +84,8 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 /// What the router writes on this machine. As somebody else than this user it may fare otherwise.
 fn check_kept(settings: &Settings) -> Vec<Finding> {
     let files = settings.kept_files().into_iter();
-    let told = files.map(|(key, path)| {
-        let tried = copy::check(&path);
+    let told = files.map(|(key, path, file)| {
+        let tried = copy::check(&file);
         let (what, hint) = match &tried {
             Ok(()) => (format!("{key} {} can be written", path.display()), None),
             Err(error) => (

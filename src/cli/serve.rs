@@ -14,7 +14,9 @@ use crate::app::map::SharedMap;
 use crate::app::reading::{Instead, Reading};
 use crate::app::{Ending, Router};
 use crate::cli::{ConfigArg, UNUSABLE, unusable};
-use crate::config::{ConfigErrors, Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Settings};
+use crate::config::{
+    ConfigError, ConfigErrors, Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Origin, Settings,
+};
 use crate::control::live::Steering;
 use crate::control::map::history::History;
 use crate::fault::Fault;
@@ -41,7 +43,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         let begin = match &early.map {
             MapSettings::File { history } => match draft.settings(None) {
                 Ok(settings) => Begin::Whole(Box::new(draft), Box::new(settings)),
-                Err(errors) => begin_instead(&draft, history.as_deref(), errors)?,
+                Err(errors) => begin_instead(&draft, path, history.as_deref(), errors)?,
             },
             MapSettings::Etcd(etcd) => Begin::Elsewhere(Box::new(draft), etcd.clone()),
         };
@@ -90,12 +92,24 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 /// does not come back.
 ///
 /// # Errors
-/// There is none, or something else is wrong with the file.
-fn begin_instead(draft: &Draft, history: Option<&Path>, errors: ConfigErrors) -> Result<Begin, ConfigErrors> {
-    let kept = history.and_then(|directory| History::new(directory).latest().ok().flatten());
+/// There is none, something else is wrong with the file, or it says that rows are moved: then they may be where the new map looks for them.
+fn begin_instead(
+    draft: &Draft,
+    path: &Path,
+    history: Option<&Path>,
+    errors: ConfigErrors,
+) -> Result<Begin, ConfigErrors> {
+    let kept = history.and_then(|directory| History::new(directory, path).last().ok().flatten());
     let again = kept.and_then(|kept| draft.with_map(&kept.text).ok().map(|draft| (draft, kept)));
     let Some((draft, kept)) = again else { return Err(errors) };
     match draft.settings(None) {
+        Ok(settings) if settings.allow_moves => {
+            let message = "the last map that was served is not taken in its place: with allow_moves = true in [topology] rows may be where the new map \
+                 looks for them; correct the map, or take allow_moves out if no row was moved";
+            let file = path.display().to_string().into();
+            let told = ConfigError { file, origin: Origin::Default, message: message.to_owned() };
+            Err(ConfigErrors(errors.0.into_iter().chain([told]).collect()))
+        }
         Ok(settings) => {
             let instead = Instead { kept, why: errors.to_string() };
             Ok(Begin::Instead(Box::new(draft), Box::new(settings), Box::new(instead)))

@@ -92,6 +92,24 @@ pub fn databases_of(text: &str) -> Option<&str> {
     serde_json::from_str::<Body<'_>>(text).ok().map(|body| body.databases.get())
 }
 
+/// Whether two documents place the same databases in the same way, however that is written.
+///
+/// # Errors
+/// All that is wrong with one of them.
+pub fn places_alike(one: &str, other: &str) -> Result<bool, ConfigErrors> {
+    let read = |text: &str| {
+        // Epochs are another matter.
+        let databases = databases_of(text).unwrap_or("{}");
+        Document::parse("the map", &format!("{{\"format\": {FORMAT}, \"databases\": {databases}}}"))
+    };
+    let (one, other) = (read(one)?, read(other)?);
+    let is_there = |placed: &Placed| {
+        let same = |other: &Placed| other.topology == placed.topology && other.uniques == placed.uniques;
+        other.placed(&placed.name).is_some_and(same)
+    };
+    Ok(one.databases.len() == other.databases.len() && one.databases.iter().all(is_there))
+}
+
 /// The databases of a configuration file as a document without epoch, with all that says where rows lie.
 ///
 /// # Errors
@@ -118,7 +136,8 @@ pub fn from_config(file: &str, text: &str) -> Result<String, ConfigErrors> {
     Ok(format!("{{\n  \"format\": {FORMAT},\n  \"databases\": {written}\n}}\n"))
 }
 
-fn members_of<'v, 'a>(value: &'v Value<'a>) -> &'v [Member<'a>] {
+/// None of what is no table.
+pub(super) fn members_of<'v, 'a>(value: &'v Value<'a>) -> &'v [Member<'a>] {
     match &value.kind {
         Kind::Table(members) => members,
         Kind::Text(_)

@@ -40,7 +40,7 @@ section! {
 
         /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",
-        /// Clients at one time that have not logged in yet. Where one more comes, another one is disconnected: of the address (of IPv6: the /64) that has most of them, the one that came first. So a flood of sockets that say nothing keeps nobody out. 0: as many as max_client_conn.
+        /// Clients at one time that have not logged in yet. Where one more comes, one is disconnected that has not sent a startup packet: of the address (of IPv6: the /64) that has most of these, the one that came first. So a flood of sockets that say nothing keeps nobody out. Where all of them have, the newest is refused with 53300. 0: as many as max_client_conn.
         max_login_conn: u32 = "0",
         /// Clients of one user at one time (53300 for one more). 0: any number.
         max_user_client_connections: u32 = "0",
@@ -264,7 +264,7 @@ section! {
         source: MapSource = "file",
         /// Where the map stands in this file: whether a reload may place rows elsewhere than they are, because they have been moved. Without, a changed file under which tables that have rows would belong to other shards is rejected. (With etcd: `pgloom topology apply --allow-moves`.)
         allow_moves: bool = "false",
-        /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one. Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
+        /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one (not with allow_moves = true). Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
         history_directory: PathBuf = optional,
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",

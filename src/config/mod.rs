@@ -448,11 +448,16 @@ impl Draft {
     /// The same with the databases placed by this document, a JSON text.
     ///
     /// # Errors
-    /// They cannot be; see [`placements::with_map`].
+    /// They cannot be, see [`placements::with_map`], or the file would say something else than the document.
     pub fn with_map(&self, map: &str) -> Result<Self, String> {
         let mut draft = self.clone();
         draft.0.text = placements::with_map(&draft.0.text, map)?;
-        Ok(draft)
+        let written = draft.map_text().map_err(|errors| errors.to_string())?;
+        match document::places_alike(map, &written) {
+            Ok(true) => Ok(draft),
+            Ok(false) => Err("what the map says cannot be written into the file".to_owned()),
+            Err(errors) => Err(errors.to_string()),
+        }
     }
 
     /// The map that stands in the file, as a document without epoch.
@@ -535,21 +540,23 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The files that the router itself writes, by the keys that name them: those of timelines where a primary can be an old one.
-    pub fn kept_files(&self) -> Vec<(&'static str, PathBuf)> {
+    /// What the router itself writes, by the keys that name it, each with a file that it must be able to write for that: timelines where a
+    /// primary can be an old one.
+    pub fn kept_files(&self) -> Vec<(&'static str, PathBuf, PathBuf)> {
         let mut shards = self.databases.iter().flat_map(|database| &database.topology.shards);
-        let timelines = shards.any(|shard| shard.servers.len() > 1).then(|| self.timelines_file.clone());
+        let timelines =
+            shards.any(|shard| shard.servers.len() > 1).then(|| ("timelines_file", self.timelines_file.clone()));
         let map = match &self.map {
             MapSettings::Etcd(etcd) => Some(("copy_file", etcd.copy_file.clone())),
-            // In a directory that is made when it is needed.
-            MapSettings::File { history: Some(directory) } if !directory.exists() => {
-                Some(("history_directory", directory.clone()))
-            }
-            MapSettings::File { history } => {
-                history.as_ref().map(|directory| ("history_directory", directory.join("0.json")))
-            }
+            MapSettings::File { history } => history.clone().map(|directory| ("history_directory", directory)),
         };
-        timelines.map(|path| ("timelines_file", path)).into_iter().chain(map).collect()
+        let probe = |(key, path): (&'static str, PathBuf)| {
+            // The directory is made with those above it, when it is needed.
+            let there = path.ancestors().find(|path| path.exists()).map(|there| there.join("0.json"));
+            let file = there.filter(|_| key == "history_directory").unwrap_or_else(|| path.clone());
+            (key, path, file)
+        };
+        timelines.into_iter().chain(map).map(probe).collect()
     }
 
     pub fn database(&self, name: &str) -> Option<&Database> {

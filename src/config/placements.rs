@@ -2,28 +2,30 @@
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
+use crate::config::document::members_of;
 use crate::config::file::Placement;
 use crate::config::section::Section;
+use crate::config::tree::{self, Kind, Member};
 
-type Json = serde_json::Value;
-type Object = serde_json::Map<String, Json>;
-
-/// The text of a configuration file with the placements of the document `map`, a JSON text, in the place of its own.
+/// The text of a configuration file with the placements of the document `map`, a JSON text, in the place of its own. Numbers stay as they
+/// are written: they may be keys.
 ///
 /// # Errors
 /// One of the two cannot be read, or they are not of the same databases.
 pub fn with_map(file: &str, map: &str) -> Result<String, String> {
     let mut file: DocumentMut = file.parse().map_err(|error: toml_edit::TomlError| error.to_string())?;
-    let map: Json = serde_json::from_str(map).map_err(|error| error.to_string())?;
-    let placed = map.get("databases").and_then(Json::as_object).ok_or("the map has no databases")?;
+    let map = tree::Value::from_json(map).map_err(|malformed| malformed.message)?;
+    let databases = members_of(&map).iter().find(|member| member.name == "databases");
+    let placed = members_of(&databases.ok_or("the map has no databases")?.value);
     let databases = file.get_mut("databases").and_then(Item::as_table_like_mut).ok_or("it has no [databases.NAME]")?;
     let names: Vec<String> = databases.iter().map(|(name, _)| name.to_owned()).collect();
-    if let Some(name) = placed.keys().find(|name| !names.contains(name)) {
-        return Err(format!("the map places database `{name}`, which the file does not have"));
+    if let Some(member) = placed.iter().find(|member| !names.iter().any(|name| *name == member.name)) {
+        return Err(format!("the map places database `{}`, which the file does not have", member.name));
     }
     for name in names {
-        let placement = placed.get(&name).and_then(Json::as_object);
+        let placement = placed.iter().find(|member| member.name == name.as_str());
         let placement = placement.ok_or_else(|| format!("the map places no database `{name}`, which the file has"))?;
+        let placement = members_of(&placement.value);
         let database = databases.get_mut(&name).ok_or("a database is gone")?;
         match database {
             Item::Table(table) => place(table, placement, true)?,
@@ -36,26 +38,28 @@ pub fn with_map(file: &str, map: &str) -> Result<String, String> {
     Ok(file.to_string())
 }
 
-fn place(database: &mut dyn TableLike, placement: &Object, in_sections: bool) -> Result<(), String> {
+fn place(database: &mut dyn TableLike, placement: &[Member<'_>], in_sections: bool) -> Result<(), String> {
     for key in Placement::KEYS {
         database.remove(key.name);
     }
-    for (name, value) in placement {
-        let objects = value.as_array().filter(|all| in_sections && !all.is_empty() && all.iter().all(Json::is_object));
-        let item = match objects {
-            Some(all) => Item::ArrayOfTables(sections(all)?),
-            None => Item::Value(plain(value)?),
+    let is_table = |value: &tree::Value<'_>| matches!(value.kind, Kind::Table(_));
+    for Member { name, value, .. } in placement {
+        let item = match &value.kind {
+            Kind::List(all) if in_sections && !all.is_empty() && all.iter().all(is_table) => {
+                Item::ArrayOfTables(sections(all)?)
+            }
+            _ => Item::Value(plain(value)?),
         };
         database.insert(name, item);
     }
     Ok(())
 }
 
-fn sections(all: &[Json]) -> Result<ArrayOfTables, String> {
+fn sections(all: &[tree::Value<'_>]) -> Result<ArrayOfTables, String> {
     let mut sections = ArrayOfTables::new();
-    for object in all.iter().filter_map(Json::as_object) {
+    for object in all {
         let mut table = Table::new();
-        for (name, value) in object {
+        for Member { name, value, .. } in members_of(object) {
             table.insert(name, Item::Value(plain(value)?));
         }
         sections.push(table);
@@ -63,29 +67,27 @@ fn sections(all: &[Json]) -> Result<ArrayOfTables, String> {
     Ok(sections)
 }
 
-fn plain(value: &Json) -> Result<Value, String> {
-    Ok(match value {
-        Json::Null => return Err("null has no place in a configuration file".to_owned()),
-        Json::Bool(flag) => (*flag).into(),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(number), _) => number.into(),
-            // Keys are taken as texts too.
-            (None, _) if number.is_u64() => number.to_string().into(),
-            (None, Some(number)) => number.into(),
-            (None, None) => number.to_string().into(),
-        },
-        Json::String(text) => text.as_str().into(),
-        Json::Array(all) => {
+fn plain(value: &tree::Value<'_>) -> Result<Value, String> {
+    Ok(match &value.kind {
+        Kind::Null => return Err("null has no place in a configuration file".to_owned()),
+        Kind::Boolean(flag) => (*flag).into(),
+        // A number that is none in TOML (too long) is a key, which is taken as a text too.
+        Kind::Integer(number) | Kind::Float(number) => {
+            number.parse::<Value>().unwrap_or_else(|_| number.as_ref().into())
+        }
+        Kind::Text(text) => text.as_ref().into(),
+        Kind::Moment(text) => text.as_str().into(),
+        Kind::List(all) => {
             let mut array = Array::new();
             for value in all {
                 array.push(plain(value)?);
             }
             array.into()
         }
-        Json::Object(all) => {
+        Kind::Table(all) => {
             let mut table = InlineTable::new();
-            for (name, value) in all {
-                table.insert(name, plain(value)?);
+            for Member { name, value, .. } in all {
+                table.insert(name.as_ref(), plain(value)?);
             }
             table.into()
         }
@@ -99,8 +101,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Settings;
     use crate::config::document::from_config;
+    use crate::config::{Draft, Settings};
 
     const FILE: &str = "# Ours.
 [general]
@@ -169,6 +171,31 @@ columns = [\"id\"]
         let inline = "databases.shop = { pool_size = 3, shards = [{ name = \"x\", host = \"y\" }] }\n[[users]]\nname = \"a\"\npassword = \"x\"\n";
         let put = with_map(inline, &map).unwrap();
         assert_eq!(settings(&put).databases[0].topology, before.databases[0].topology, "{put}");
+    }
+
+    /// A key of texts, or of numbers, is what is written, and not what a number of the machine makes of it.
+    #[test]
+    fn numbers_stay_as_they_are_written() {
+        let file = FILE.replace("[log]\n", "");
+        let numbers = ["1.50", "1.5", "0.12345678901234567890", "7", "-0", "98765432109876543210", "1e5"];
+        for (key_type, numbers) in [("text", &numbers[..]), ("numeric", &numbers[2..])] {
+            let pins = numbers.iter().map(|number| format!("{{ value = \"{number}\", shard = \"s1\" }}"));
+            let pins = pins.collect::<Vec<_>>().join(", ");
+            let text =
+                file.replace("\"int8\"", &format!("\"{key_type}\"")).replace("{ value = 7, shard = \"s1\" }", &pins);
+            let quoted = from_config("f", &text).unwrap();
+            let bare = numbers
+                .iter()
+                .fold(quoted.clone(), |map, n| map.replace(&format!("\"value\": \"{n}\""), &format!("\"value\": {n}")));
+            assert_ne!(bare, quoted);
+            let draft =
+                Draft::new("f", &text.replace(&pins, "{ value = 3, shard = \"s0\" }"), Path::new(""), HashMap::new());
+            for map in [quoted, bare] {
+                let put = draft.with_map(&map).unwrap();
+                let read = settings(put.text());
+                assert_eq!(read.databases[0].topology, settings(&text).databases[0].topology, "{}", put.text());
+            }
+        }
     }
 
     #[test]

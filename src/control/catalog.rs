@@ -466,10 +466,13 @@ const CALLERS: &str = "SELECT DISTINCT n.nspname, p.proname \
 
 /// The regular expression that finds one of these names as a word.
 fn any_of(names: &[Box<str>]) -> String {
-    let word = |c: char| c.is_alphanumeric() || c == '_';
+    // What is a letter beyond ASCII is said by the locale of the database: under C none is, and no word begins there.
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let one = |name: &Box<str>| match name.chars().all(word) {
         true => format!("\\m{name}\\M"),
-        false => name.chars().map(|c| if word(c) { c.to_string() } else { format!("\\{c}") }).collect(),
+        false => {
+            name.chars().map(|c| if word(c) || !c.is_ascii() { c.to_string() } else { format!("\\{c}") }).collect()
+        }
     };
     names.iter().map(one).collect::<Vec<_>>().join("|")
 }
@@ -798,4 +801,15 @@ pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words_where_every_locale_says_so() {
+        let names: Vec<Box<str>> = ["plain_1", "\u{e9}tat", "a-b"].map(Box::from).into();
+        assert_eq!(any_of(&names), "\\mplain_1\\M|\u{e9}tat|a\\-b");
+    }
 }

@@ -15,8 +15,8 @@ use crate::topology::Topology;
 /// How long the others wait for a shard that does not answer. Until it does, clients are told of no table of it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The shards that number in another way than the home shard. They are asked where that has changed: those that were touched, or of which
-/// nothing is known.
+/// The shards that number in another way than the home shard. Asked are those that were touched, or of which nothing is known; all of them
+/// where the home shard's numbers have changed and nobody says by what.
 pub(super) async fn read(
     database: &Arc<Database>,
     topology: &Topology,
@@ -24,9 +24,15 @@ pub(super) async fn read(
     touched: Option<&ShardSet>,
 ) -> Vec<(ShardId, Arc<Numbers>)> {
     let mut known = database.numbered.lock().await;
+    // What was made there may not be on the home shard at all.
+    if let Some(touched) = touched {
+        known.others.retain(|shard, _| !touched.contains(*shard));
+    }
     if known.home != *of_home {
         known.home = Arc::clone(of_home);
-        known.others.retain(|shard, _| touched.is_some_and(|touched| !touched.contains(*shard)));
+        if touched.is_none() {
+            known.others.clear();
+        }
     }
     let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != topology.home);
     let others: Vec<ShardId> = others.collect();

@@ -61,6 +61,8 @@ pub async fn keep(timelines: Arc<Timelines>, path: PathBuf) {
 /// Beside what other routers on this machine have written there. A file that nobody can read is written anew.
 async fn write(mut all: BTreeMap<Lineage, u32>, path: PathBuf) -> io::Result<()> {
     let replaced = move || {
+        // Of two who read and write it at once none may lose what the other one knows.
+        let _alone = copy::lock(&path)?;
         for (lineage, timeline) in read(&path).unwrap_or_default() {
             let newest = all.entry(lineage).or_insert(timeline);
             *newest = timeline.max(*newest);
@@ -90,10 +92,18 @@ mod tests {
             read(&path).unwrap(),
             BTreeMap::from([(of("s/0", u64::MAX), 2), (of("s1", 1), 9), (of("s2", 1), 2)])
         );
+        let at_once =
+            (2..30).map(|n| tokio::spawn(write(BTreeMap::from([(of("many", u64::from(n)), n)]), path.clone())));
+        for written in at_once.collect::<Vec<_>>() {
+            written.await.unwrap().unwrap();
+        }
+        assert_eq!(read(&path).unwrap().len(), 31, "none is lost");
         std::fs::write(&path, "{\"1\": 2}").unwrap();
         assert!(read(&path).is_err());
         std::fs::write(&path, "{\"1\": ").unwrap();
         assert!(read(&path).is_err());
         std::fs::remove_file(&path).unwrap();
+        let lock = std::env::temp_dir().join(format!(".pgloom-timelines-{}.json.lock", std::process::id()));
+        std::fs::remove_file(lock).unwrap();
     }
 }

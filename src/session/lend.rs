@@ -80,7 +80,9 @@ impl Session {
             Fit::Any => None,
         };
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
-        let patience = Patience { wait: limit, useful: limit.min(self.time_left()) };
+        // A turn is a session's whole life there, which says nothing of the next one's.
+        let useful = if self.session_mode { Duration::MAX } else { limit.min(self.time_left()) };
+        let patience = Patience { wait: limit, useful };
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
         // Who holds nothing is in nobody's way.

@@ -566,7 +566,6 @@ impl Message {
         columns
     }
 
-    /// Body of DataRow.
     /// Of each column in a RowDescription the table that it is of, and the number of its column there.
     pub fn origins(&self) -> Vec<(u32, i16)> {
         let mut rest = self.body.get(2..).unwrap_or_default();
@@ -580,6 +579,7 @@ impl Message {
         found
     }
 
+    /// Body of DataRow.
     pub fn cells(&self) -> Vec<Option<Vec<u8>>> {
         let mut at = 2;
         let mut cells = Vec::new();

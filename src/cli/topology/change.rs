@@ -72,6 +72,9 @@ struct Moves {
     /// Change it although keys would belong to other shards than those that have their rows
     #[arg(long)]
     allow_moves: bool,
+    /// Where the map is in the file: also in the place of one there that no router serves yet
+    #[arg(long)]
+    over_unserved: bool,
     /// Tell what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -96,7 +99,9 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
     }
     let connection = match &mut place {
         Place::Etcd(connection) => connection,
-        Place::File(file) => return file.put(&text, args.why.by.as_deref(), &args.why.reason),
+        Place::File(file) => {
+            return file.put(&text, args.why.by.as_deref(), &args.why.reason, args.moves.over_unserved);
+        }
     };
     let next = old.next.max(new.epoch.unwrap_or(0).saturating_add(1));
     store(connection, Some(old.revision), next, &text, &args.why).await
@@ -129,7 +134,7 @@ pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
     let why = Why { reason, by: args.why.by.clone() };
     match &mut place {
         Place::Etcd(connection) => store(connection, Some(old.revision), old.next, &text, &why).await,
-        Place::File(file) => file.put(&text, why.by.as_deref(), &why.reason),
+        Place::File(file) => file.put(&text, why.by.as_deref(), &why.reason, args.moves.over_unserved),
     }
 }
 

@@ -1,29 +1,43 @@
 //! The maps of a configuration file that were served, each a document in a directory, as etcd keeps them where it has the map.
 //!
-//! Whoever serves a map keeps it, under the next epoch where it is another one than the last. Several routers may share the directory: a
-//! document is put there whole or not at all, and never in the place of another one.
+//! Whoever serves a map keeps it, under the next epoch where it is another one than before. Several routers may share the directory: a
+//! document is put there whole or not at all, and never in the place of another one. Each notes which epoch it serves, so that one whose
+//! file is older than that of the others does not make an old map the latest by reading its file once more.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+
+use ring::digest::{SHA256, digest};
 
 use crate::config::document::{Change, Head, databases_of, head_of, with_head};
 use crate::control::etcd::KEPT;
-use crate::control::map::copy;
-use crate::control::map::utc;
+use crate::control::map::copy::{self, Rights};
+use crate::control::map::{host, utc};
 
 /// What somebody is about to put into the file, so that it is known who it was when it is served.
 const ANNOUNCED: &str = "announced.json";
 /// Others may put their maps there at the same time.
 const TRIES: u32 = 16;
 
-/// The directory.
+/// What the routers of one file serve. The name goes on with a mark of the file.
+const SERVED: &str = "served-";
+
+/// The directory, as the routers of one configuration file see it.
 #[derive(Clone, Debug)]
 pub struct History {
     directory: PathBuf,
+    /// The host and the file.
+    of: String,
+}
+
+/// What a router notes.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Served {
+    epoch: u64,
+    of: String,
 }
 
 /// A map that is kept.
@@ -32,15 +46,25 @@ pub struct KeptMap {
     pub head: Head,
     pub text: String,
     pub since: SystemTime,
+    /// Why the next one may not be kept like this one.
+    pub problem: Option<String>,
 }
 
 impl History {
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    /// `file`: the configuration whose map is kept there.
+    pub fn new(directory: &Path, file: &Path) -> Self {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        Self { directory: directory.to_owned(), of: format!("{}:{}", host(), file.display()) }
     }
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    fn served(&self) -> PathBuf {
+        let digest = digest(&SHA256, self.of.as_bytes());
+        let mark: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.directory.join(format!("{SERVED}{mark}.json"))
     }
 
     fn path(&self, epoch: u64) -> PathBuf {
@@ -79,20 +103,57 @@ impl History {
         }
     }
 
-    /// The latest map that can be read.
+    /// `None`: it is not there, or cannot be read.
+    fn kept(&self, epoch: u64) -> io::Result<Option<KeptMap>> {
+        let text = match self.past(epoch) {
+            // Another router may just have removed it.
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) => text,
+            Err(error) if is_unreadable(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(head) = head_of(&text).filter(|head| head.epoch == Some(epoch)) else { return Ok(None) };
+        let since = fs::metadata(self.path(epoch)).and_then(|file| file.modified());
+        Ok(Some(KeptMap { head, text, since: since.unwrap_or_else(|_| SystemTime::now()), problem: None }))
+    }
+
+    /// The latest map that can be read, whoever served it.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn latest(&self) -> io::Result<Option<KeptMap>> {
+    fn latest(&self) -> io::Result<Option<KeptMap>> {
         for epoch in self.epochs()? {
-            // Another router may just have removed it.
-            let Some(text) = self.past(epoch)? else { continue };
-            if let Some(head) = head_of(&text).filter(|head| head.epoch == Some(epoch)) {
-                let since = fs::metadata(self.path(epoch)).and_then(|file| file.modified());
-                return Ok(Some(KeptMap { head, text, since: since.unwrap_or_else(|_| SystemTime::now()) }));
+            if let Some(kept) = self.kept(epoch)? {
+                return Ok(Some(kept));
             }
         }
         Ok(None)
+    }
+
+    /// The map that routers of this file have served last; where none has noted one, the latest.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn last(&self) -> io::Result<Option<KeptMap>> {
+        match self.noted() {
+            Some(epoch) => self.kept(epoch)?.map_or_else(|| self.latest(), |kept| Ok(Some(kept))),
+            None => self.latest(),
+        }
+    }
+
+    /// What cannot be read is not known.
+    fn noted(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.served()).ok()?;
+        serde_json::from_str::<Served>(&text).ok().map(|served| served.epoch)
+    }
+
+    /// Routers of this file serve this epoch from now on.
+    fn note(&self, epoch: u64) -> io::Result<()> {
+        if self.noted() == Some(epoch) {
+            return copy::check(&self.served());
+        }
+        let served = Served { epoch, of: self.of.clone() };
+        copy::replace(&self.served(), &serde_json::to_string(&served).map_err(io::Error::other)?)
     }
 
     /// The document that is made of a change of the file is to bear these words.
@@ -101,11 +162,25 @@ impl History {
     /// Those of the file system.
     pub fn announce(&self, change: &Change, databases: &str) -> io::Result<()> {
         self.make_directory()?;
-        copy::replace(&self.directory.join(ANNOUNCED), &with_head(change, databases))
+        // The router reads it, as whoever it runs.
+        let directory = fs::metadata(&self.directory)?;
+        let rights = Rights { mode: 0o600, owner: Some((directory.uid(), directory.gid())) };
+        copy::replace_as(&self.directory.join(ANNOUNCED), &with_head(change, databases), rights)
     }
 
-    /// A map, a document without epoch, is served: it is the last one that is kept, or the next one. `by`: who is thought to have
-    /// changed it, where nobody has said so.
+    /// What was announced does not come.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn take_back(&self) -> io::Result<()> {
+        match fs::remove_file(self.directory.join(ANNOUNCED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// A map, a document without epoch, is served: it is the last one that routers of this file have served, the latest, or the next one.
+    /// `by`: who is thought to have changed it, where nobody has said so.
     ///
     /// # Errors
     /// Those of the file system, and a text that is no document.
@@ -113,9 +188,9 @@ impl History {
         let databases = databases_of(map).ok_or_else(|| io::Error::other("the map has no databases"))?;
         self.make_directory()?;
         for _ in 0..TRIES {
-            let latest = self.latest()?;
-            if let Some(latest) = latest.filter(|latest| databases_of(&latest.text) == Some(databases)) {
-                return Ok(latest);
+            let known = [self.last()?, self.latest()?];
+            if let Some(kept) = known.into_iter().flatten().find(|kept| databases_of(&kept.text) == Some(databases)) {
+                return Ok(self.noting(kept));
             }
             // Also behind what cannot be read.
             let epoch = self.epochs()?.first().map_or(1, |last| last.saturating_add(1));
@@ -124,18 +199,35 @@ impl History {
             let change = Change { epoch, at: utc(now), by, reason };
             let text = with_head(&change, databases);
             if self.put(epoch, &text)? {
-                let _ = fs::remove_file(self.directory.join(ANNOUNCED));
-                self.forget(epoch)?;
+                let _ = self.take_back();
                 let head = head_of(&text).ok_or_else(|| io::Error::other("the map has no databases"))?;
-                return Ok(KeptMap { head, text, since: now });
+                let mut kept = self.noting(KeptMap { head, text, since: now, problem: None });
+                if let Err(error) = self.forget(epoch) {
+                    kept.problem.get_or_insert_with(|| format!("old ones cannot be removed: {error}"));
+                }
+                return Ok(kept);
             }
         }
         Err(io::Error::other("other routers put their maps there all the time"))
     }
 
+    /// It is served, and kept already.
+    fn noting(&self, mut kept: KeptMap) -> KeptMap {
+        kept.problem = kept.head.epoch.and_then(|epoch| self.note(epoch).err()).map(|error| error.to_string());
+        kept
+    }
+
     /// Who has said that these databases come next, and why.
     fn announced(&self, databases: &str) -> Option<(String, String)> {
-        let text = fs::read_to_string(self.directory.join(ANNOUNCED)).ok()?;
+        let path = self.directory.join(ANNOUNCED);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "who has changed the map, and why, cannot be read");
+                return None;
+            }
+        };
         let head = head_of(&text)?;
         (databases_of(&text)? == databases).then_some((head.changed_by, head.reason))
     }
@@ -146,9 +238,7 @@ impl History {
 
     /// False: somebody else was faster.
     fn put(&self, epoch: u64, text: &str) -> io::Result<bool> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
-        let beside = self.directory.join(format!("next-{}-{nth}", std::process::id()));
+        let beside = self.directory.join(format!("next-{}", copy::unique()?));
         let linked = copy::replace(&beside, text).and_then(|()| fs::hard_link(&beside, self.path(epoch)));
         let _ = fs::remove_file(&beside);
         match linked {
@@ -158,15 +248,32 @@ impl History {
         }
     }
 
+    /// The oldest ones go, and what routers have noted that have served none of the others for as long.
     fn forget(&self, latest: u64) -> io::Result<()> {
-        for old in self.epochs()?.into_iter().filter(|epoch| epoch.saturating_add(KEPT) <= latest) {
-            match fs::remove_file(self.path(old)) {
+        let is_old = |epoch: u64| epoch.saturating_add(KEPT) <= latest;
+        let mut old: Vec<PathBuf> =
+            self.epochs()?.into_iter().filter(|epoch| is_old(*epoch)).map(|epoch| self.path(epoch)).collect();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(SERVED) && name.ends_with(".json")) {
+                let served = fs::read_to_string(entry.path()).ok();
+                let served = served.and_then(|text| serde_json::from_str::<Served>(&text).ok());
+                old.extend(served.filter(|served| is_old(served.epoch)).map(|_| entry.path()));
+            }
+        }
+        for path in old {
+            match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
         }
         Ok(())
     }
+}
+
+/// Of one file: the disk may have lost it, or it is another user's.
+fn is_unreadable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]
@@ -195,7 +302,7 @@ mod tests {
     #[test]
     fn each_map_that_is_another_one_is_kept_once() {
         let place = Place::new("once");
-        let history = History::new(&place.0);
+        let history = History::new(&place.0, Path::new("a.toml"));
         assert!(history.epochs().unwrap().is_empty() && history.latest().unwrap().is_none());
         for (n, epoch) in [(1, 1), (1, 1), (2, 2), (1, 3), (1, 3)] {
             let kept = history.keep(&map(n), "the file").unwrap();
@@ -213,17 +320,26 @@ mod tests {
         fs::write(history.path(6), "{").unwrap();
         assert_eq!(history.latest().unwrap().unwrap().head.epoch, Some(5));
         assert_eq!(history.keep(&map(7), "x").unwrap().head.epoch, Some(7));
-        assert_eq!(fs::read_dir(&place.0).unwrap().count(), 7);
+        fs::write(history.path(8), [0xff, 0xfe]).unwrap();
+        assert_eq!(history.latest().unwrap().unwrap().head.epoch, Some(7));
+        assert_eq!(history.keep(&map(9), "x").unwrap().head.epoch, Some(9));
+        assert_eq!(fs::read_dir(&place.0).unwrap().count(), 10, "with the note of what is served");
         assert!(history.keep("{}", "x").is_err());
+        // What was announced, and could not be written, is nobody's.
+        history.announce(&change, databases_of(&map(2)).unwrap()).unwrap();
+        history.take_back().unwrap();
+        history.take_back().unwrap();
+        assert_eq!(history.keep(&map(2), "x").unwrap().head.changed_by, "x");
     }
 
     #[test]
     fn old_maps_are_forgotten_and_routers_that_share_the_place_do_not_meet() {
         let place = Place::new("many");
-        let history = History::new(&place.0);
+        let history = History::new(&place.0, Path::new("a.toml"));
         std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| (0..10).for_each(|n| drop(history.keep(&map(n), "x").unwrap())));
+            for file in ["a.toml", "b.toml"] {
+                let history = History::new(&place.0, Path::new(file));
+                scope.spawn(move || (0..10).for_each(|n| drop(history.keep(&map(n), "x").unwrap())));
             }
         });
         let shared = history.epochs().unwrap();
@@ -242,7 +358,34 @@ mod tests {
     fn a_place_that_cannot_be_written_is_told() {
         let place = Place::new("none");
         fs::write(&place.0, "a file").unwrap();
-        assert!(History::new(&place.0).keep(&map(1), "x").is_err());
+        assert!(History::new(&place.0, Path::new("f")).keep(&map(1), "x").is_err());
         fs::remove_file(&place.0).unwrap();
+        // One that can be written no more, which has this map.
+        let history = History::new(&place.0, Path::new("f"));
+        assert!(history.keep(&map(1), "x").unwrap().problem.is_none());
+        fs::remove_file(history.served()).unwrap();
+        fs::create_dir(history.served()).unwrap();
+        let kept = history.keep(&map(1), "x").unwrap();
+        assert!(kept.head.epoch == Some(1) && kept.problem.is_some());
+    }
+
+    #[test]
+    fn who_still_has_an_old_file_does_not_make_its_map_the_latest() {
+        let place = Place::new("shared");
+        let [one, other] = ["a.toml", "b.toml"].map(|file| History::new(&place.0, Path::new(file)));
+        let epoch = |history: &History, n| history.keep(&map(n), "x").unwrap().head.epoch.unwrap();
+        assert_eq!([epoch(&one, 1), epoch(&other, 1), epoch(&one, 2)], [1, 1, 2]);
+        // The other one reads its file again, for whatever reason.
+        assert_eq!([epoch(&other, 1), epoch(&one, 2), epoch(&other, 1)], [1, 2, 1]);
+        assert_eq!([&one, &other].map(|history| history.last().unwrap().unwrap().head.epoch), [Some(2), Some(1)]);
+        assert_eq!(other.latest().unwrap().unwrap().head.epoch, Some(2));
+        // It gets the new one, and its owner goes back, which is a change.
+        assert_eq!([epoch(&other, 2), epoch(&other, 1), epoch(&one, 2), epoch(&one, 1)], [2, 3, 2, 3]);
+        // One that is new begins with what is there.
+        let third = History::new(&place.0, Path::new("c.toml"));
+        assert_eq!(third.last().unwrap().unwrap().head.epoch, Some(3));
+        // What nobody serves any more is forgotten with its epoch.
+        (10..10 + KEPT as usize + 1).for_each(|n| assert!(epoch(&one, n) > 3));
+        assert!(!other.served().exists() && one.served().exists());
     }
 }
