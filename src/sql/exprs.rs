@@ -19,7 +19,7 @@ use crate::sql::functions::{FunctionClass, classify, hidden, is_order_sensitive,
 use crate::sql::infer::{is_text, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
-use crate::sql::numbered::looks_up;
+use crate::sql::numbered::{looks_up, names_of_catalog};
 use crate::sql::operators::note_type;
 use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
@@ -729,12 +729,6 @@ fn is_row_or_choice(function: &Function) -> bool {
 /// What takes one of its arguments for its value, or compares them.
 fn is_choice(function: &Function) -> bool {
     is_row_or_choice(function) && !function.name.to_string().eq_ignore_ascii_case("row")
-}
-
-/// `regclass` and its like.
-pub(crate) fn names_of_catalog(data_type: &DataType) -> bool {
-    let name = data_type.to_string().to_ascii_lowercase();
-    name.starts_with("reg") || name.starts_with("pg_catalog.reg")
 }
 
 /// Where the text of a name leads: that of a placed schema, of something in one, or of a table that lies on one shard.

@@ -3,7 +3,6 @@
 
 use sqlparser::ast::{BinaryOperator, DataType, Expr, Function, Ident, Value as Literal};
 
-use crate::sql::exprs::names_of_catalog;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::model::{LevelId, Model};
 use crate::sql::names::folded;
@@ -100,6 +99,37 @@ impl Model<'_> {
     }
 }
 
+/// The types whose values are names in text, and in binary their numbers in the catalog of a server.
+const TYPES_OF_NAMES: [&str; 12] = [
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdatabase",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+
+/// `regclass` and its like, and arrays of them.
+pub(crate) fn names_of_catalog(data_type: &DataType) -> bool {
+    is_type_of_names(&data_type.to_string())
+}
+
+/// The same of a type as it is written.
+pub(crate) fn is_type_of_names(written: &str) -> bool {
+    let name = written.to_ascii_lowercase().replace('"', "");
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    let name = name.strip_prefix('_').unwrap_or(name);
+    let name = name.split_once('[').map_or(name, |(element, _)| element).trim_end();
+    let name = name.strip_suffix(" array").unwrap_or(name);
+    TYPES_OF_NAMES.contains(&name)
+}
+
 /// A value of `regclass` or its like.
 fn is_name(expr: &Expr) -> bool {
     match unnest(expr) {
@@ -135,4 +165,20 @@ fn is_text(data_type: &DataType) -> bool {
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
     names_of_catalog(data_type)
         || ["text", "varchar", "char", "name", "bpchar"].iter().any(|text| name.starts_with(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_type_of_names;
+
+    #[test]
+    fn types_of_users_are_no_names_of_the_catalog() {
+        let names = ["regclass", "REGTYPE", "pg_catalog.regproc", "regrole[]", "regclass[3][]", "_regclass", "\"regoper\""];
+        for name in names {
+            assert!(is_type_of_names(name), "{name}");
+        }
+        for name in ["region", "regions[]", "registration", "regime", "public.regclass", "reg", "regdatabases", "text"] {
+            assert!(!is_type_of_names(name), "{name}");
+        }
+    }
 }
