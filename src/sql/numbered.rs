@@ -14,6 +14,8 @@ const TABLE: &str = "tableoid";
 pub struct Numbering {
     /// It makes values of `regclass` and its like: in text they are names, in binary numbers.
     pub names: bool,
+    /// It may make values of tables' row types: in binary an array, or a record, of such has the numbers of the types inside.
+    pub rows: bool,
     /// What in it is a number, or is compared with one that the server did not give itself.
     pub gives: Option<Box<str>>,
 }
@@ -47,6 +49,12 @@ impl Model<'_> {
             Expr::CompoundIdentifier(names) => self.note_table_number(level, expr, names),
             _ => {}
         }
+    }
+
+    /// What is no column may be the whole row of a table.
+    pub fn note_row(&mut self, level: LevelId, names: &[Ident]) {
+        let rows = self.uses.numbering.rows || self.find_column(level, names).is_none();
+        self.uses.numbering.rows = rows;
     }
 
     /// Rows are put in the order of the numbers, or grouped by it.
@@ -173,11 +181,13 @@ mod tests {
 
     #[test]
     fn types_of_users_are_no_names_of_the_catalog() {
-        let names = ["regclass", "REGTYPE", "pg_catalog.regproc", "regrole[]", "regclass[3][]", "_regclass", "\"regoper\""];
+        let names =
+            ["regclass", "REGTYPE", "pg_catalog.regproc", "regrole[]", "regclass[3][]", "_regclass", "\"regoper\""];
         for name in names {
             assert!(is_type_of_names(name), "{name}");
         }
-        for name in ["region", "regions[]", "registration", "regime", "public.regclass", "reg", "regdatabases", "text"] {
+        for name in ["region", "regions[]", "registration", "regime", "public.regclass", "reg", "regdatabases", "text"]
+        {
             assert!(!is_type_of_names(name), "{name}");
         }
     }
