@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
@@ -15,8 +15,11 @@ use crate::topology::Topology;
 /// How long the others wait for a shard that does not answer. Until it does, clients are told of no table of it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The shards that number in another way than the home shard. They are asked where that has changed: those that were touched, or of which
-/// nothing is known.
+/// For so long a shard that did not answer is not waited for again, unless something was done there.
+const REST: Duration = Duration::from_secs(30);
+
+/// The shards that number in another way than the home shard. Those are asked that were touched (`None`: whoever it was, any may have been),
+/// or of which nothing is known. What was last read of one that does not answer stays while the home shard has the same.
 pub(super) async fn read(
     database: &Arc<Database>,
     topology: &Topology,
@@ -30,15 +33,22 @@ pub(super) async fn read(
     }
     let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != topology.home);
     let others: Vec<ShardId> = others.collect();
-    let unknown = others.iter().filter(|shard| !known.others.contains_key(shard));
-    let reads = unknown.map(|shard| async {
+    let due = |shard: &&ShardId| {
+        let touched = touched.map(|touched| touched.contains(**shard));
+        is_due(touched, known.others.contains_key(shard), known.silent.get(shard).map(Instant::elapsed))
+    };
+    let reads = others.iter().filter(due).map(|shard| async {
         let read = async { read_of(&mut super::connect(database, *shard).await?, USER_SCHEMAS).await };
         (*shard, tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(silent())))
     });
     for (shard, numbered) in futures::future::join_all(reads).await {
         match numbered {
-            Ok(numbered) => drop(known.others.insert(shard, numbered)),
+            Ok(numbered) => {
+                known.silent.remove(&shard);
+                known.others.insert(shard, numbered);
+            }
             Err(fault) => {
+                known.silent.insert(shard, Instant::now());
                 let name = &topology.shard(shard).name;
                 tracing::warn!(database = %database.name, shard = %name, error = %fault, "the numbers of types and tables cannot be read");
             }
@@ -46,6 +56,15 @@ pub(super) async fn read(
     }
     let numbers = |shard: ShardId| Some((shard, Numbers::between(of_home, known.others.get(&shard))?));
     others.into_iter().filter_map(numbers).collect()
+}
+
+/// Whether a shard is to be asked. `silent`: since when it has not answered.
+fn is_due(touched: Option<bool>, known: bool, silent: Option<Duration>) -> bool {
+    match (touched, silent) {
+        (Some(true), _) => true,
+        (Some(false), silent) => !known && silent.is_none(),
+        (None, silent) => silent.is_none_or(|since| since >= REST),
+    }
 }
 
 /// The same as the open transactions of these connections see it. Their search paths must be empty.
@@ -168,4 +187,24 @@ fn name(row: &Row) -> Result<QualifiedName, Fault> {
 
 fn silent() -> Fault {
     Fault::new(SqlState::CONNECTION_FAILURE, "the server does not answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_shard_is_waited_for_once() {
+        let (now, later) = (Some(Duration::from_secs(1)), Some(REST));
+        // What others have changed shows nowhere else.
+        assert!(is_due(None, true, None) && is_due(None, false, None));
+        // Definitions on other shards wait for nobody.
+        assert!(is_due(Some(false), false, None));
+        assert!(
+            !is_due(Some(false), true, None) && !is_due(Some(false), false, now) && !is_due(Some(false), false, later)
+        );
+        assert!(!is_due(None, false, now) && is_due(None, false, later) && is_due(None, true, later));
+        // It has just answered.
+        assert!(is_due(Some(true), true, None) && is_due(Some(true), false, now));
+    }
 }
