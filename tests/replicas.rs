@@ -263,6 +263,11 @@ fn a_comment_before_a_statement_chooses_its_servers() {
         let reply = raw.simple(&wrong);
         assert_eq!((reply.code(), reply.status), ("22023", b'I'), "{wrong}");
     }
+    // A transaction that has failed can be left all the same.
+    raw.must("BEGIN");
+    assert_eq!(raw.simple(&hinted("any")).status, b'E');
+    raw.must("/* pgloom: shard=3 */ ROLLBACK");
+    assert_eq!(who(&raw.value(&read)), "primary");
     // Off, it is a comment.
     assert_eq!(who(&off.value(&hinted("replica"))), "primary");
     assert_eq!(who(&off.value(&hinted("any"))), "primary");

@@ -315,3 +315,77 @@ fn definitions_of_the_transaction_are_known() {
         assert_eq!(ours, theirs);
     }
 }
+
+/// An array of rows has the number of their type inside, and so has a record with a row.
+#[test]
+fn rows_in_binary_are_what_they_are_or_refused() {
+    let world = world("tablenumbersb");
+    let (mut oracle, mut raw, mut home) = (world.db.oracle(), world.through(), world.db.shard(0));
+    let known = raw.value("SELECT reltype FROM pg_class WHERE relname = 'items'").parse::<u32>().unwrap();
+    let (mut refused, mut given) = (0, 0);
+    for sql in [
+        "SELECT array_agg(i) FROM items i WHERE id = $1",
+        "SELECT array_agg(items.*) FROM items WHERE id = $1",
+        "SELECT ROW(1, i) FROM items i WHERE id = $1",
+        "SELECT ARRAY[ROW(1, i)] FROM items i WHERE id = $1",
+        "SELECT ARRAY[ROW(1, 2)::places] FROM items i WHERE id = $1",
+    ] {
+        for id in IDS {
+            let id = [Value::text(&id.to_string())];
+            let ours = raw.extended(sql, &[23], &id, 1);
+            match ours.code() {
+                "0A000" => refused += 1,
+                _ if ours.text() == home.extended(sql, &[23], &id, 1).text() => given += 1,
+                // On the home shard alone the number is the home shard's.
+                _ => {
+                    let cell = ours.answers[0].rows[0][0].as_deref().unwrap();
+                    assert!(cell.windows(4).any(|four| four == known.to_be_bytes()), "{sql}: {}", ours.text());
+                    given += 1;
+                }
+            }
+            assert_eq!(raw.extended(sql, &[23], &id, 0).text(), oracle.extended(sql, &[23], &id, 0).text(), "{sql}");
+        }
+    }
+    assert!(refused > 10 && given > 0, "{refused} {given}");
+    for sql in ["SELECT ROW(1, i) FROM items i WHERE id >= $1", "SELECT array_agg(i) FROM items i WHERE id >= $1"] {
+        let ours = raw.extended(sql, &[23], &[Value::text("1")], 1);
+        assert_eq!(ours.code(), "0A000", "{sql}: {}", ours.text());
+    }
+    // Rows with nothing of the kind inside are the same bytes everywhere.
+    for sql in [
+        "SELECT i FROM items i WHERE id = $1",
+        "SELECT ROW(id, n) FROM items WHERE id = $1",
+        "SELECT array_agg(ROW(id, name)) FROM items WHERE id = $1",
+        "SELECT ROW(id, n) FROM items WHERE id >= $1 ORDER BY id",
+    ] {
+        for id in IDS {
+            let id = [Value::text(&id.to_string())];
+            let (theirs, ours) = (oracle.extended(sql, &[23], &id, 1), raw.extended(sql, &[23], &id, 1));
+            assert_eq!(ours.answers, theirs.answers, "{sql}");
+        }
+    }
+}
+
+/// Types whose names begin as those of names do are no names of the catalog.
+#[test]
+fn types_of_users_are_called_as_they_like() {
+    let schema = "CREATE TYPE region AS ENUM ('north', 'south'); CREATE DOMAIN registration AS text; \
+         CREATE TABLE items (id int PRIMARY KEY, area region, plate registration)";
+    let world = Pair::create("tablenumbersn", schema, &[("items", Placed::By("id"))], "");
+    let rows: Vec<String> = IDS.map(|id| format!("({id}, 'north', 'p{id}')")).collect();
+    world.fill(&[&format!("INSERT INTO items VALUES {}", rows.join(", "))]);
+    let (mut oracle, mut raw) = (world.db.oracle(), world.through());
+    for sql in [
+        "SELECT id, plate FROM items WHERE id = $1 AND area = 'north'::region",
+        "SELECT id FROM items WHERE id = $1 AND area IN ('north'::region, 'south'::region)",
+        "SELECT id, max('a'::registration) FROM items WHERE id = $1 GROUP BY id",
+        "SELECT id, area FROM items WHERE id >= $1 AND area = 'north'::region ORDER BY id",
+        "UPDATE items SET plate = 'x' WHERE id = $1 AND plate <> 'p'::registration RETURNING id",
+    ] {
+        for id in IDS {
+            let id = [Value::text(&id.to_string())];
+            let (theirs, ours) = (oracle.extended(sql, &[23], &id, 0), raw.extended(sql, &[23], &id, 0));
+            assert_eq!(ours.text(), theirs.text(), "{sql}");
+        }
+    }
+}

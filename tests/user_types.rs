@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::raw::{Message, Raw, Reply, Value, message as m};
 use support::script::{Pair, Placed};
 
@@ -18,7 +20,11 @@ const FILL: &str = "(1, 'sad', 1, '[1,3)', '(1,a)', '(1,sad)', '{sad,ok}', 1), (
 const IDS: std::ops::RangeInclusive<i32> = 1..=8;
 
 fn world(label: &str) -> Pair {
-    let world = Pair::create(label, SCHEMA, &[("feel", Placed::By("id"))], "");
+    world_with(label, "")
+}
+
+fn world_with(label: &str, sections: &str) -> Pair {
+    let world = Pair::create(label, SCHEMA, &[("feel", Placed::By("id"))], sections);
     world.fill(&[&format!("INSERT INTO feel VALUES {FILL}")]);
     let numbers: Vec<u32> = (0..support::SHARDS).map(|shard| number(&mut world.db.shard(shard), "mood")).collect();
     assert!(numbers.iter().any(|of| *of != numbers[0]), "{numbers:?}");
@@ -280,4 +286,29 @@ fn a_type_that_is_made_later_is_known() {
     let later = number(&mut world.db.shard(0), "later");
     assert_eq!(types(&ask(&mut raw, &m::query("SELECT l FROM feel WHERE id = 2"))), [vec![later]]);
     assert_eq!(raw.extended("SELECT DISTINCT l FROM feel", &[], &[], 1).text(), "c");
+}
+
+/// What an administrator makes shard by shard is known by its numbers in the end, also where the home shard was read in between.
+#[test]
+fn what_is_made_past_the_router_is_known_after_a_look() {
+    let interval = "catalog_refresh_interval = \"2s\"";
+    let world = world_with("usertypesp", interval);
+    let mut raw = world.through();
+    let later = |raw: &mut Raw, name: &str| {
+        raw.must(&format!("CREATE TYPE {name} AS ENUM ('a'); ALTER TABLE feel ADD COLUMN {name} {name}"))
+    };
+    for at in 0..support::SHARDS {
+        later(&mut world.db.shard(at), "later");
+    }
+    // A definition on the home shard alone: its catalog is read, with the others' news in it.
+    raw.must("CREATE TABLE of_home (a int)");
+    let known = number(&mut world.db.shard(0), "later");
+    let told = |raw: &mut Raw, id: i32| types(&ask(raw, &m::query(&format!("SELECT later FROM feel WHERE id = {id}"))));
+    let until = Instant::now() + Duration::from_secs(20);
+    for id in IDS {
+        while told(&mut raw, id) != [vec![known]] {
+            assert!(Instant::now() < until, "{id} is told {:?} for {known}", told(&mut raw, id));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
 }

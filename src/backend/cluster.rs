@@ -160,6 +160,8 @@ pub struct Database {
 pub struct ShardNumbers {
     pub home: Arc<Numbered>,
     pub others: HashMap<ShardId, Numbered>,
+    /// Those that did not answer, and when they were asked last.
+    pub silent: HashMap<ShardId, Instant>,
 }
 
 /// What the sharded tables of one shard hold, as its Postgres estimates it.

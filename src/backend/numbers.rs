@@ -99,17 +99,17 @@ fn renumber(frame: &mut [u8], numbers: Option<&Numbers>, origins: Option<&[Origi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::numbers::{Numbered, NumberedTable, UserType};
+    use crate::catalog::numbers::{Inside, Numbered, NumberedTable, UserType};
     use crate::ids::QualifiedName;
     use crate::wire::reply;
     use crate::wire::row::read_row_description;
 
     fn numbered(oid: Oid, table: Oid, columns: &str) -> Numbered {
         Numbered {
-            types: [(QualifiedName::new("public", "mood"), UserType { oid, has_numbers: false })].into(),
+            types: [(QualifiedName::new("public", "mood"), UserType { oid, inside: Inside::Nothing })].into(),
             tables: [(
                 QualifiedName::new("public", "t"),
-                NumberedTable { oid: table, row_types: [0, 0], columns: columns.into() },
+                NumberedTable { oid: table, columns: columns.into(), ..NumberedTable::default() },
             )]
             .into(),
             ..Numbered::default()

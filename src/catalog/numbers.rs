@@ -1,17 +1,27 @@
 //! PURE. The numbers (OIDs) of what users made: each server gives its own, and a client knows those of the home shard.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ids::{Oid, QualifiedName};
 use crate::types::oid;
 
+/// Of which types numbers are in the values of a type in binary: those of the elements of an array, of the columns of a composite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inside {
+    #[default]
+    Nothing,
+    /// Types that users made.
+    Types,
+    /// The row types of tables too, or it may be.
+    Rows,
+}
+
 /// A type that users made, on one shard. The row types of tables are not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserType {
     pub oid: Oid,
-    /// Its values in binary have numbers of such types inside: an array of them, a composite with one.
-    pub has_numbers: bool,
+    pub inside: Inside,
 }
 
 pub type UserTypes = HashMap<QualifiedName, UserType>;
@@ -22,6 +32,8 @@ pub struct NumberedTable {
     pub oid: Oid,
     /// The type of its rows, and that of arrays of them; zero where there is none.
     pub row_types: [Oid; 2],
+    /// What is in values of its rows.
+    pub inside: Inside,
     /// The names of its columns by their numbers, U+0001 between them; nothing for one that was dropped.
     pub columns: Box<str>,
 }
@@ -45,10 +57,14 @@ pub struct Numbers {
     from_home: HashMap<Oid, Oid>,
     /// Types that users made have other numbers.
     types_differ: bool,
+    /// Tables' row types have other numbers.
+    rows_differ: bool,
+    /// Some table has a column with numbers of row types inside.
+    has_rows: bool,
     /// Some table has a column of `regclass` or its like.
     has_names: bool,
-    /// Types of which binary values are the same bytes everywhere, by the numbers of the home shard.
-    plain: HashSet<Oid>,
+    /// What is inside of binary values of types, by the numbers of the home shard. Of all others, anything.
+    inside: HashMap<Oid, Inside>,
     /// By their numbers on the shard.
     tables: HashMap<Oid, TableAtHome, foldhash::fast::RandomState>,
 }
@@ -72,7 +88,9 @@ impl Numbers {
             .filter_map(|(name, of_home)| Some((of_home.oid, shard.types.get(name)?.oid)))
             .filter(|(of_home, here)| of_home != here)
             .collect();
-        let types_differ = !pairs.is_empty();
+        // Of what was never read nothing is known.
+        let types_differ = !read || !pairs.is_empty();
+        let mut rows_differ = !read;
         let mut tables = HashMap::default();
         // What is here alone has no number that a client may be told.
         let mut tables_differ = !read;
@@ -82,7 +100,9 @@ impl Numbers {
                 continue;
             };
             let rows = of_home.row_types.into_iter().zip(here.row_types);
+            let before = pairs.len();
             pairs.extend(rows.filter(|(of_home, here)| of_home != here && *of_home != 0));
+            rows_differ |= pairs.len() > before;
             let columns = (of_home.columns != here.columns).then(|| column_numbers(&of_home.columns, &here.columns));
             tables_differ |= of_home != here;
             tables.insert(here.oid, TableAtHome { oid: of_home.oid, columns });
@@ -90,12 +110,16 @@ impl Numbers {
         if !types_differ && !tables_differ && home.others == shard.others {
             return None;
         }
+        let of_types = home.types.values().map(|of| (of.oid, of.inside));
+        let of_rows = home.tables.values().map(|of| (of.row_types[0], of.inside));
         Some(Arc::new(Self {
             to_home: pairs.iter().map(|(of_home, here)| (*here, *of_home)).collect(),
             from_home: pairs.into_iter().collect(),
             types_differ,
+            rows_differ,
+            has_rows: home.tables.values().any(|of| of.inside == Inside::Rows),
             has_names: home.has_names || shard.has_names,
-            plain: home.types.values().filter(|of| !of.has_numbers).map(|of| of.oid).collect(),
+            inside: of_types.chain(of_rows).collect(),
             tables,
         }))
     }
@@ -120,8 +144,10 @@ impl Numbers {
             to_home: HashMap::new(),
             from_home: HashMap::new(),
             types_differ: false,
+            rows_differ: false,
+            has_rows: false,
             has_names: false,
-            plain: HashSet::new(),
+            inside: HashMap::new(),
             tables,
         })
     }
@@ -158,18 +184,24 @@ impl Numbers {
         }
     }
 
-    /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean something else there.
-    pub fn differs_in_binary(&self, of_home: Oid) -> bool {
+    /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean something else there. `rows`: the
+    /// statement makes values of tables' row types.
+    pub fn differs_in_binary(&self, of_home: Oid, rows: bool) -> bool {
         match of_home {
             of_home if oid::is_name_of_catalog(of_home) => true,
-            oid::RECORD | oid::RECORD_ARRAY => self.types_differ,
-            of_home => self.types_differ && of_home >= oid::FIRST_NORMAL && !self.plain.contains(&of_home),
+            oid::RECORD | oid::RECORD_ARRAY => self.types_differ || self.rows_differ && (rows || self.has_rows),
+            ..oid::FIRST_NORMAL => false,
+            of_home => match self.inside.get(&of_home).copied().unwrap_or(Inside::Rows) {
+                Inside::Nothing => false,
+                Inside::Types => self.types_differ,
+                Inside::Rows => self.types_differ || self.rows_differ,
+            },
         }
     }
 
-    /// Whether some binary value may differ so. `names`: the statement makes values of `regclass` and its like.
-    pub fn may_differ_in_binary(&self, names: bool) -> bool {
-        self.types_differ || self.has_names || names
+    /// Whether some binary value may differ so. `names`: the statement makes values of `regclass` and its like; `rows`: of row types.
+    pub fn may_differ_in_binary(&self, names: bool, rows: bool) -> bool {
+        self.types_differ || self.has_names || names || self.rows_differ && (rows || self.has_rows)
     }
 }
 
@@ -184,10 +216,10 @@ fn column_numbers(at_home: &str, here: &str) -> Box<[i16]> {
 mod tests {
     use super::*;
 
-    fn types(of: &[(&str, Oid, bool)]) -> Numbered {
-        let types = of.iter().map(|(name, oid, has_numbers)| {
-            (QualifiedName::new("public", *name), UserType { oid: *oid, has_numbers: *has_numbers })
-        });
+    fn types(of: &[(&str, Oid, Inside)]) -> Numbered {
+        let types = of
+            .iter()
+            .map(|(name, oid, inside)| (QualifiedName::new("public", *name), UserType { oid: *oid, inside: *inside }));
         Numbered { types: types.collect(), ..Numbered::default() }
     }
 
@@ -196,6 +228,7 @@ mod tests {
             let table = NumberedTable {
                 oid: *oid,
                 row_types: [oid + 2, oid + 1],
+                inside: Inside::Nothing,
                 columns: columns.replace(' ', "\u{1}").into(),
             };
             (QualifiedName::new("public", *name), table)
@@ -205,14 +238,17 @@ mod tests {
 
     #[test]
     fn numbers_change_places() {
-        let home = types(&[("a", 20_001, false), ("b", 20_002, false), ("_a", 20_003, true), ("gone", 20_009, false)]);
-        let other = types(&[("a", 20_002, false), ("b", 20_001, false), ("_a", 20_003, true), ("new", 20_008, false)]);
+        let of = |a, b, last| {
+            let nothing = Inside::Nothing;
+            types(&[("a", a, nothing), ("b", b, nothing), ("_a", 20_003, Inside::Types), (last, 20_009, nothing)])
+        };
+        let (home, other) = (of(20_001, 20_002, "gone"), of(20_002, 20_001, "new"));
         let numbers = Numbers::between(&home, Some(&other)).unwrap();
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.to_home(of)), [20_002, 20_001, 20_003, 23]);
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.from_home(of)), [20_002, 20_001, 20_003, 23]);
-        assert!(!numbers.differs_in_binary(20_001) && !numbers.differs_in_binary(23));
+        assert!(!numbers.differs_in_binary(20_001, true) && !numbers.differs_in_binary(23, true));
         // An array, the row type of a table, a row of any type.
-        assert!([20_003, 30_000, oid::RECORD, oid::REGTYPE].iter().all(|of| numbers.differs_in_binary(*of)));
+        assert!([20_003, 30_000, oid::RECORD, oid::REGTYPE].iter().all(|of| numbers.differs_in_binary(*of, false)));
         assert_eq!(Numbers::between(&home, Some(&home)), None);
         assert_eq!(Numbers::between(&home, Some(&types(&[]))), None);
     }
@@ -233,14 +269,25 @@ mod tests {
         );
         // Row types are types, but none that users made.
         assert_eq!([20_013, 20_012].map(|of| numbers.to_home(of)), [20_003, 20_002]);
-        assert!(!numbers.may_differ_in_binary(false) && numbers.may_differ_in_binary(true));
-        assert!([oid::RECORD, 20_003, 23].iter().all(|of| !numbers.differs_in_binary(*of)));
-        assert!([oid::REGTYPE, 2205, 2210, 4089].iter().all(|of| numbers.differs_in_binary(*of)));
+        let may = |names, rows| numbers.may_differ_in_binary(names, rows);
+        assert!(!may(false, false) && may(true, false) && may(false, true));
+        assert!([oid::RECORD, 20_003, 23].iter().all(|of| !numbers.differs_in_binary(*of, false)));
+        assert!([oid::REGTYPE, 2205, 2210, 4089].iter().all(|of| numbers.differs_in_binary(*of, false)));
+        // A row has the numbers of its columns' types inside, an array of rows that of the row.
+        assert!(!numbers.differs_in_binary(20_003, true) && !numbers.differs_in_binary(23, true));
+        assert!(numbers.differs_in_binary(20_002, false) && numbers.differs_in_binary(oid::RECORD, true));
+        let mut nested = home.clone();
+        nested.tables.values_mut().for_each(|table| table.inside = Inside::Rows);
+        let nested = Numbers::between(&nested, Some(&other)).unwrap();
+        assert!(nested.may_differ_in_binary(false, false));
+        assert!([oid::RECORD, 20_003].iter().all(|of| nested.differs_in_binary(*of, false)));
         assert_eq!(Numbers::between(&home, Some(&home)), None);
         let fewer = tables(&[("a", 20_001, "id  n")]);
         assert_eq!(Numbers::between(&home, Some(&fewer)), None);
         // Never read: nothing may be told.
-        assert_eq!(Numbers::between(&home, None).unwrap().column_to_home(20_001, 1), (0, 0));
+        let unread = Numbers::between(&home, None).unwrap();
+        assert_eq!(unread.column_to_home(20_001, 1), (0, 0));
+        assert!(unread.may_differ_in_binary(false, false) && unread.differs_in_binary(oid::RECORD, false));
         let role = Numbered { others: "r16999".into(), ..home.clone() };
         assert!(Numbers::between(&home, Some(&role)).is_some());
     }

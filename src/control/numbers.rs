@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
-use crate::catalog::numbers::{Numbered, NumberedTable, Numbers, UserType, UserTypes};
+use crate::catalog::numbers::{Inside, Numbered, NumberedTable, Numbers, UserType, UserTypes};
 use crate::control::catalog::{FIRST_NORMAL_OID, Row, USER_SCHEMAS, number, text};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
@@ -15,8 +15,11 @@ use crate::topology::Topology;
 /// How long the others wait for a shard that does not answer. Until it does, clients are told of no table of it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The shards that number in another way than the home shard. Asked are those that were touched, or of which nothing is known; all of them
-/// where the home shard's numbers have changed and nobody says by what.
+/// For so long a shard that did not answer is not waited for again, unless something was done there.
+const REST: Duration = Duration::from_secs(30);
+
+/// The shards that number in another way than the home shard. Those are asked that were touched (`None`: whoever it was, any may have been),
+/// or of which nothing is known. What was last read of one that does not answer stays while the home shard has the same.
 pub(super) async fn read(
     database: &Arc<Database>,
     topology: &Topology,
@@ -24,27 +27,28 @@ pub(super) async fn read(
     touched: Option<&ShardSet>,
 ) -> Vec<(ShardId, Arc<Numbers>)> {
     let mut known = database.numbered.lock().await;
-    // What was made there may not be on the home shard at all.
-    if let Some(touched) = touched {
-        known.others.retain(|shard, _| !touched.contains(*shard));
-    }
     if known.home != *of_home {
         known.home = Arc::clone(of_home);
-        if touched.is_none() {
-            known.others.clear();
-        }
+        known.others.retain(|shard, _| touched.is_some_and(|touched| !touched.contains(*shard)));
     }
     let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != topology.home);
     let others: Vec<ShardId> = others.collect();
-    let unknown = others.iter().filter(|shard| !known.others.contains_key(shard));
-    let reads = unknown.map(|shard| async {
+    let due = |shard: &&ShardId| {
+        let touched = touched.map(|touched| touched.contains(**shard));
+        is_due(touched, known.others.contains_key(shard), known.silent.get(shard).map(Instant::elapsed))
+    };
+    let reads = others.iter().filter(due).map(|shard| async {
         let read = async { read_of(&mut super::connect(database, *shard).await?, USER_SCHEMAS).await };
         (*shard, tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(silent())))
     });
     for (shard, numbered) in futures::future::join_all(reads).await {
         match numbered {
-            Ok(numbered) => drop(known.others.insert(shard, numbered)),
+            Ok(numbered) => {
+                known.silent.remove(&shard);
+                known.others.insert(shard, numbered);
+            }
             Err(fault) => {
+                known.silent.insert(shard, Instant::now());
                 let name = &topology.shard(shard).name;
                 tracing::warn!(database = %database.name, shard = %name, error = %fault, "the numbers of types and tables cannot be read");
             }
@@ -52,6 +56,15 @@ pub(super) async fn read(
     }
     let numbers = |shard: ShardId| Some((shard, Numbers::between(of_home, known.others.get(&shard))?));
     others.into_iter().filter_map(numbers).collect()
+}
+
+/// Whether a shard is to be asked. `silent`: since when it has not answered.
+fn is_due(touched: Option<bool>, known: bool, silent: Option<Duration>) -> bool {
+    match (touched, silent) {
+        (Some(true), _) => true,
+        (Some(false), silent) => !known && silent.is_none(),
+        (None, silent) => silent.is_none_or(|since| since >= REST),
+    }
 }
 
 /// The same as the open transactions of these connections see it. Their search paths must be empty.
@@ -70,27 +83,38 @@ pub(super) async fn read_of(server: &mut Backend, filter: &str) -> Result<Number
     Ok(Numbered { types, tables, has_names, others: read_others(server).await? })
 }
 
-/// The types of users but for the row types of tables, and whether values of them have numbers of such types inside.
+/// What is inside of rows of a relation: [`Inside`] as a number.
+fn inside(relation: &str) -> String {
+    format!(
+        "COALESCE((SELECT pg_catalog.max(CASE WHEN a.atttypid < {FIRST_NORMAL_OID} THEN 2 \
+             WHEN COALESCE(ae.typtype, at.typtype) IN ('b', 'e') THEN 1 \
+             WHEN COALESCE(ae.typtype, at.typtype) = 'd' AND COALESCE(ae.typcategory, at.typcategory) NOT IN ('A', 'C', 'R') THEN 1 ELSE 2 END) \
+           FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type at ON at.oid = a.atttypid \
+             LEFT JOIN pg_catalog.pg_type ae ON ae.oid = at.typelem AND at.typcategory = 'A' \
+           WHERE a.attrelid = {relation} AND a.attnum > 0 AND NOT a.attisdropped \
+             AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287))), 0)"
+    )
+}
+
+/// The types of users but for the row types of tables, and what is inside of their values.
 async fn read_types(server: &mut Backend, filter: &str) -> Result<UserTypes, Fault> {
     let rows = server
         .query(&format!(
             "SELECT n.nspname, t.typname, t.oid, CASE t.typtype \
-               WHEN 'c' THEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 \
-                 AND NOT a.attisdropped AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287))) \
-               WHEN 'd' THEN t.typbasetype >= {FIRST_NORMAL_OID} AND t.typcategory IN ('A', 'C', 'R') \
-               WHEN 'r' THEN EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
-               WHEN 'm' THEN EXISTS (SELECT FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
-               ELSE e.oid >= {FIRST_NORMAL_OID} END \
+               WHEN 'c' THEN {} \
+               WHEN 'd' THEN CASE WHEN t.typbasetype >= {FIRST_NORMAL_OID} AND t.typcategory IN ('A', 'C', 'R') THEN 2 ELSE 0 END \
+               WHEN 'r' THEN 2 * (SELECT pg_catalog.count(*) FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
+               WHEN 'm' THEN 2 * (SELECT pg_catalog.count(*) FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
+               ELSE CASE WHEN e.oid IS NULL OR e.oid < {FIRST_NORMAL_OID} THEN 0 WHEN e.typtype IN ('b', 'e') THEN 1 \
+                 WHEN e.typtype = 'd' AND e.typcategory NOT IN ('A', 'C', 'R') THEN 1 ELSE 2 END END \
              FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
                LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' \
                LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN e.oid IS NULL THEN t.typrelid ELSE e.typrelid END \
-             WHERE t.typisdefined AND (c.oid IS NULL OR c.relkind = 'c') AND {filter}"
+             WHERE t.typisdefined AND (c.oid IS NULL OR c.relkind = 'c') AND {filter}",
+            inside("t.typrelid")
         ))
         .await?;
-    let read = |row: &Row| {
-        let has_numbers = row.get(3).and_then(Option::as_deref) == Some("t");
-        Ok((name(row)?, UserType { oid: number(row, 2)?, has_numbers }))
-    };
+    let read = |row: &Row| Ok((name(row)?, UserType { oid: number(row, 2)?, inside: read_inside(row, 3)? }));
     rows.iter().map(read).collect()
 }
 
@@ -100,16 +124,18 @@ async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<Quali
         .query(&format!(
             "SELECT n.nspname, c.relname, c.oid, c.reltype, COALESCE(t.typarray, 0), \
                (SELECT pg_catalog.string_agg(CASE WHEN a.attisdropped THEN '' ELSE a.attname::pg_catalog.text END, E'\\x01' ORDER BY a.attnum) \
-                  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0) \
+                  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), {} \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}"
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}",
+            inside("c.oid")
         ))
         .await?;
     let read = |row: &Row| {
         let columns = row.get(5).and_then(Option::as_deref).unwrap_or_default();
         let row_types = [number(row, 3)?, number(row, 4)?];
-        Ok((name(row)?, NumberedTable { oid: number(row, 2)?, row_types, columns: columns.into() }))
+        let inside = read_inside(row, 6)?;
+        Ok((name(row)?, NumberedTable { oid: number(row, 2)?, row_types, inside, columns: columns.into() }))
     };
     rows.iter().map(read).collect()
 }
@@ -121,7 +147,7 @@ fn names_query(filter: &str) -> String {
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
            LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
          WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {filter} \
-           AND (t.typname LIKE 'reg%' OR e.typname LIKE 'reg%') LIMIT 1"
+           AND (t.oid < {FIRST_NORMAL_OID} AND t.typname LIKE 'reg%' OR e.oid < {FIRST_NORMAL_OID} AND e.typname LIKE 'reg%') LIMIT 1"
     )
 }
 
@@ -147,10 +173,38 @@ async fn read_others(server: &mut Backend) -> Result<Box<str>, Fault> {
     Ok(rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default().into())
 }
 
+fn read_inside(row: &Row, at: usize) -> Result<Inside, Fault> {
+    Ok(match number(row, at)? {
+        0 => Inside::Nothing,
+        1 => Inside::Types,
+        _ => Inside::Rows,
+    })
+}
+
 fn name(row: &Row) -> Result<QualifiedName, Fault> {
     Ok(QualifiedName::new(text(row, 0)?, text(row, 1)?))
 }
 
 fn silent() -> Fault {
     Fault::new(SqlState::CONNECTION_FAILURE, "the server does not answer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_shard_is_waited_for_once() {
+        let (now, later) = (Some(Duration::from_secs(1)), Some(REST));
+        // What others have changed shows nowhere else.
+        assert!(is_due(None, true, None) && is_due(None, false, None));
+        // Definitions on other shards wait for nobody.
+        assert!(is_due(Some(false), false, None));
+        assert!(
+            !is_due(Some(false), true, None) && !is_due(Some(false), false, now) && !is_due(Some(false), false, later)
+        );
+        assert!(!is_due(None, false, now) && is_due(None, false, later) && is_due(None, true, later));
+        // It has just answered.
+        assert!(is_due(Some(true), true, None) && is_due(Some(true), false, now));
+    }
 }

@@ -35,9 +35,11 @@ pub fn binary_user_type() -> Fault {
     )
 }
 
-/// Whether a column comes in binary whose values can have numbers of types inside that mean other types on the home shard.
-pub(super) fn has_numbers_inside(server: &Backend, columns: &[Column]) -> bool {
-    let differs = |numbers: &Numbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid));
+/// Whether a column comes in binary whose values can have numbers of types inside that mean other types on the home shard. `rows`: the
+/// statement makes values of tables' row types.
+pub(super) fn has_numbers_inside(server: &Backend, columns: &[Column], rows: bool) -> bool {
+    let differs =
+        |numbers: &Numbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid, rows));
     server.numbers.as_deref().is_some_and(differs)
 }
 

@@ -74,6 +74,8 @@ pub struct Manner {
     pub in_turn: bool,
     /// They change rows: the client is told of none before all have changed theirs, as one Postgres tells of none before that.
     pub settled: bool,
+    /// They may make values of tables' row types.
+    pub rows: bool,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +104,7 @@ impl ScatterRun {
         window: Option<Window>,
         manner: Manner,
     ) -> Result<Self, ScatterError> {
-        let Manner { answer, limits, style, in_turn, settled } = manner;
+        let Manner { answer, limits, style, in_turn, settled, rows } = manner;
         let mut run = Self {
             merge: None,
             columns: None,
@@ -133,7 +135,7 @@ impl ScatterRun {
         }
         for (at, head) in heads.into_iter().enumerate() {
             match head {
-                Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs) => {
+                Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs, rows) => {
                     return Err(run.fail(binary_user_type()));
                 }
                 Head::Rows(theirs) => match &columns {

@@ -153,6 +153,7 @@ impl Session {
             return self.sync().await;
         }
         self.keep_frame(&frame);
+        self.is_counted = false;
         let mut done = self.batch_frame(&frame).await;
         let mut moves = 0;
         // What was planned for another placement, and not sent, is planned anew.
@@ -161,10 +162,8 @@ impl Session {
             && self.follows(failure)
         {
             moves += 1;
-            self.is_counted = true;
             done = self.batch_frame(&frame).await;
         }
-        self.is_counted = false;
         if let Err(failure) = &done
             && self.broke_unanswered(failure)
         {

@@ -183,8 +183,9 @@ impl Session {
         bind: &[u8],
     ) -> Result<(), Failure> {
         let Some(numbers) = self.view.catalog.numbers_of(shard).map(Arc::clone) else { return Ok(()) };
-        // Where only tables have other numbers no value has one, but for those that are names of the catalog.
-        if !numbers.may_differ_in_binary(statement.analysis.numbering.names) {
+        // Where only tables have other numbers no value has one, but for those that are names of the catalog, and rows within others.
+        let numbering = &statement.analysis.numbering;
+        if !numbers.may_differ_in_binary(numbering.names, numbering.rows) {
             return Ok(());
         }
         let formats = result_formats(bind)?;
@@ -199,7 +200,8 @@ impl Session {
         };
         let columns = columns.unwrap_or_default();
         let is_binary = |at: usize| matches!(formats[..], [1]) || formats.get(at) == Some(&1);
-        let differs = |(at, of): (usize, &Column)| is_binary(at) && numbers.differs_in_binary(of.type_oid);
+        let differs =
+            |(at, of): (usize, &Column)| is_binary(at) && numbers.differs_in_binary(of.type_oid, numbering.rows);
         match columns.iter().enumerate().any(differs) {
             true => Err(binary_user_type().into()),
             false => Ok(()),

@@ -62,12 +62,6 @@ impl Session {
             return Err(Failure::Reported);
         }
         self.held[at].server.origins = original.origins;
-        if plan.foreign
-            && let Err(fault) = self.number_inputs(slot, plan).await
-        {
-            self.end_finish(slot).await;
-            return Err(fault.into());
-        }
         self.held[at].finishing = Finishing::Cursor { depth: self.tx.depth(), hold: cursor.hold };
         self.cursors.insert(cursor.name.clone(), slot);
         if !self.tx.is_open()

@@ -12,6 +12,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
 use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
+use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
@@ -139,8 +140,16 @@ impl Session {
         let answers = match self.read_answers(&shards, as_written).await {
             Ok(answers) => answers,
             Err(ScatterError::Shard(frame)) if !as_written => {
-                let frame = self.with_position(frame, ask).await;
-                return Err(self.scatter_failure(ScatterError::Shard(frame), opened).await);
+                let within = self.tx.is_open() && !opened;
+                // Nobody waits for a further connection while the shards still work, and hold what they have locked.
+                self.tx.fail();
+                self.quiet(&shards, false).await;
+                if opened {
+                    self.roll_back_quietly().await;
+                }
+                // Another connection does not see what the transaction has made.
+                let frame = if within { without_position(&frame) } else { self.with_position(frame, ask).await };
+                return Err(self.scatter_failure(ScatterError::Shard(frame), false).await);
             }
             Err(error) => return Err(self.scatter_failure(error, opened).await),
         };

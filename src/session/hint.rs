@@ -7,6 +7,7 @@ use crate::config::ReadPreference;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
 use crate::session::replica::preference;
+use crate::sql::words::Words;
 
 const MARK: &str = "pgloom:";
 
@@ -14,14 +15,23 @@ impl Session {
     /// A statement of this text begins.
     ///
     /// # Errors
-    /// `22023` for a hint that is none of ours.
+    /// `22023` for a hint that is none of ours, but before what begins and ends transactions: who cannot get out of one that has failed
+    /// can do nothing.
     pub(super) fn take_hint(&mut self, text: &str) -> Result<(), Fault> {
         self.hint = None;
         if self.takes_hints {
-            self.hint = hint_of(text)?;
+            self.hint = match hint_of(text) {
+                Err(_) if is_of_transactions(text, self.scope.standard_strings()) => None,
+                found => found?,
+            };
         }
         Ok(())
     }
+}
+
+fn is_of_transactions(text: &str, standard_strings: bool) -> bool {
+    const WORDS: [&str; 8] = ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"];
+    Words::new(text, standard_strings).is_some_and(|words| WORDS.iter().any(|word| words.is(0, word)))
 }
 
 /// The words of the hint at the beginning of a text, if there is one.
@@ -80,6 +90,8 @@ mod tests {
         ] {
             assert_eq!(hint_of(text).unwrap(), None, "{text}");
         }
+        assert!(is_of_transactions("/* pgloom: x */ -- y\n Rollback; SELECT 1", true));
+        assert!(!is_of_transactions("/* pgloom: x */ SELECT 1", true) && !is_of_transactions("/* pgloom: x */", true));
         for text in ["/* pgloom: shard=3 */ SELECT 1", "/* pgloom: read_preference=any */ SELECT 1", "/* pgloom: x */"]
         {
             assert_eq!(hint_of(text).unwrap_err().code, SqlState::INVALID_PARAMETER_VALUE, "{text}");

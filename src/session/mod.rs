@@ -316,7 +316,7 @@ pub struct Session {
     takes_hints: bool,
     /// What the client says in a comment before the statement at hand.
     hint: Option<crate::config::ReadPreference>,
-    /// What runs now runs once more: `backend::throttle` has counted it.
+    /// `backend::throttle` has counted the statement, or the message of a batch, that runs now.
     is_counted: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,

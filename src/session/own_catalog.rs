@@ -106,13 +106,19 @@ impl Session {
         }
         let home = self.view.topology.home;
         let others: Vec<ShardId> = self.tx.touched().iter().filter(|of| *of != home && !of.is_combine()).collect();
-        for shard in others {
-            let at = self.enlist(shard).await?;
-            let server = &mut self.held[at].server;
+        for shard in &others {
+            self.enlist(*shard).await?;
+        }
+        let reads = self.held.select(&others).into_iter().map(|(shard, server)| async move {
             server.query(BEFORE).await?;
-            let read = read_within(server, of_home).await?;
+            let read = read_within(server, of_home).await;
             server.query(AFTER).await?;
+            let read = read?;
             server.numbers.clone_from(&read);
+            Ok::<_, Fault>((shard, read))
+        });
+        for read in futures::future::join_all(reads).await {
+            let (shard, read) = read?;
             numbers.retain(|(of, _)| *of != shard);
             numbers.extend(read.map(|read| (shard, read)));
         }
@@ -148,7 +154,8 @@ impl Session {
             self.rest_open().await?;
             self.read_own_catalog(&home).await?;
         } else {
-            catalog::reload(&self.database, false, Some(&home)).await.map_err(unreadable)?;
+            // Somebody else has made it, on whichever shards.
+            catalog::reload(&self.database, false, None).await.map_err(unreadable)?;
             self.refresh_view();
         }
         self.scan_one(text)?;

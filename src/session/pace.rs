@@ -28,12 +28,14 @@ impl Session {
     /// `53400`: it would have to wait too long, or too many of the key run.
     pub(super) async fn keep_pace(&mut self) -> Result<(), Failure> {
         let key = std::mem::take(self.named_key.get_mut());
-        // One that is sent again was counted when it came.
+        // One that is planned, or sent, again was counted when it came.
         if key == 0 || self.is_counted {
             return Ok(());
         }
         self.keep_rate(key).await?;
-        self.take_place(key).await
+        self.take_place(key).await?;
+        self.is_counted = true;
+        Ok(())
     }
 
     async fn keep_rate(&mut self, key: u64) -> Result<(), Failure> {

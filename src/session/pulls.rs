@@ -263,6 +263,10 @@ impl Session {
                 Some(inputs) => inputs,
                 None => inputs.insert(self.make_inputs(combine, plan, None, &of.feeds, &of.shards).await?),
             };
+            // Before the cursor is declared: what fails then would be a second answer.
+            if plan.foreign && plan.cursor.is_some() && stage == 0 {
+                self.number_inputs(combine, plan).await?;
+            }
             if plan.own_clock && stage == 0 {
                 let at = self.held_at(combine)?;
                 self.held[at].server.ask(&of.moment.set());

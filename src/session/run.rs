@@ -401,7 +401,11 @@ impl Session {
             }
             ask.put(&mut held.server, sql)?;
         }
-        let manner = Manner { settled: access == Access::Write, ..self.manner(answer) };
+        let rows = match ask {
+            Ask::Bound { statement, .. } => statement.analysis.numbering.rows,
+            Ask::Query { .. } => true,
+        };
+        let manner = Manner { settled: access == Access::Write, rows, ..self.manner(answer) };
         let started = {
             let mut servers = self.held.servers(&shards);
             ScatterRun::start(&mut servers, &mut self.client, combine, window, manner).await
@@ -427,7 +431,14 @@ impl Session {
 
     /// How several servers are asked at once.
     pub(super) fn manner(&self, answer: Answer) -> Manner {
-        Manner { answer, limits: self.merge_limits(), style: self.text_style(), in_turn: self.in_turn, settled: false }
+        Manner {
+            answer,
+            limits: self.merge_limits(),
+            style: self.text_style(),
+            in_turn: self.in_turn,
+            settled: false,
+            rows: true,
+        }
     }
 
     /// The RowDescription, where the client is to be told it; it must be what was promised.

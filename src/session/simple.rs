@@ -201,23 +201,18 @@ impl Session {
         mut analysis: Arc<Analysis>,
         last: bool,
     ) -> Result<bool, Failure> {
+        self.is_counted = false;
         for _ in 0..MOVES {
             match self.run_statement(text, frame, &analysis, last).await {
                 Err(failure) if self.follows(&failure) => {
                     self.scan_one(text)?;
                     analysis = self.analysis(text);
                     analysis = self.seen(text, analysis).await?;
-                    self.is_counted = true;
                 }
-                done => {
-                    self.is_counted = false;
-                    return done;
-                }
+                done => return done,
             }
         }
-        let done = self.run_statement(text, frame, &analysis, last).await;
-        self.is_counted = false;
-        done
+        self.run_statement(text, frame, &analysis, last).await
     }
 
     /// One statement of a simple Query. `last`: it is the only one, so its server may speak the ReadyForQuery.
@@ -257,17 +252,13 @@ impl Session {
         }
         self.check_sequences(analysis)?;
         let plan = self.plan(text, analysis);
-        let names_key = *self.named_key.get_mut() != 0;
         self.keep_pace().await?;
         if let PlanKind::Draw(draw) = &plan.kind {
             let (text, analysis) = self.drawn(text, draw).await?;
-            let was_counted = self.is_counted;
-            self.is_counted |= names_key;
             // Where an error is in the text with the values is not where it is in the client's.
             let offset = std::mem::replace(&mut self.offset, NO_POSITION);
             let done = Box::pin(self.run_statement(&text, None, &analysis, last)).await;
             self.offset = offset;
-            self.is_counted = was_counted;
             return done;
         }
         // What a registry has found on the primaries need not have come to a replica.

@@ -19,7 +19,7 @@ use crate::sql::functions::{FunctionClass, classify, hidden, is_order_sensitive,
 use crate::sql::infer::{is_text, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
-use crate::sql::numbered::looks_up;
+use crate::sql::numbered::{looks_up, names_of_catalog};
 use crate::sql::operators::note_type;
 use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
@@ -76,10 +76,12 @@ impl Model<'_> {
                     self.note_schemas("current_schema")?;
                 }
                 self.note_unresolved(at.level, std::slice::from_ref(name));
+                self.note_row(at.level, std::slice::from_ref(name));
                 Ok(())
             }
             Expr::CompoundIdentifier(names) => {
                 self.note_unresolved(at.level, names);
+                self.note_row(at.level, names);
                 self.note_system_column(at.level, names);
                 self.note_attribute(at.level, names)
             }
@@ -201,7 +203,10 @@ impl Model<'_> {
                 }
                 Ok(())
             }
-            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => Ok(()),
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
+                self.uses.numbering.rows = true;
+                Ok(())
+            }
             Expr::Function(function) => {
                 match plain_args(function).filter(|_| is_choice(function)) {
                     Some(args) => self.note_choice(at.level, &args),
@@ -337,6 +342,7 @@ impl Model<'_> {
         if let DataType::Custom(name, _) = element
             && let Some((schema, name)) = parts(name)
         {
+            self.uses.numbering.rows = true;
             self.note_placed_type(schema.as_deref(), &name);
             note_type(&self.scope, &mut self.uses, &name);
         }
@@ -521,7 +527,11 @@ impl Model<'_> {
         };
         match arg {
             FunctionArgExpr::Expr(expr) => self.walk(at, expr),
-            FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_) => Ok(()),
+            FunctionArgExpr::Wildcard => Ok(()),
+            FunctionArgExpr::QualifiedWildcard(_) => {
+                self.uses.numbering.rows = true;
+                Ok(())
+            }
             FunctionArgExpr::WildcardWithOptions(_) => Err(Stop::NotUnderstood("this form of *")),
         }
     }
@@ -636,11 +646,13 @@ impl Model<'_> {
             FunctionClass::RunsSql => note(&mut uses.runs_sql, name),
             FunctionClass::Unknown => {
                 self.by_path |= schema.is_none();
+                uses.numbering.rows = true;
                 note(&mut uses.unknown_function, name);
             }
             FunctionClass::Home(_) | FunctionClass::Sequence(_) => self.note_single(class, name),
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 self.by_path |= schema.is_none();
+                uses.numbering.rows = true;
                 uses.note_sets(function.sets);
                 if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
                     uses.home_function |= uses.home.is_none();
@@ -729,12 +741,6 @@ fn is_row_or_choice(function: &Function) -> bool {
 /// What takes one of its arguments for its value, or compares them.
 fn is_choice(function: &Function) -> bool {
     is_row_or_choice(function) && !function.name.to_string().eq_ignore_ascii_case("row")
-}
-
-/// `regclass` and its like.
-pub(crate) fn names_of_catalog(data_type: &DataType) -> bool {
-    let name = data_type.to_string().to_ascii_lowercase();
-    name.starts_with("reg") || name.starts_with("pg_catalog.reg")
 }
 
 /// Where the text of a name leads: that of a placed schema, of something in one, or of a table that lies on one shard.

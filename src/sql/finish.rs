@@ -19,6 +19,7 @@ use crate::sql::literals::Literals;
 use crate::sql::locking::locks_copies;
 use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
+use crate::sql::numbered::is_type_of_names;
 use crate::sql::outcome::{Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
 use crate::sql::partners::{Place, partners};
 use crate::sql::pieces::can_have_holes;
@@ -301,7 +302,7 @@ pub(crate) fn is_same_at_home(name: &str) -> bool {
         "pg_get_userbyid",
         "pg_encoding_to_char",
     ];
-    NAMES.contains(&name) || name.starts_with("has_") || name.starts_with("reg") || name.starts_with("pg_catalog.reg")
+    NAMES.contains(&name) || name.starts_with("has_") || is_type_of_names(name)
 }
 
 pub(crate) struct Rewriting<'m> {

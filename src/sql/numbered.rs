@@ -3,7 +3,6 @@
 
 use sqlparser::ast::{BinaryOperator, DataType, Expr, Function, Ident, Value as Literal};
 
-use crate::sql::exprs::names_of_catalog;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::model::{LevelId, Model};
 use crate::sql::names::folded;
@@ -15,6 +14,8 @@ const TABLE: &str = "tableoid";
 pub struct Numbering {
     /// It makes values of `regclass` and its like: in text they are names, in binary numbers.
     pub names: bool,
+    /// It may make values of tables' row types: in binary an array, or a record, of such has the numbers of the types inside.
+    pub rows: bool,
     /// What in it is a number, or is compared with one that the server did not give itself.
     pub gives: Option<Box<str>>,
 }
@@ -48,6 +49,12 @@ impl Model<'_> {
             Expr::CompoundIdentifier(names) => self.note_table_number(level, expr, names),
             _ => {}
         }
+    }
+
+    /// What is no column may be the whole row of a table.
+    pub fn note_row(&mut self, level: LevelId, names: &[Ident]) {
+        let rows = self.uses.numbering.rows || self.find_column(level, names).is_none();
+        self.uses.numbering.rows = rows;
     }
 
     /// Rows are put in the order of the numbers, or grouped by it.
@@ -100,6 +107,37 @@ impl Model<'_> {
     }
 }
 
+/// The types whose values are names in text, and in binary their numbers in the catalog of a server.
+const TYPES_OF_NAMES: [&str; 12] = [
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdatabase",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype",
+];
+
+/// `regclass` and its like, and arrays of them.
+pub(crate) fn names_of_catalog(data_type: &DataType) -> bool {
+    is_type_of_names(&data_type.to_string())
+}
+
+/// The same of a type as it is written.
+pub(crate) fn is_type_of_names(written: &str) -> bool {
+    let name = written.to_ascii_lowercase().replace('"', "");
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    let name = name.strip_prefix('_').unwrap_or(name);
+    let name = name.split_once('[').map_or(name, |(element, _)| element).trim_end();
+    let name = name.strip_suffix(" array").unwrap_or(name);
+    TYPES_OF_NAMES.contains(&name)
+}
+
 /// A value of `regclass` or its like.
 fn is_name(expr: &Expr) -> bool {
     match unnest(expr) {
@@ -135,4 +173,22 @@ fn is_text(data_type: &DataType) -> bool {
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
     names_of_catalog(data_type)
         || ["text", "varchar", "char", "name", "bpchar"].iter().any(|text| name.starts_with(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_type_of_names;
+
+    #[test]
+    fn types_of_users_are_no_names_of_the_catalog() {
+        let names =
+            ["regclass", "REGTYPE", "pg_catalog.regproc", "regrole[]", "regclass[3][]", "_regclass", "\"regoper\""];
+        for name in names {
+            assert!(is_type_of_names(name), "{name}");
+        }
+        for name in ["region", "regions[]", "registration", "regime", "public.regclass", "reg", "regdatabases", "text"]
+        {
+            assert!(!is_type_of_names(name), "{name}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, LevelId, Model};
 use crate::sql::names::parts;
+use crate::sql::numbered::names_of_catalog;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pieces::{Pieces, make_holes, parameter_hole};
 use crate::sql::template::says_moment;
@@ -256,8 +257,7 @@ fn is_plain(op: &BinaryOperator) -> bool {
 
 /// Not a type that looks names up in the server's catalog.
 fn is_plain_type(data_type: &DataType) -> bool {
-    let name = data_type.to_string().to_ascii_lowercase();
-    !name.starts_with("reg") && !name.starts_with("pg_catalog.reg")
+    !names_of_catalog(data_type)
 }
 
 /// Whether a text, read as a date or time, is another one at each moment.
