@@ -81,12 +81,16 @@ fn a_cast_does_what_its_function_does() {
     let world = Sharded::create("usercasts", "");
     let mut raw = world.connect();
     raw.must("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE size AS ENUM ('small', 'large')");
-    raw.must("CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql STABLE AS 'select count(*)::int from items'");
+    raw.must("CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 1'");
     raw.must("CREATE FUNCTION length_of(size) RETURNS int LANGUAGE sql IMMUTABLE AS 'select length($1::text)'");
     raw.must("CREATE CAST (size AS int) WITH FUNCTION length_of(size) AS IMPLICIT");
     raw.must("ALTER TABLE items ADD COLUMN feel mood, ADD COLUMN big size DEFAULT 'large'");
     assert_eq!(raw.value("SELECT sum(n + big) FROM items"), "300");
     raw.must("CREATE CAST (mood AS int) WITH FUNCTION rank_of(mood) AS IMPLICIT");
+    raw.must(
+        "CREATE OR REPLACE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql STABLE AS 'select count(*)::int from items'",
+    );
+    refused(&mut raw, "CREATE CAST (mood AS bigint) WITH FUNCTION rank_of(mood)", "rank_of");
     for sql in
         ["SELECT max(feel + 1) FROM items", "SELECT 'sad'::mood::int, code FROM places", "UPDATE items SET n = feel"]
     {
@@ -96,8 +100,9 @@ fn a_cast_does_what_its_function_does() {
     raw.must("DROP CAST (mood AS int)");
     assert_eq!(raw.value("SELECT sum(n + big) FROM items"), "300");
     // Between types that all values can have.
-    raw.must("CREATE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql STABLE AS 'select sum(n) from items'");
+    raw.must("CREATE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'select 1.5'");
     raw.must("CREATE CAST (boolean AS numeric) WITH FUNCTION number_of(boolean)");
+    raw.must("CREATE OR REPLACE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql STABLE AS 'select sum(n) from items'");
     refused(&mut raw, "SELECT (n > 0)::numeric FROM items", "number_of");
     raw.must("DROP CAST (boolean AS numeric)");
     assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
@@ -443,8 +448,9 @@ fn operators_and_casts_are_seen_where_nothing_is_parsed() {
     // The same of casts, and of domains.
     for sql in [
         "CREATE TYPE mood AS ENUM ('sad', 'ok')",
-        "CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select vcnt(1)::int'",
+        "CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 1'",
         "CREATE CAST (mood AS int) WITH FUNCTION rank_of(mood) AS IMPLICIT",
+        "CREATE OR REPLACE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select vcnt(1)::int'",
         "CREATE FUNCTION implied(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 + 1'",
         "CREATE FUNCTION fine(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select true'",
         "CREATE DOMAIN few AS int CHECK (fine(value))",

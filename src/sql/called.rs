@@ -44,7 +44,7 @@ impl Analyzer<'_> {
             ("create", "function" | "procedure" | "aggregate" | "type" | "operator") => false,
             ("create", "or") if matches!(word(3), "function" | "procedure" | "aggregate") => false,
             ("create", _) if is_temporary => true,
-            ("create", "domain" | "materialized" | "event") => true,
+            ("create", "domain" | "cast" | "materialized" | "event") => true,
             ("create", "table" | "unlogged") => has("as") || has("partition"),
             ("create", "trigger" | "constraint" | "rule") => !self.names_known_table(&words),
             ("create", "or") if matches!(word(3), "trigger" | "rule") => !self.names_known_table(&words),
