@@ -26,7 +26,7 @@ pub struct Catalog {
     pub aggregates: Vec<Box<str>>,
     /// By name, the worst of all that have it: operators whose functions are neither immutable nor written in C.
     pub operators: HashMap<Box<str>, Operator>,
-    /// Those whose functions are neither immutable nor written in C.
+    /// Those whose functions are neither immutable nor written in C; and what the checks of domains call.
     pub casts: Vec<Cast>,
     /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
     /// in them concerns nobody who does not name them.
@@ -177,6 +177,8 @@ pub struct Cast {
     pub types: Vec<Oid>,
     /// What they are called.
     pub names: Vec<Box<str>>,
+    /// It is no cast but the check of a domain: it runs where a value is made, not where one is read.
+    pub checks: bool,
     pub function: Operator,
 }
 

@@ -81,12 +81,16 @@ fn a_cast_does_what_its_function_does() {
     let world = Sharded::create("usercasts", "");
     let mut raw = world.connect();
     raw.must("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE size AS ENUM ('small', 'large')");
-    raw.must("CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql STABLE AS 'select count(*)::int from items'");
+    raw.must("CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 1'");
     raw.must("CREATE FUNCTION length_of(size) RETURNS int LANGUAGE sql IMMUTABLE AS 'select length($1::text)'");
     raw.must("CREATE CAST (size AS int) WITH FUNCTION length_of(size) AS IMPLICIT");
     raw.must("ALTER TABLE items ADD COLUMN feel mood, ADD COLUMN big size DEFAULT 'large'");
     assert_eq!(raw.value("SELECT sum(n + big) FROM items"), "300");
     raw.must("CREATE CAST (mood AS int) WITH FUNCTION rank_of(mood) AS IMPLICIT");
+    raw.must(
+        "CREATE OR REPLACE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql STABLE AS 'select count(*)::int from items'",
+    );
+    refused(&mut raw, "CREATE CAST (mood AS bigint) WITH FUNCTION rank_of(mood)", "rank_of");
     for sql in
         ["SELECT max(feel + 1) FROM items", "SELECT 'sad'::mood::int, code FROM places", "UPDATE items SET n = feel"]
     {
@@ -96,8 +100,9 @@ fn a_cast_does_what_its_function_does() {
     raw.must("DROP CAST (mood AS int)");
     assert_eq!(raw.value("SELECT sum(n + big) FROM items"), "300");
     // Between types that all values can have.
-    raw.must("CREATE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql STABLE AS 'select sum(n) from items'");
+    raw.must("CREATE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'select 1.5'");
     raw.must("CREATE CAST (boolean AS numeric) WITH FUNCTION number_of(boolean)");
+    raw.must("CREATE OR REPLACE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql STABLE AS 'select sum(n) from items'");
     refused(&mut raw, "SELECT (n > 0)::numeric FROM items", "number_of");
     raw.must("DROP CAST (boolean AS numeric)");
     assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
@@ -299,6 +304,14 @@ fn a_seed_is_one_clients_own() {
             assert_ne!(other.values("SELECT random() FROM generate_series(1, 3)"), wanted, "behind {seed}");
         }
     }
+    // By a default, too.
+    let mut raw = world.connect();
+    raw.must("ALTER TABLE parts ADD COLUMN r float8 DEFAULT random()");
+    raw.must("SELECT setseed(0.5)");
+    for id in 1..9 {
+        let found = raw.simple(&format!("INSERT INTO parts (id) VALUES ({id})"));
+        assert!(found.code() == "0A000" || world.ids[0].contains(&id), "{}", found.text());
+    }
     // Nothing else is refused.
     let mut raw = world.connect();
     raw.must("SELECT setseed(0.5)");
@@ -375,5 +388,218 @@ fn state_is_kept_beside_functions_of_the_same_names() {
             assert_eq!(other.value("SHOW work_mem"), "4MB", "{label}");
             assert_ne!(other.values("SELECT random() FROM generate_series(1, 3)"), wanted, "{label}");
         }
+    }
+}
+
+/// What the router's parser does not know it looks through by its words: for what runs without being called, too.
+#[test]
+fn operators_and_casts_are_seen_where_nothing_is_parsed() {
+    let world = Sharded::create("unparsed", "");
+    let mut raw = world.connect();
+    for sql in [
+        "CREATE FUNCTION vcnt(int) RETURNS bigint LANGUAGE plpgsql AS 'begin return (select count(*) from items); end'",
+        "CREATE FUNCTION dels(int) RETURNS int LANGUAGE plpgsql AS 'begin delete from items; return 1; end'",
+        "CREATE FUNCTION adds(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 + 1'",
+        "CREATE OPERATOR ##@ (function = vcnt, rightarg = int)",
+        "CREATE OPERATOR ##! (function = dels, rightarg = int)",
+        "CREATE OPERATOR ##+ (function = adds, rightarg = int)",
+        "CREATE OPERATOR pg_temp.=%= (function = vcnt, rightarg = int)",
+        "CREATE FUNCTION w() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'select ##@ 1'",
+        "CREATE FUNCTION w2() RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'begin return w(); end'",
+        "CREATE FUNCTION w3() RETURNS int LANGUAGE sql IMMUTABLE AS 'select ##+ 1'",
+        "CREATE FUNCTION w4(int) RETURNS xml LANGUAGE sql IMMUTABLE AS $$ select query_to_xml('select count(*) from items', true, true, '') $$",
+        "CREATE TABLE defaulted (a int, b bigint DEFAULT ##@ 1)",
+        "CREATE VIEW opened AS SELECT ##@ 1 AS x",
+    ] {
+        raw.must(sql);
+    }
+    let rows = raw.value("SELECT count(*) FROM items");
+    for (sql, what) in [
+        ("SELECT ##@ 1", "vcnt"),
+        ("SELECT ##! 1", "dels"),
+        ("SELECT operator(public.##!) 1", "dels"),
+        ("SELECT operator(pg_temp.=%=) 3", "not known to be safe"),
+        ("SELECT operator(\"pg_temp\" . =%=) 3", "not known to be safe"),
+        ("INSERT INTO plain (id) SELECT operator(pg_temp.=%=) id FROM plain", "not known to be safe"),
+        ("CREATE TEMP VIEW seen AS SELECT operator(pg_temp.=%=) 3 AS x", "not known to be safe"),
+        ("CREATE TEMP TABLE kept (a int, b int DEFAULT ##! 1)", "dels"),
+        ("SELECT id FROM plain WHERE ##@ id > 3", "vcnt"),
+        ("INSERT INTO plain (id) VALUES (##! 1)", "dels"),
+        ("INSERT INTO defaulted VALUES (1)", "b"),
+        ("SELECT * FROM opened", "vcnt"),
+        ("CREATE TABLE made AS SELECT ##! 1 AS x", "dels"),
+        ("CREATE MATERIALIZED VIEW made AS SELECT ##! 1 AS x", "dels"),
+        ("ALTER TABLE plain ADD COLUMN z int DEFAULT ##! 1", "dels"),
+        ("COPY (SELECT ##! 1) TO STDOUT", "dels"),
+        ("DO $$ BEGIN PERFORM ##! 1; END $$", "dels"),
+        ("DO $$ BEGIN PERFORM operator(pg_temp.=%=) 1; END $$", "not known to be safe"),
+        ("PREPARE p AS SELECT ##! 1; EXECUTE p", "dels"),
+        ("BEGIN; DECLARE c CURSOR FOR SELECT ##! 1; FETCH c", "dels"),
+        ("SELECT w()", "w()"),
+        ("SELECT w2()", "w2()"),
+        ("SELECT w4(id) FROM plain", "w4()"),
+    ] {
+        refused(&mut raw, sql, what);
+        raw.simple("ROLLBACK");
+    }
+    assert_eq!(raw.value("SELECT ##+ 1"), "2");
+    assert_eq!(raw.value("SELECT w3()"), "2");
+    assert_eq!(raw.value("SELECT count(*) FROM items"), rows);
+    // The same of casts, and of domains.
+    for sql in [
+        "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+        "CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 1'",
+        "CREATE CAST (mood AS int) WITH FUNCTION rank_of(mood) AS IMPLICIT",
+        "CREATE OR REPLACE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select vcnt(1)::int'",
+        "CREATE FUNCTION implied(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 + 1'",
+        "CREATE FUNCTION fine(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select true'",
+        "CREATE DOMAIN few AS int CHECK (fine(value))",
+        "CREATE OR REPLACE FUNCTION fine(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select vcnt(1) < 3'",
+    ] {
+        raw.must(sql);
+    }
+    for (sql, what) in [
+        ("SELECT ##+ 'sad'::mood::int", "rank_of"),
+        ("SELECT ##+ CAST('sad'::mood AS int)", "rank_of"),
+        ("SELECT implied('sad')", "implied"),
+        ("DO $$ DECLARE x mood := 'sad'; y int; BEGIN y := x; END $$", "rank_of"),
+        ("SELECT ##+ 1::few", "fine"),
+        ("SELECT 1::few", "fine"),
+        ("SELECT '{1}'::few[]", "fine"),
+        ("DO $$ DECLARE x few := 1; BEGIN NULL; END $$", "fine"),
+    ] {
+        refused(&mut raw, sql, what);
+    }
+    assert_eq!(raw.value("SELECT ##+ 1"), "2");
+}
+
+/// An aggregate is what its functions do.
+#[test]
+fn an_aggregate_does_what_its_functions_do() {
+    let world = Sharded::create("aggliars", "");
+    let mut raw = world.connect();
+    for sql in [
+        "CREATE FUNCTION icnt(int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'begin return (select count(*) from items); end'",
+        "CREATE FUNCTION step(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select icnt($1)::int + $2'",
+        "CREATE FUNCTION plus(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 + $2'",
+        "CREATE FUNCTION less(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 - $2'",
+        "CREATE AGGREGATE final(int) (sfunc = int4pl, stype = int4, initcond = '0', finalfunc = icnt)",
+        "CREATE AGGREGATE steps(int) (sfunc = step, stype = int4, initcond = '0')",
+        "CREATE AGGREGATE combines(int) (sfunc = int4pl, stype = int4, initcond = '0', combinefunc = step)",
+        "CREATE AGGREGATE moves(int) (sfunc = int4pl, stype = int4, initcond = '0', msfunc = step, minvfunc = less, mstype = int4, minitcond = '0')",
+        "CREATE AGGREGATE inverts(int) (sfunc = int4pl, stype = int4, initcond = '0', msfunc = plus, minvfunc = step, mstype = int4, minitcond = '0')",
+        "CREATE AGGREGATE ends(int) (sfunc = int4pl, stype = int4, initcond = '0', msfunc = plus, minvfunc = less, mstype = int4, minitcond = '0', mfinalfunc = plus, mfinalfunc_extra)",
+        "CREATE AGGREGATE good(int) (sfunc = plus, stype = int4, initcond = '0')",
+    ] {
+        let done = raw.simple(sql);
+        assert!(done.code().is_empty() || sql.contains("ends("), "{sql}: {}", done.text());
+    }
+    for name in ["final", "steps", "combines", "moves", "inverts"] {
+        for sql in [format!("SELECT {name}(id) FROM plain"), format!("SELECT {name}(n) FROM items")] {
+            refused(&mut raw, &sql, name);
+        }
+    }
+    assert_eq!(raw.value("SELECT good(g) FROM generate_series(1, 3) g"), "6");
+    assert_eq!(raw.value("SELECT good(n) FROM items"), raw.value("SELECT sum(n) FROM items"));
+}
+
+/// What is temporary is in no catalog: its code is looked at when it is made.
+#[test]
+fn indexes_and_policies_of_temporary_tables_call_nothing_unsafe() {
+    let world = Sharded::create("tempcode", "");
+    let mut raw = world.connect();
+    for sql in [
+        "CREATE FUNCTION cnt() RETURNS bigint LANGUAGE plpgsql AS 'begin return (select count(*) from items); end'",
+        "CREATE FUNCTION icnt(int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'begin return cnt() + $1; end'",
+        "CREATE FUNCTION vw(x int) RETURNS int LANGUAGE plpgsql AS 'begin update items set n = n + 1; return x; end'",
+        "CREATE FUNCTION iw(x int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'begin perform vw(x); return x; end'",
+        "CREATE FUNCTION twice(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select x * 2'",
+        "CREATE TEMP TABLE mine (a int, b int)",
+        "CREATE TEMP TABLE IF NOT EXISTS plain2 (a int)",
+    ] {
+        raw.must(sql);
+    }
+    for (sql, what) in [
+        ("CREATE INDEX ON mine (iw(a))", "iw"),
+        ("CREATE UNIQUE INDEX ON mine (icnt(a))", "icnt"),
+        ("CREATE INDEX over ON mine USING btree (a) WHERE icnt(a) > 3", "icnt"),
+        ("CREATE INDEX ON pg_temp.mine (iw(a))", "iw"),
+        ("CREATE INDEX ON ONLY mine (iw(a))", "iw"),
+        ("CREATE POLICY p ON mine USING (cnt() > 15)", "cnt"),
+        ("CREATE POLICY p ON mine FOR INSERT WITH CHECK (cnt() > 15)", "cnt"),
+    ] {
+        refused(&mut raw, sql, what);
+    }
+    raw.must("CREATE INDEX ON mine (twice(a), lower(b::text))");
+    raw.must("CREATE INDEX ON pg_temp.mine (b)");
+    raw.must("CREATE POLICY p ON mine USING (a > 1)");
+    refused(&mut raw, "ALTER POLICY p ON mine USING (cnt() > 15)", "cnt");
+    raw.must("INSERT INTO mine VALUES (1, 1), (2, 2)");
+    assert_eq!(raw.value("SELECT count(*) FROM mine"), "2");
+    assert_eq!(raw.value("SELECT sum(n) FROM items"), "0");
+    // Of others it is looked at where it is written.
+    world.connect().must("CREATE INDEX ON items (twice(n))");
+}
+
+/// What an operator, a cast, a domain or a text that is run sets stays with its client, whether anything is distributed or not.
+#[test]
+fn what_uncalled_code_sets_stays_with_its_client() {
+    const SCHEMA: &[&str] = &[
+        "CREATE TABLE items (id int PRIMARY KEY, name text)",
+        "CREATE TABLE plain (id int PRIMARY KEY, body text)",
+        "CREATE FUNCTION s1f() RETURNS text LANGUAGE sql AS $$ select set_config('work_mem', '77MB', false) $$",
+        "CREATE FUNCTION s4f(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $$ begin perform s1f(); return true; end $$",
+        "CREATE OPERATOR =! (function = s4f, rightarg = int)",
+        "CREATE DOMAIN dset AS int CHECK (s4f(value))",
+        "CREATE DOMAIN dop AS int CHECK (=! value)",
+        "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+        "CREATE FUNCTION code_of(mood) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ begin perform s1f(); return 1; end $$",
+        "CREATE CAST (mood AS int) WITH FUNCTION code_of(mood)",
+        "CREATE FUNCTION byop() RETURNS bool LANGUAGE sql IMMUTABLE AS 'select =! 1'",
+        "CREATE FUNCTION bydomain(x dset) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'begin return 1; end'",
+        "CREATE FUNCTION bycast(m mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'select m::int'",
+        "CREATE TABLE moody (id int, m mood)",
+        "INSERT INTO moody VALUES (1, 'ok')",
+    ];
+    for (label, placed) in [("setsalone", &[][..]), ("setsbeside", &[("items", Placed::By("id"))][..])] {
+        let world = Pair::create(label, &SCHEMA.join("; "), placed, "");
+        let clean = |why: &str| {
+            for mut other in (0..6).map(|_| world.through()) {
+                assert_eq!(other.value("SHOW work_mem"), "4MB", "{why}");
+                other.must("BEGIN");
+                assert_eq!(other.value("SHOW work_mem"), "4MB", "{why}");
+            }
+        };
+        let mut answered = 0;
+        for sql in [
+            "SELECT =! 1",
+            "SELECT 1::dset",
+            "SELECT CAST(1 AS dset)",
+            "SELECT '{1}'::dset[]",
+            "SELECT 1::dop",
+            "SELECT 'sad'::mood::int",
+            "SELECT m::int FROM moody",
+            "SELECT byop()",
+            "SELECT bydomain(1)",
+            "SELECT bycast('ok')",
+            "SELECT query_to_xml('select s1f()', true, true, '')",
+            "DO $$ BEGIN PERFORM =! 1; END $$",
+            "DO $$ DECLARE x dset := 1; BEGIN NULL; END $$",
+            "DO $$ DECLARE x int; BEGIN SELECT m::int INTO x FROM moody; END $$",
+            "COPY (SELECT =! 1) TO STDOUT",
+            "CREATE TABLE made AS SELECT 1::dset AS x",
+        ] {
+            let mut first = world.through();
+            let done = first.simple(sql);
+            assert!(["", "0A000"].contains(&done.code()), "{label}: {sql}: {}", done.text());
+            if done.code().is_empty() {
+                answered += 1;
+                assert_eq!(first.value("SHOW work_mem"), "77MB", "{label}: {sql}");
+            }
+            clean(&format!("{label}: beside {sql}"));
+            drop(first);
+            clean(&format!("{label}: behind {sql}"));
+        }
+        assert!(answered > 10 || !placed.is_empty(), "{label}: {answered}");
     }
 }

@@ -48,6 +48,11 @@ pub enum Act {
 /// The function of Postgres's own that changes a setting; code that does so with SET counts as calling it.
 pub const SET_CONFIG: &str = "set_config";
 
+/// Functions of Postgres's own that run SQL which they get as text, or read tables that they get by name.
+pub const RUNS_SQL: &str = "cursor_to_xml cursor_to_xmlschema database_to_xml database_to_xml_and_xmlschema database_to_xmlschema \
+    query_to_xml query_to_xml_and_xmlschema query_to_xmlschema schema_to_xml schema_to_xml_and_xmlschema schema_to_xmlschema \
+    table_to_xml table_to_xml_and_xmlschema table_to_xmlschema ts_rewrite ts_stat";
+
 /// When code that is tied to a table runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
@@ -92,6 +97,31 @@ pub enum Body {
     Text(Mentions),
 }
 
+/// Functions of users that run where nobody calls them.
+#[derive(Clone, Debug, Default)]
+pub struct Uncalled {
+    /// By the operator's name.
+    pub operators: HashMap<Box<str>, Vec<QualifiedName>>,
+    /// By the name of a type: its casts, and its checks.
+    pub types: HashMap<Box<str>, Vec<QualifiedName>>,
+    /// Casts between types of Postgres's own.
+    pub everywhere: Vec<QualifiedName>,
+}
+
+/// Operators that SQL uses without having them written: IN, BETWEEN, USING, LIKE, SIMILAR TO, ORDER BY, DISTINCT.
+pub const UNWRITTEN: [&str; 12] = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~"];
+
+impl Uncalled {
+    /// Those that may run where a text does.
+    pub fn of<'s>(&'s self, mentions: &'s Mentions) -> impl Iterator<Item = &'s QualifiedName> {
+        let written = mentions.operators.iter().map(|name| &**name);
+        let operators = written.chain(UNWRITTEN).filter_map(|name| self.operators.get(name));
+        let named = mentions.names.iter().filter_map(|mention| self.types.get(&mention.name));
+        let types = mentions.types.iter().filter_map(|name| self.types.get(name));
+        operators.chain(named).chain(types).flatten().chain(&self.everywhere)
+    }
+}
+
 /// All that is tied to the tables of a catalog, and all that it can reach.
 #[derive(Debug, Default)]
 pub struct Attached<'a> {
@@ -99,6 +129,8 @@ pub struct Attached<'a> {
     pub hooks: HashMap<QualifiedName, Vec<Hook>>,
     /// By name without schema.
     pub functions: HashMap<Box<str>, Vec<(QualifiedName, Body)>>,
+    /// What else runs functions of users.
+    pub uncalled: Uncalled,
     /// What the definitions of views name.
     pub views: HashMap<QualifiedName, Mentions>,
     /// The tables that change when rows of this one do.
@@ -229,6 +261,7 @@ impl<'a> Attached<'a> {
             match act {
                 Act::Reads(table) => tables.push(table),
                 Act::Writes(_) | Act::Unread(_) => return None,
+                Act::Calls(name) if RUNS_SQL.split_ascii_whitespace().any(|runs| *runs == *name) => return None,
                 Act::Calls(_) | Act::Sets | Act::Varies | Act::Assigns(_) => {}
             }
         }
@@ -318,6 +351,10 @@ impl<'w> Walk<'w> {
         }
         for mention in &mentions.names {
             self.name(mention, function, calls);
+        }
+        let attached = self.attached;
+        for uncalled in attached.uncalled.of(mentions) {
+            self.function(uncalled);
         }
     }
 

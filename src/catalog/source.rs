@@ -22,6 +22,10 @@ pub struct Mention {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mentions {
     pub names: HashSet<Mention>,
+    /// Without their schemas.
+    pub operators: HashSet<Box<str>>,
+    /// Behind `::`, without their schemas; of a function those of its arguments and its result, too.
+    pub types: HashSet<Box<str>>,
     /// A statement of which the text does not say what it reads and writes.
     pub unread: Option<Box<str>>,
     /// The columns of NEW that a body gives another value; `None`: any of them.
@@ -96,10 +100,11 @@ const OTHERS: [&str; 22] = [
 
 /// What a text names.
 pub fn mentions(text: &str, of: Text) -> Mentions {
-    let Some(tokens) = tokens(text) else {
+    let Some(placed) = placed_tokens(text) else {
         return Mentions { unread: Some("a text that cannot be read".into()), ..Mentions::default() };
     };
-    let mut found = Mentions::default();
+    let mut found = Mentions { operators: operators(&placed), ..Mentions::default() };
+    let tokens: Vec<Token<'_>> = placed.into_iter().map(|(_, token)| token).collect();
     if of == Text::Body {
         found.assigned = assigned(&tokens);
     }
@@ -116,7 +121,7 @@ pub fn mentions(text: &str, of: Text) -> Mentions {
                 found.names.insert(call("now"));
             }
             Token::Sign(';') => truncates = false,
-            Token::Name { .. } if is_type(before) => {}
+            Token::Name { .. } if is_type(before) => found.types.extend(parts.last().cloned()),
             Token::Name { .. } => {
                 let behind = tokens.get(at + 2 * parts.len() - 1..).unwrap_or_default();
                 if of == Text::Body && parts.len() == 1 {
@@ -237,8 +242,42 @@ pub(super) fn chain(tokens: &[Token<'_>]) -> Vec<Box<str>> {
     parts
 }
 
+/// Signs that stand side by side, cut where Postgres cuts them.
+fn operators(tokens: &[(usize, Token<'_>)]) -> HashSet<Box<str>> {
+    const SIGNS: &str = "+-*/<>=~!@#%^&|`?";
+    let mut runs: Vec<(usize, String)> = Vec::new();
+    for (at, token) in tokens {
+        match (token, runs.last_mut()) {
+            (Token::Sign(sign), Some((start, run))) if SIGNS.contains(*sign) && *start + run.len() == *at => {
+                run.push(*sign);
+            }
+            (Token::Sign(sign), _) if SIGNS.contains(*sign) => runs.push((*at, sign.to_string())),
+            _ => {}
+        }
+    }
+    let mut found = HashSet::new();
+    for (_, run) in runs {
+        let mut name = &*run;
+        // `=-1` is `=` and `-1`.
+        if !name.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) {
+            while name.len() > 1 && name.ends_with(['+', '-']) {
+                let (rest, sign) = name.split_at(name.len() - 1);
+                found.insert(sign.into());
+                name = rest;
+            }
+        }
+        found.insert(name.into());
+    }
+    found
+}
+
 /// The tokens of a text; `None` where something does not end.
 pub(super) fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
+    Some(placed_tokens(text)?.into_iter().map(|(_, token)| token).collect())
+}
+
+/// The same, each with where it begins.
+fn placed_tokens(text: &str) -> Option<Vec<(usize, Token<'_>)>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -250,7 +289,7 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
             (None, behind_comment(rest)?)
         } else {
             let (token, after) = token(rest, first)?;
-            (Some(token), after)
+            (Some((text.len() - rest.len(), token)), after)
         };
         tokens.extend(token);
         rest = after;
@@ -376,6 +415,17 @@ mod tests {
             names("('now'::text)::date < CURRENT_DATE", Text::Printed),
             ["current_date", "current_date()", "now()"]
         );
+    }
+
+    #[test]
+    fn operators_are_cut_as_postgres_cuts_them() {
+        let of = |text: &str| {
+            let mut found: Vec<Box<str>> = mentions(text, Text::Body).operators.into_iter().collect();
+            found.sort();
+            found.join(" ")
+        };
+        assert_eq!(of("SELECT ##@ 1, a =%= b, c OPERATOR(public.@-) d, 'x <-> y', \"<=>\" -- <<"), "##@ =%= @-");
+        assert_eq!(of("SELECT a=-1, b < -c /* >> */, d<=e*f"), "* - < <= =");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::backend::Backend;
 use crate::backend::settings::quote_literal;
-use crate::catalog::effects::{Attached, Body, Code, Effects, Hook, When};
+use crate::catalog::effects::{Attached, Body, Code, Effects, Hook, Uncalled, When};
 use crate::catalog::source::{Mentions, Text, mentions};
 use crate::catalog::{RelationKind, Table};
 use crate::control::catalog::{is_safe, text};
@@ -63,9 +63,12 @@ const CASCADES: &str = "SELECT DISTINCT k.confrelid, k.conrelid FROM pg_catalog.
 const FUNCTIONS: &str = "SELECT n.nspname, p.proname, \
        CASE WHEN p.prokind = 'a' OR l.lanname IN ('sql', 'plpgsql') THEN 't' WHEN l.lanname = 'c' AND (RUNS_SQL) THEN 'r' WHEN l.lanname IN ('c', 'internal') THEN 'c' ELSE l.lanname END, \
        p.provolatile = 'i', CASE WHEN p.prokind = 'a' THEN (SELECT pg_catalog.concat_ws('() ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, \
-           a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) || '()' FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) \
+           a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn, (SELECT o.oprcode FROM pg_catalog.pg_operator o WHERE o.oid = a.aggsortop)) || '()' \
+           FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) \
          WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END, \
-       COALESCE(pg_catalog.pg_get_expr(p.proargdefaults, 0), '') \
+       COALESCE(pg_catalog.pg_get_expr(p.proargdefaults, 0), ''), \
+       (SELECT pg_catalog.string_agg(t.typname, E'\\x01') FROM pg_catalog.pg_type t WHERE t.oid >= 16384 \
+          AND (t.oid = p.prorettype OR t.oid = ANY (p.proargtypes) OR t.oid = ANY (p.proallargtypes))) \
      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
      WHERE p.proname IN (NAMES) AND n.nspname <> 'pgloom' AND FILTER";
 
@@ -74,10 +77,10 @@ pub(super) const RUNS_SQL: &str = "p.proname IN ('autoinc', 'check_primary_key',
      OR p.proname LIKE 'crosstab%' OR p.proname LIKE 'dblink%' OR p.proname LIKE 'pgstat%' \
      OR 'pg_catalog.regclass'::pg_catalog.regtype = ANY (p.proargtypes)";
 
-/// Functions in a language that is read, of which Postgres believes that they read no table.
+/// Functions in a language that is read, of which Postgres believes that they read no table. It says so of every aggregate.
 const IMMUTABLE: &str = "SELECT n.nspname, p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
        JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-     WHERE p.provolatile = 'i' AND p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') AND n.nspname <> 'pgloom' AND FILTER";
+     WHERE p.provolatile = 'i' AND (p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') OR p.prokind = 'a') AND n.nspname <> 'pgloom' AND FILTER";
 
 /// What code of users does that nobody sees in a statement.
 pub(super) struct Unasked {
@@ -96,6 +99,7 @@ pub(super) struct Reading<'a> {
     /// Whether users have made a function of this name.
     pub is_function: &'a (dyn Fn(&str) -> bool + Sync),
     pub safe: &'a [QualifiedName],
+    pub uncalled: &'a Uncalled,
     /// Whether it changes settings for the rest of the session.
     pub sets: &'a (dyn Fn(&QualifiedName) -> bool + Sync),
 }
@@ -103,8 +107,8 @@ pub(super) struct Reading<'a> {
 impl Reading<'_> {
     /// What the code of each table does, and what functions do that are declared immutable.
     pub async fn unasked(self) -> Result<Unasked, Fault> {
-        let Reading { server, filter, tables, placed, is_function, safe, sets } = self;
-        let mut attached = Attached::new(tables.values(), placed);
+        let Reading { server, filter, tables, placed, is_function, safe, uncalled, sets } = self;
+        let mut attached = Attached { uncalled: uncalled.clone(), ..Attached::new(tables.values(), placed) };
         let name = |oid: &str| tables.get(oid).map(|table| table.name.clone());
         for row in server.query(&TRIGGERS.replace("FILTER", filter)).await? {
             let Some(table) = name(text(&row, 0)?) else { continue };
@@ -187,9 +191,11 @@ async fn read_functions(
     immutable: &[QualifiedName],
 ) -> Result<(), Fault> {
     let Known { is_function, safe, sets } = known;
+    let uncalled = attached.uncalled.clone();
     let called = |mentions: &Mentions| -> HashSet<Box<str>> {
         let called = mentions.names.iter().filter(|mention| mention.called && is_function(&mention.name));
-        called.map(|mention| mention.name.clone()).collect()
+        let unseen = uncalled.of(mentions).map(|function| &function.name);
+        called.map(|mention| &mention.name).chain(unseen).cloned().collect()
     };
     let mut wanted: HashSet<Box<str>> = HashSet::new();
     for hook in attached.hooks.values().flatten() {
@@ -214,7 +220,12 @@ async fn read_functions(
                 _ if is_safe(safe, &name.schema, &name.name) => Body::Harmless,
                 "t" => {
                     let mut found = mentions(body_of(source), Text::Body);
-                    found.names.extend(mentions(text(&row, 5)?, Text::Printed).names);
+                    let defaults = mentions(text(&row, 5)?, Text::Printed);
+                    found.names.extend(defaults.names);
+                    found.operators.extend(defaults.operators);
+                    found.types.extend(defaults.types);
+                    let types = row.get(6).and_then(Option::as_deref).into_iter().flat_map(|all| all.split('\u{1}'));
+                    found.types.extend(types.map(Into::into));
                     Body::Text(found)
                 }
                 "r" => Body::Unread("code in C that runs SQL".into()),

@@ -7,14 +7,15 @@ use crate::backend::Backend;
 use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
 use crate::catalog::code;
-use crate::catalog::effects::Effects;
+use crate::catalog::effects::{Effects, Uncalled};
 use crate::catalog::placeholders::Makes;
 use crate::catalog::{
-    Cast, Catalog, Column, ColumnDefault, Customs, Identity, Operator, PlacedSchema, RelationKind, SequenceDefault,
-    Sets, Table, UserFunction, Volatility,
+    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Sets, Table,
+    UserFunction, Volatility,
 };
 use crate::control::attached::{RUNS_SQL, Reading, Unasked};
 use crate::control::numbers;
+use crate::control::uncalled::{CALLERS, Known, any_of, names_that_run, read_casts, read_operators, read_uncalled};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::topology::schemas::matches;
@@ -240,7 +241,8 @@ impl Reader<'_> {
         let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
         let numbered = Arc::new(numbers::read_of(self.server, &filter).await?);
-        let (mut functions, makes) = self.functions(&filter, &mut placed).await?;
+        let uncalled = read_uncalled(self.server).await?;
+        let (mut functions, makes) = self.functions(&filter, &uncalled, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
         let reading = Reading {
             server: self.server,
@@ -251,6 +253,7 @@ impl Reader<'_> {
                 functions.contains_key(name) || placed.values().any(|schema| schema.functions.contains_key(name))
             },
             safe: self.safe,
+            uncalled: &uncalled,
             sets: &|name| {
                 let functions = placed.get(&name.schema).map_or(&functions, |schema| &schema.functions);
                 functions.get(&name.name).is_some_and(|function| function.sets == Sets::Lasting)
@@ -284,7 +287,9 @@ impl Reader<'_> {
             let functions = placed.get(schema).map_or(&functions, |schema| &schema.functions);
             functions.get(name).map_or(Sets::Nothing, |function| function.sets)
         };
-        let operators = read_operators(self.server, self.safe, &liars, &sets).await?;
+        let of_functions = Known { safe: self.safe, liars: &liars, sets: &sets };
+        let operators = read_operators(self.server, &of_functions).await?;
+        let casts = read_casts(self.server, &of_functions).await?;
         Ok(Catalog {
             generation: 0,
             tables: tables.into_values().map(|t| (t.name.clone(), Arc::new(t))).collect(),
@@ -292,7 +297,7 @@ impl Reader<'_> {
             schemas: known,
             aggregates,
             operators,
-            casts: read_casts(self.server, self.safe, &liars).await?,
+            casts,
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
             unread: ShardSet::new(),
             indexes,
@@ -308,6 +313,7 @@ impl Reader<'_> {
     async fn functions(
         &mut self,
         filter: &str,
+        uncalled: &Uncalled,
         placed: &mut HashMap<Box<str>, PlacedSchema>,
     ) -> Result<(HashMap<Box<str>, UserFunction>, Makes), Fault> {
         let rows = self
@@ -346,7 +352,7 @@ impl Reader<'_> {
                 .or_insert(found);
         }
         for sets in [Sets::Lasting, Sets::Locally] {
-            self.note_callers(filter, sets, &mut functions, placed).await?;
+            self.note_callers(filter, sets, uncalled, &mut functions, placed).await?;
         }
         Ok((functions, makes))
     }
@@ -356,6 +362,7 @@ impl Reader<'_> {
         &mut self,
         filter: &str,
         sets: Sets,
+        uncalled: &Uncalled,
         functions: &mut HashMap<Box<str>, UserFunction>,
         placed: &mut HashMap<Box<str>, PlacedSchema>,
     ) -> Result<(), Fault> {
@@ -364,6 +371,7 @@ impl Reader<'_> {
             all.filter(|(_, function)| function.sets == sets).map(|(name, _)| name.clone()).collect();
         let mut called: Vec<Box<str>> = known.iter().cloned().collect();
         while !called.is_empty() {
+            called.extend(names_that_run(uncalled, &called));
             called.sort_unstable();
             let sql = format!("{CALLERS} AND {filter}").replace("NAMES", &quote_literal(&any_of(&called)));
             called.clear();
@@ -454,110 +462,6 @@ const OF_AGGREGATE: &str = "LEFT JOIN LATERAL ( \
        FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc f ON f.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, \
          g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
        JOIN pg_catalog.pg_language fl ON fl.oid = f.prolang WHERE g.aggfnoid = p.oid) a ON p.prokind = 'a'";
-
-/// The functions in whose texts one of some names is, whatever calls it there. An aggregate calls what it is made of.
-const CALLERS: &str = "SELECT DISTINCT n.nspname, p.proname \
-     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-     WHERE (l.lanname NOT IN ('c', 'internal') OR p.prokind = 'a') AND pg_catalog.concat_ws(' ', \
-       CASE WHEN p.prokind = 'a' THEN (SELECT pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, \
-           a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) \
-         WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END, \
-       pg_catalog.pg_get_expr(p.proargdefaults, 0)) ~* NAMES";
-
-/// The regular expression that finds one of these names as a word.
-fn any_of(names: &[Box<str>]) -> String {
-    // What is a letter beyond ASCII is said by the locale of the database: under C none is, and no word begins there.
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let one = |name: &Box<str>| match name.chars().all(word) {
-        true => format!("\\m{name}\\M"),
-        false => {
-            name.chars().map(|c| if word(c) || !c.is_ascii() { c.to_string() } else { format!("\\{c}") }).collect()
-        }
-    };
-    names.iter().map(one).collect::<Vec<_>>().join("|")
-}
-
-/// What hides behind operators: functions as [`Reader::functions`] reads them. `liars`: those that only say that they are immutable.
-async fn read_operators(
-    server: &mut Backend,
-    safe: &[QualifiedName],
-    liars: &HashSet<QualifiedName>,
-    sets: &(dyn Fn(&str, &str) -> Sets + Sync),
-) -> Result<HashMap<Box<str>, Operator>, Fault> {
-    let rows = server
-        .query(&format!(
-            "SELECT o.oprname, n.nspname, p.proname, p.provolatile \
-             FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode \
-               JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-             WHERE o.oid >= {FIRST_NORMAL_OID} AND p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal') \
-             ORDER BY 1, 2, 3"
-        ))
-        .await?;
-    let mut operators: HashMap<Box<str>, Operator> = HashMap::new();
-    for row in &rows {
-        let (schema, name) = (text(row, 1)?, text(row, 2)?);
-        let volatility = match text(row, 3)? {
-            _ if sets(schema, name) != Sets::Nothing => Volatility::Volatile,
-            "i" if !liars.contains(&QualifiedName::new(schema, name)) => continue,
-            "i" | "s" => Volatility::Stable,
-            _ => Volatility::Volatile,
-        };
-        let function = UserFunction {
-            volatility,
-            declared_safe: is_safe(safe, schema, name),
-            sets: sets(schema, name),
-            callable: true,
-        };
-        let found = Operator { schema: schema.into(), name: name.into(), function };
-        operators
-            .entry(text(row, 0)?.into())
-            .and_modify(|known| {
-                let worse = known.function.worse(function);
-                let unsafe_one = if known.function.declared_safe { found.clone() } else { known.clone() };
-                *known = Operator { function: worse, ..unsafe_one };
-            })
-            .or_insert(found);
-    }
-    Ok(operators)
-}
-
-/// The same of casts.
-async fn read_casts(
-    server: &mut Backend,
-    safe: &[QualifiedName],
-    liars: &HashSet<QualifiedName>,
-) -> Result<Vec<Cast>, Fault> {
-    let rows = server
-        .query(&format!(
-            "SELECT n.nspname, p.proname, p.provolatile, s.oid, s.typname, s.typarray, t.oid, t.typname, t.typarray \
-             FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc \
-               JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-               JOIN pg_catalog.pg_type s ON s.oid = c.castsource JOIN pg_catalog.pg_type t ON t.oid = c.casttarget \
-             WHERE c.oid >= {FIRST_NORMAL_OID} AND p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal') ORDER BY c.oid"
-        ))
-        .await?;
-    let mut casts = Vec::new();
-    for row in &rows {
-        let (schema, name) = (text(row, 0)?, text(row, 1)?);
-        let volatility = match text(row, 2)? {
-            "i" if !liars.contains(&QualifiedName::new(schema, name)) => continue,
-            "i" | "s" => Volatility::Stable,
-            _ => Volatility::Volatile,
-        };
-        let declared_safe = is_safe(safe, schema, name);
-        let function = UserFunction { volatility, declared_safe, sets: Sets::Nothing, callable: true };
-        let (mut types, mut names) = (Vec::new(), Vec::new());
-        for at in [3, 6] {
-            let of: u32 = number(row, at)?;
-            if of >= FIRST_NORMAL_OID {
-                types.extend([of, number(row, at + 2)?].into_iter().filter(|oid| *oid != 0));
-                names.push(text(row, at + 1)?.into());
-            }
-        }
-        casts.push(Cast { types, names, function: Operator { schema: schema.into(), name: name.into(), function } });
-    }
-    Ok(casts)
-}
 
 async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fault> {
     let names = async |server: &mut Backend, sql: String| -> Result<Vec<Box<str>>, Fault> {

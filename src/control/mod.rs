@@ -19,6 +19,7 @@ pub mod servers;
 pub mod sizes;
 pub mod timelines;
 pub mod transactions;
+mod uncalled;
 pub mod uniques;
 
 use std::sync::Arc;

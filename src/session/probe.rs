@@ -19,13 +19,14 @@ impl Session {
         self.park_runs().await?;
         // A connection that we hold already will do: to wait for another one could be to wait for ourselves.
         let at = self.held.iter().position(|held| held.finishing == Finishing::No);
+        let runs_code = self.runs_code();
         let asked = match at {
             Some(at) => {
                 let held = &mut self.held[at];
                 if !held.joined {
                     put_settings(&mut held.server, &self.settings).await?;
                 }
-                parse_error(&mut held.server, text, &[]).await.map_err(Failure::from)
+                parse_error(&mut held.server, text, &[], runs_code).await.map_err(Failure::from)
             }
             None => self.parse_error_at_home(text, &[]).await,
         };
@@ -49,8 +50,9 @@ impl Session {
         self.drain_open().await?;
         self.park_runs().await?;
         let working = self.held.iter().position(|held| held.finishing == Finishing::No);
+        let runs_code = self.runs_code();
         let asked = match working {
-            Some(at) => parse_error(&mut self.held[at].server, text, &[]).await.map_err(Failure::from),
+            Some(at) => parse_error(&mut self.held[at].server, text, &[], runs_code).await.map_err(Failure::from),
             None => self.parse_error_at_home(text, &[]).await,
         };
         self.drop_broken();
@@ -82,6 +84,12 @@ impl Session {
             {
                 ours()
             }
+            // Nor does code that runs there see the rows that it would see on one Postgres.
+            Ok(Some(frame))
+                if self.runs_code() && !crate::backend::server_fault(frame.body()).code.as_str().starts_with("42") =>
+            {
+                ours()
+            }
             Ok(Some(frame)) => {
                 let mut theirs = ErrorFields::parse(frame.body());
                 theirs.position = theirs.position.and_then(|position| position.checked_add(self.offset));
@@ -98,7 +106,8 @@ impl Session {
         // What the batch owes comes first.
         self.leave_open().await?;
         let at = self.enlist(self.view.topology.home).await?;
-        let asked = parse_error(&mut self.held[at].server, text, types).await;
+        let runs_code = self.runs_code();
+        let asked = parse_error(&mut self.held[at].server, text, types, runs_code).await;
         self.drop_broken();
         Ok(asked?)
     }
@@ -108,22 +117,35 @@ impl Session {
         let place = self.pools.pool(self.view.topology.home).place();
         let mut server = self.checkout_one(place, Fit::Any).await?;
         put_settings(&mut server, &self.settings).await?;
-        Ok(parse_error(&mut server, text, types).await?)
+        Ok(parse_error(&mut server, text, types, self.runs_code()).await?)
+    }
+
+    /// Whether code of users can run where a statement is only parsed: literals are read then, and checked by their domains.
+    fn runs_code(&self) -> bool {
+        self.view.catalog.casts.iter().any(|cast| cast.checks)
     }
 }
 
 /// The ErrorResponse with which the server answers a Parse of `text`. Its transaction goes on as it was.
-async fn parse_error(server: &mut Backend, text: &str, types: &[Oid]) -> Result<Option<Frame>, Fault> {
-    let shield = server.status == reply::Status::InTransaction;
-    if shield {
-        server.ask("SAVEPOINT pgloom_syntax");
+///
+/// `runs_code`: what code of users does meanwhile is undone.
+async fn parse_error(server: &mut Backend, text: &str, types: &[Oid], runs_code: bool) -> Result<Option<Frame>, Fault> {
+    let shield = match server.status {
+        reply::Status::InTransaction => {
+            Some(("SAVEPOINT pgloom_syntax", "ROLLBACK TO SAVEPOINT pgloom_syntax; RELEASE SAVEPOINT pgloom_syntax"))
+        }
+        reply::Status::Idle if runs_code => Some(("BEGIN", "ROLLBACK")),
+        _ => None,
+    };
+    if let Some((before, _)) = shield {
+        server.ask(before);
     }
     server.parse(b"", text.as_bytes(), types)?;
     server.inflight.push(Owed::Parse(Audience::Router));
     server.out.extend_from_slice(request::SYNC);
     server.inflight.push(Owed::Sync(Audience::Router));
-    if shield {
-        server.ask("ROLLBACK TO SAVEPOINT pgloom_syntax; RELEASE SAVEPOINT pgloom_syntax");
+    if let Some((_, behind)) = shield {
+        server.ask(behind);
     }
     let mut error = None;
     while !server.inflight.is_empty() {

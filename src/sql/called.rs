@@ -9,7 +9,8 @@ use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, unsafe_function};
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::is_temporary_schema;
-use crate::sql::words::{identifiers, name_of, tokens};
+use crate::sql::operators::uncalled;
+use crate::sql::words::{Words, identifiers, name_of, tokens};
 use crate::sql::{NameScope, utility};
 
 /// Whether a function could read or write distributed tables behind the router's back.
@@ -37,10 +38,10 @@ impl Analyzer<'_> {
         let is_temporary = utility::creates_temporary(self.text) || words.iter().any(|word| is_temporary_schema(word));
         let calls = match (word(0), word(1)) {
             // Nobody calls it unseen.
-            ("create", "function" | "procedure" | "aggregate" | "type") => false,
+            ("create", "function" | "procedure" | "aggregate" | "type" | "operator") => false,
             ("create", "or") if matches!(word(3), "function" | "procedure" | "aggregate") => false,
             ("create", _) if is_temporary => true,
-            ("create", "domain" | "materialized" | "event") => true,
+            ("create", "cast" | "materialized" | "event") => true,
             ("create", "table" | "unlogged") => {
                 let follows = |first: &str, next: &[&str]| {
                     words.windows(2).any(|pair| *pair[0] == *first && next.contains(&&*pair[1]))
@@ -53,6 +54,8 @@ impl Analyzer<'_> {
                 !self.names_known_table(&words, &["table"])
             }
             ("alter", "table" | "domain" | "materialized" | "foreign") => true,
+            // Of a temporary table, which is in no catalog.
+            ("create", "index" | "unique" | "policy") | ("alter", "policy") => self.is_of_temporary(),
             ("refresh", _) => true,
             _ => false,
         };
@@ -69,6 +72,21 @@ impl Analyzer<'_> {
         }
     }
 
+    /// Whether the table behind ON is one of the session's own, or may be.
+    fn is_of_temporary(&self) -> bool {
+        let Some(mut words) = Words::new(self.text, self.scope.standard_strings) else { return true };
+        words.skip_to(&["on"]);
+        words.take("on");
+        words.take("only");
+        let Some((schema, name)) = words.name() else { return true };
+        let tables = &self.scope.catalog.tables;
+        match schema {
+            Some(schema) => !tables.contains_key(&QualifiedName::new(schema, name)),
+            None if self.scope.own.is_some() => true,
+            None => !tables.keys().any(|table| *table.name == *name),
+        }
+    }
+
     /// Whether the catalog knows a table that is named behind one of these words: its code is looked at where it is written. One of the session's
     /// own goes before it.
     fn names_known_table(&self, words: &[String], behind: &[&str]) -> bool {
@@ -80,6 +98,19 @@ impl Analyzer<'_> {
         };
         words.iter().skip(at + 1).filter(not_named).take(2).any(known)
     }
+}
+
+/// Whether it is the table of a CREATE INDEX, whose columns are in the parentheses.
+fn is_indexed(text: &str, tokens: &[Token], at: usize) -> bool {
+    let word = |token: &Token| name_of(text, token).unwrap_or_default();
+    let before = match tokens.get(..at) {
+        Some([before @ .., _, dot]) if dot.is(b'.') => before,
+        Some(before) => before,
+        None => return false,
+    };
+    let before = before.last().map(word);
+    let is_index = tokens.get(1..3).is_some_and(|of| of.iter().any(|token| word(token) == "index"));
+    is_index && before.is_some_and(|word| word == "on" || word == "only")
 }
 
 /// The first such function of a text.
@@ -106,12 +137,17 @@ fn unsafe_call(
         }
         let lower = text.to_lowercase();
         let mut all = catalog.functions.iter().filter(|(_, function)| is_unsafe(function));
-        return all.find(|(name, _)| lower.contains(&name.to_lowercase())).map(|(name, _)| name.to_string());
+        let called = all.find(|(name, _)| lower.contains(&name.to_lowercase())).map(|(name, _)| name.to_string());
+        let mut uncalled = catalog.operators.values().chain(catalog.casts.iter().map(|cast| &cast.function));
+        return called.or_else(|| uncalled.find(|of| is_unsafe(&of.function)).map(|of| of.name.to_string()));
     };
+    if let Some(of) = uncalled(scope, text, &tokens).iter().find(|of| is_unsafe(&of.function)) {
+        return Some(of.name.to_string());
+    }
     let mut views = HashSet::new();
     for (at, token) in tokens.iter().enumerate() {
         let Some(name) = name_of(text, token) else { continue };
-        let is_called = tokens.get(at + 1).is_some_and(|next| next.is(b'('));
+        let is_called = tokens.get(at + 1).is_some_and(|next| next.is(b'(')) && !is_indexed(text, &tokens, at);
         let schema = at
             .checked_sub(2)
             .filter(|before| tokens.get(before + 1).is_some_and(|dot| dot.is(b'.')))

@@ -237,7 +237,10 @@ fn primary_keys(
     }
     let mut keys = Vec::new();
     for (factor, leaf) in factors.into_iter().zip(leaves) {
-        let TableFactor::Table { name, args: None, .. } = factor else { return Err(more()) };
+        let TableFactor::Table { name, args: None, alias, .. } = factor else { return Err(more()) };
+        if alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) {
+            return Err(simple_only("it gives columns other names"));
+        }
         if is_only(name) {
             return Err(simple_only("it says ONLY"));
         }

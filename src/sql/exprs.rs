@@ -10,7 +10,7 @@ use sqlparser::ast::{
     Subscript, Value as Literal, ValueWithSpan, Visit, Visitor, WindowSpec, WindowType,
 };
 
-use crate::catalog::Sets;
+use crate::catalog::{Sets, Volatility};
 use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
@@ -643,7 +643,11 @@ impl Model<'_> {
                 note_server(uses, name);
             }
             FunctionClass::Volatile => note(&mut uses.volatile, name),
-            FunctionClass::RunsSql => note(&mut uses.runs_sql, name),
+            FunctionClass::RunsSql => {
+                // What it is given may call anything.
+                uses.note_sets(Sets::Lasting);
+                note(&mut uses.runs_sql, name);
+            }
             FunctionClass::Unknown => {
                 self.by_path |= schema.is_none();
                 uses.numbering.rows = true;
@@ -653,6 +657,8 @@ impl Model<'_> {
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 self.by_path |= schema.is_none();
                 uses.numbering.rows = true;
+                // It may call random().
+                uses.random |= function.volatility == Volatility::Volatile;
                 uses.note_sets(function.sets);
                 if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
                     uses.home_function |= uses.home.is_none();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use crate::catalog::effects::RUNS_SQL;
 use crate::catalog::{Sets, UserFunction, Volatility};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
@@ -87,10 +88,6 @@ const HOME: &str = "pg_advisory_unlock pg_advisory_unlock_all pg_advisory_unlock
     lo_export lo_from_bytea lo_get lo_import lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64 lo_truncate lo_truncate64 \
     lo_unlink loread lowrite pg_listening_channels";
 
-const RUNS_SQL: &str = "cursor_to_xml cursor_to_xmlschema database_to_xml database_to_xml_and_xmlschema database_to_xmlschema \
-    query_to_xml query_to_xml_and_xmlschema query_to_xmlschema schema_to_xml schema_to_xml_and_xmlschema schema_to_xmlschema \
-    table_to_xml table_to_xml_and_xmlschema table_to_xmlschema ts_rewrite ts_stat";
-
 const AGGREGATES: &str = "any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp \
     cume_dist dense_rank every json_agg json_agg_strict json_arrayagg json_object_agg json_object_agg_strict \
     json_object_agg_unique json_objectagg jsonb_agg jsonb_agg_strict jsonb_object_agg jsonb_object_agg_strict \
@@ -165,8 +162,9 @@ fn either(function: UserFunction, builtin: FunctionClass) -> FunctionClass {
     match builtin {
         // A Postgres that has all the rows finishes the statement, whichever is meant.
         FunctionClass::Aggregate | FunctionClass::Window => FunctionClass::UserAggregate(function),
-        FunctionClass::Clock | FunctionClass::RunsSql => {
-            FunctionClass::User(UserFunction { declared_safe: false, ..volatile })
+        FunctionClass::Clock => FunctionClass::User(UserFunction { declared_safe: false, ..volatile }),
+        FunctionClass::RunsSql => {
+            FunctionClass::User(UserFunction { declared_safe: false, sets: Sets::Lasting, ..volatile })
         }
         FunctionClass::Volatile => FunctionClass::User(volatile),
         FunctionClass::Home(_) | FunctionClass::Sequence(_)
@@ -192,9 +190,16 @@ pub fn hidden(schema: Option<&str>, name: &str) -> Option<FunctionClass> {
     (schema.is_none() && matches!(class, FunctionClass::Home(_) | FunctionClass::Sequence(_))).then_some(class)
 }
 
-/// Whether it gives numbers that `setseed` decides.
+/// Those that give numbers which `setseed` decides.
+const RANDOM: [&str; 4] = ["random", "random_normal", "array_sample", "array_shuffle"];
+
 pub fn is_random(name: &str) -> bool {
-    matches!(name, "random" | "random_normal" | "array_sample" | "array_shuffle")
+    RANDOM.contains(&name)
+}
+
+/// Whether a text has the name of one.
+pub fn names_random(text: &str) -> bool {
+    RANDOM.iter().any(|name| text.contains(name))
 }
 
 /// What users have made of this name, the worst of all that a call could mean; and whether one of it is an aggregate.

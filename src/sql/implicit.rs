@@ -1,7 +1,7 @@
 //! Code of users that runs, unasked, where rows are read or written: it sees the tables of one shard. What that would make wrong is refused.
 
 use crate::catalog::effects::{Act, Deed, Effects, SET_CONFIG};
-use crate::catalog::{Catalog, Sets};
+use crate::catalog::{Catalog, ColumnDefault, Sets};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::NameScope;
@@ -62,6 +62,25 @@ pub(crate) fn sets(scope: &NameScope<'_>, relation: &Relation, writes: bool) -> 
         None => Sets::Lasting,
     };
     effects.reads.iter().chain(written).filter(calls).map(by).max().unwrap_or(Sets::Nothing)
+}
+
+/// Whether a default of the table, or code that is tied to it, may give numbers that `setseed` decides.
+pub(crate) fn draws(relation: &Relation) -> bool {
+    let Some(table) = relation.table() else { return false };
+    let by_default = table.columns.iter().any(|column| match &column.default {
+        ColumnDefault::Expression(text) => functions::names_random(text),
+        ColumnDefault::None | ColumnDefault::Sequence(_) => false,
+    });
+    let deeds = table
+        .effects
+        .iter()
+        .flat_map(|effects| effects.writes.iter().chain(effects.defaults.iter().flat_map(|(_, deeds)| deeds)));
+    by_default
+        || deeds.map(|deed| &deed.act).any(|act| match act {
+            Act::Calls(name) => functions::is_random(name),
+            Act::Varies | Act::Sets => true,
+            Act::Reads(_) | Act::Writes(_) | Act::Unread(_) | Act::Assigns(_) => false,
+        })
 }
 
 fn function_sets(catalog: &Catalog, function: &QualifiedName) -> Sets {

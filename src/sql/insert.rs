@@ -61,6 +61,7 @@ impl Analyzer<'_> {
         };
         check_written(&model.scope, &relation)?;
         model.uses.note_sets(implicit::sets(&model.scope, &relation, true));
+        model.uses.random |= implicit::draws(&relation);
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;

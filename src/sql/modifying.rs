@@ -122,6 +122,7 @@ impl Model<'_> {
         let Written { relation, hidden, apart } = written(&self.scope, named)?;
         check_written(&self.scope, &relation)?;
         self.uses.note_sets(implicit::sets(&self.scope, &relation, true));
+        self.uses.random |= implicit::draws(&relation);
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 
 use crate::catalog::source::hidden;
-use crate::catalog::{Sets, code};
+use crate::catalog::{Operator, Sets, code};
 use crate::fault::{Fault, SqlState};
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::called::is_unsafe;
-use crate::sql::functions::placed_with;
+use crate::sql::functions::{FunctionClass, builtin, placed_with};
 use crate::sql::implicit::check_named;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::{
     Place, Relation, distributed_names, makes_temporary, names_of_copies, resolve, sharded_names, with_derived,
 };
+use crate::sql::operators::uncalled;
 use crate::sql::outcome::Outcome;
 use crate::sql::template::string_value;
 use crate::sql::utility::StatementKind;
@@ -110,7 +111,21 @@ impl Analyzer<'_> {
         };
         let placed = catalog.placed.values().flat_map(|schema| &schema.functions);
         let mut found = catalog.functions.iter().chain(placed).filter(|(_, function)| is_unsafe(function));
-        found.find(|(name, _)| is_named(name)).map(|(name, _)| name.to_string())
+        let called = found.find(|(name, _)| is_named(name)).map(|(name, _)| name.to_string());
+        called.or_else(|| {
+            let mut uncalled = self.uncalled().into_iter();
+            uncalled.find(|of| is_unsafe(&of.function)).map(|of| of.name.to_string())
+        })
+    }
+
+    /// What may run where nobody calls it, in the text and in the strings that it has.
+    fn uncalled(&self) -> Vec<Operator> {
+        let of = |text: &str, standard| {
+            words::tokens(text, standard).map(|tokens| uncalled(&self.scope, text, &tokens)).unwrap_or_default()
+        };
+        let strings = self.scan.slots.iter().filter_map(|slot| string_value(self.text, slot));
+        let inner: Vec<Operator> = strings.flat_map(|string| of(&string, true)).collect();
+        of(self.text, self.scope.standard_strings).into_iter().chain(inner).collect()
     }
 
     /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
@@ -206,9 +221,11 @@ impl Analyzer<'_> {
         let words = lower.split(|c: char| !c.is_alphanumeric() && c != '_');
         let found = words.flat_map(|word| {
             let placed = catalog.placed.values().filter_map(move |schema| schema.functions.get(word));
-            catalog.functions.get(word).into_iter().chain(placed).map(|function| function.sets)
+            let runs_sql = matches!(builtin(word), FunctionClass::RunsSql).then_some(Sets::Lasting);
+            catalog.functions.get(word).into_iter().chain(placed).map(|function| function.sets).chain(runs_sql)
         });
-        found.max().unwrap_or(Sets::Nothing)
+        let uncalled = self.uncalled().into_iter().map(|of| of.function.sets);
+        found.chain(uncalled).max().unwrap_or(Sets::Nothing)
     }
 
     /// Whether the statement may make something temporary: a SELECT INTO, or a CREATE in EXPLAIN, by its words.
@@ -261,7 +278,7 @@ impl Analyzer<'_> {
         let has = |wanted: &str| words.iter().any(|word| **word == *wanted);
         match words.first().map(|word| &**word) {
             Some("create") => words.iter().skip(1).take(4).any(|word| **word == *"table") && has("as"),
-            Some("alter") => has("table"),
+            Some("alter") => has("table") || has("domain"),
             Some(_) | None => false,
         }
     }

@@ -9,8 +9,8 @@ use crate::sql::splice::Edit;
 
 /// Words that are read as others.
 const READ_AS: [(&[&str], &str); 20] = [
-    // A row without columns.
-    (&["select", "where"], "SELECT true WHERE"),
+    // A row without columns: one value of which nothing is known.
+    (&["select", "where"], "SELECT row() WHERE"),
     (&["for", "no", "key", "update"], "FOR UPDATE"),
     (&["for", "key", "share"], "FOR SHARE"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -463,7 +463,7 @@ mod tests {
                 "SELECT 1 WHERE a > ALL (VALUES (1), (2))",
                 "SELECT 1 WHERE a > ALL (SELECT * FROM (VALUES (1), (2)) AS pgloom_values)",
             ),
-            ("SELECT WHERE a", "SELECT true WHERE a"),
+            ("SELECT WHERE a", "SELECT row() WHERE a"),
             ("SELECT OPERATOR(pg_catalog.-) a", "SELECT @ a"),
             ("SELECT a OPERATOR(pg_catalog.=) ANY (b)", "SELECT a ~~ ANY (b)"),
             ("SELECT a OPERATOR(pg_catalog.=) b", "SELECT a OPERATOR(pg_catalog.=) b"),
