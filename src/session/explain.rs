@@ -12,6 +12,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
 use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
+use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
@@ -139,8 +140,15 @@ impl Session {
         let answers = match self.read_answers(&shards, as_written).await {
             Ok(answers) => answers,
             Err(ScatterError::Shard(frame)) if !as_written => {
-                let frame = self.with_position(frame, ask).await;
-                return Err(self.scatter_failure(ScatterError::Shard(frame), opened).await);
+                let within = self.tx.is_open() && !opened;
+                // Nobody waits for a further connection while the shards still work, and hold what they have locked.
+                self.tx.fail();
+                self.quiet(&shards, false).await;
+                if opened {
+                    self.roll_back_quietly().await;
+                }
+                let frame = self.with_position(frame, within, ask).await;
+                return Err(self.scatter_failure(ScatterError::Shard(frame), false).await);
             }
             Err(error) => return Err(self.scatter_failure(error, opened).await),
         };
@@ -254,12 +262,15 @@ impl Session {
         read(&mut servers, &mut self.client, as_written).await
     }
 
-    /// The error that a shard has found in a text of ours as a Postgres finds it in the client's, where it does.
-    async fn with_position(&mut self, frame: Frame, ask: &Ask<'_>) -> Frame {
+    /// The error that a shard has found in a text of ours as a Postgres finds it in the client's, where it does. `within` a transaction the
+    /// one that is asked does not see what that has made: it must say the very same.
+    async fn with_position(&mut self, frame: Frame, within: bool, ask: &Ask<'_>) -> Frame {
         let (text, types) = ask.statement();
+        let ours = server_fault(frame.body());
+        let is_same = |theirs: &Fault| theirs.code == ours.code && (!within || theirs.message == ours.message);
         match self.parse_error_at_home(text, types).await {
-            Ok(Some(theirs)) if server_fault(theirs.body()).code == server_fault(frame.body()).code => theirs,
-            Ok(_) | Err(_) => frame,
+            Ok(Some(theirs)) if is_same(&server_fault(theirs.body())) => theirs,
+            Ok(_) | Err(_) => without_position(&frame),
         }
     }
 }
