@@ -86,8 +86,15 @@ impl Session {
         shard: ShardId,
     ) -> Result<(), Failure> {
         let view = BindHead::read(head.get(HEADER..).unwrap_or_default())?;
-        self.take_hint(&statement.text)?;
-        self.keep_pace().await?;
+        if let Err(fault) = self.take_hint(&statement.text) {
+            // A Parse before it was good all the same.
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
+        if let Err(failure) = self.keep_pace().await {
+            self.settle_parse().await?;
+            return Err(failure);
+        }
         if view.portal.is_empty() {
             self.take_portal(b"").await?;
         }
