@@ -375,8 +375,9 @@ impl Session {
         Ok(at)
     }
 
-    /// How descriptions of a shard are changed for this client. Who works in a placed schema asks its shard for the catalog, and is told the
-    /// numbers of that one.
+    /// How descriptions of a shard are changed for this client. Who works in a placed schema asks its shard for the catalog, and is told what
+    /// that one answers by its own numbers; what other shards answer, by those of the home shard, and so are the types read that a Parse for
+    /// another shard names. A connection has its numbers from when it joins the transaction: a search path that is set later changes none.
     pub(super) fn numbers_for(&self, shard: ShardId) -> Option<Arc<Numbers>> {
         let numbers = self.view.catalog.numbers_of(shard)?;
         let own = self.view.topology.places_schemas() && self.names().base().shard == shard;
