@@ -214,17 +214,18 @@ pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
     match &analysis.numbering.gives {
         // What is in a placed schema has the numbers of its shard, for everybody.
         Some(what) if !matches!(analysis.outcome, Outcome::Shard(..)) => numbered(plan, what, view),
-        Some(_) => plan,
-        None => plan,
+        _ => plan,
     }
 }
 
 /// Numbers of the catalog are those of the home shard, for whoever asks.
 fn numbered(plan: Plan, what: &str, view: &View<'_>) -> Plan {
     let home = view.topology.home;
+    let is_as_home = |shard: ShardId| shard == home || view.catalog.numbers_of(shard).is_none();
     match plan.kind {
         PlanKind::Any => Plan { kind: PlanKind::Single(home), ..plan },
-        PlanKind::Single(shard) if shard == home || view.catalog.numbers_of(shard).is_none() => plan,
+        PlanKind::Single(shard) if is_as_home(shard) => plan,
+        PlanKind::Scatter { ref shards, .. } if shards.iter().all(is_as_home) => plan,
         PlanKind::Lookup(lookup) => numbered(lookup.otherwise, what, view),
         // These are planned anew, or finished at home.
         PlanKind::Refuse(_) | PlanKind::Draw(_) | PlanKind::Finish(_) | PlanKind::Explain(_) => plan,
