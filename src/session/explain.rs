@@ -147,8 +147,7 @@ impl Session {
                 if opened {
                     self.roll_back_quietly().await;
                 }
-                // Another connection does not see what the transaction has made.
-                let frame = if within { without_position(&frame) } else { self.with_position(frame, ask).await };
+                let frame = self.with_position(frame, within, ask).await;
                 return Err(self.scatter_failure(ScatterError::Shard(frame), false).await);
             }
             Err(error) => return Err(self.scatter_failure(error, opened).await),
@@ -263,12 +262,15 @@ impl Session {
         read(&mut servers, &mut self.client, as_written).await
     }
 
-    /// The error that a shard has found in a text of ours as a Postgres finds it in the client's, where it does.
-    async fn with_position(&mut self, frame: Frame, ask: &Ask<'_>) -> Frame {
+    /// The error that a shard has found in a text of ours as a Postgres finds it in the client's, where it does. `within` a transaction the
+    /// one that is asked does not see what that has made: it must say the very same.
+    async fn with_position(&mut self, frame: Frame, within: bool, ask: &Ask<'_>) -> Frame {
         let (text, types) = ask.statement();
+        let ours = server_fault(frame.body());
+        let is_same = |theirs: &Fault| theirs.code == ours.code && (!within || theirs.message == ours.message);
         match self.parse_error_at_home(text, types).await {
-            Ok(Some(theirs)) if server_fault(theirs.body()).code == server_fault(frame.body()).code => theirs,
-            Ok(_) | Err(_) => frame,
+            Ok(Some(theirs)) if is_same(&server_fault(theirs.body())) => theirs,
+            Ok(_) | Err(_) => without_position(&frame),
         }
     }
 }
