@@ -31,11 +31,16 @@ struct Door {
     spoken: Crowd,
 }
 
+/// Dropping it is what tells that one has to go.
+type Bell = oneshot::Sender<()>;
+/// By their tickets.
+type Bells = BTreeMap<u64, Bell>;
+
 /// By their networks.
 #[derive(Debug, Default)]
 struct Crowd {
     count: usize,
-    by_network: HashMap<u128, BTreeMap<u64, oneshot::Sender<()>>>,
+    by_network: HashMap<u128, Bells>,
     /// How many each network has.
     sizes: BTreeSet<(usize, u128)>,
 }
@@ -61,7 +66,7 @@ impl Knocking {
         let mut door = self.door();
         // Also where all have spoken somebody must be able to: it may be a cancel request.
         let room = most.saturating_sub(door.spoken.count).max(most / 4).max(1);
-        while door.silent.count >= room && door.silent.send_away(BTreeMap::pop_first) {}
+        while door.silent.count >= room && door.silent.send_away(Bells::pop_first) {}
         door.last += 1;
         let ticket = door.last;
         door.silent.put(network, ticket, sender);
@@ -80,28 +85,25 @@ impl Knocking {
 }
 
 impl Crowd {
-    fn put(&mut self, network: u128, ticket: u64, sender: oneshot::Sender<()>) {
+    fn put(&mut self, network: u128, ticket: u64, sender: Bell) {
         self.change(network, |all| all.insert(ticket, sender));
     }
 
-    fn take(&mut self, network: u128, ticket: u64) -> Option<oneshot::Sender<()>> {
+    fn take(&mut self, network: u128, ticket: u64) -> Option<Bell> {
         self.change(network, |all| all.remove(&ticket))
     }
 
     fn size(&self, network: u128) -> usize {
-        self.by_network.get(&network).map_or(0, BTreeMap::len)
+        self.by_network.get(&network).map_or(0, Bells::len)
     }
 
-    /// One of the largest network. Dropping its sender is what tells it. False: nobody is there.
-    fn send_away(
-        &mut self,
-        which: fn(&mut BTreeMap<u64, oneshot::Sender<()>>) -> Option<(u64, oneshot::Sender<()>)>,
-    ) -> bool {
+    /// One of the largest network. False: nobody is there.
+    fn send_away(&mut self, which: fn(&mut Bells) -> Option<(u64, Bell)>) -> bool {
         let Some((_, network)) = self.sizes.last().copied() else { return false };
         self.change(network, which).is_some()
     }
 
-    fn change<T>(&mut self, network: u128, change: impl FnOnce(&mut BTreeMap<u64, oneshot::Sender<()>>) -> T) -> T {
+    fn change<T>(&mut self, network: u128, change: impl FnOnce(&mut Bells) -> T) -> T {
         let all = self.by_network.entry(network).or_default();
         let before = all.len();
         let done = change(all);
@@ -124,7 +126,7 @@ impl Knock {
         let mut door = self.of.door();
         let largest = door.spoken.sizes.last().map_or(0, |(size, _)| *size);
         let may = door.spoken.count < self.most
-            || (door.spoken.size(self.network) + 1 < largest && door.spoken.send_away(BTreeMap::pop_last));
+            || (door.spoken.size(self.network) + 1 < largest && door.spoken.send_away(Bells::pop_last));
         if may && let Some(sender) = door.silent.take(self.network, self.ticket) {
             door.spoken.put(self.network, self.ticket, sender);
         }
