@@ -270,12 +270,19 @@ fn pgloom(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pgloom")).args(arguments).output().unwrap()
 }
 
-/// Checks a configuration with passwords that are there; `command` is what the unit runs before it starts.
+/// Checks a configuration with passwords that are there; `command` is what the unit runs before it has it read again.
 #[test]
 fn the_configurations_are_accepted_and_the_unit_can_check_one() {
     let unit = read("systemd/pgloom.service");
-    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStartPre=/usr/bin/pgloom ")).unwrap();
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecReload=/usr/bin/pgloom ")).unwrap();
+    // It would keep the router from a start with an earlier map.
+    assert!(!unit.contains("ExecStartPre"));
     for name in ["docker/pgloom.toml", "kubernetes/base/pgloom.toml", "systemd/pgloom.toml"] {
+        // By default they lie beside the configuration, where the router may not write.
+        for key in ["timelines_file", "copy_file", "history_directory"] {
+            let kept = format!("\n{key} = \"/var/lib/pgloom/");
+            assert!(read(name).contains(&kept), "{name} has no {key} where it can be written");
+        }
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deploy-{}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         let (password, config) = (place.join("password"), place.join("pgloom.toml"));

@@ -7,7 +7,7 @@ mod support;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -124,10 +124,18 @@ fn too_many_clients_are_told_so() {
     assert!(unknown.starts_with("3D000"), "{unknown}");
 }
 
+/// A socket of another address of this machine.
+fn connect_from(from: [u8; 4], port: u16) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    Ok(socket.into())
+}
+
 /// Many who connect and say nothing, or half of what they should, keep nobody out, though there are more of them than clients may be there.
 #[test]
 fn sockets_that_say_nothing_keep_nobody_out() {
-    let world = Sharded::create("silent", "max_client_conn = 20\nclient_login_timeout = \"1h\"\nmax_login_conn = 30");
+    let world = Sharded::create("silent", "max_client_conn = 20\nclient_login_timeout = \"1h\"\nmax_login_conn = 40");
     let mut neighbour = world.connect();
     let metric = |name: &str| -> u64 {
         let text = world.router.http("/metrics").1;
@@ -141,7 +149,7 @@ fn sockets_that_say_nothing_keep_nobody_out() {
             scope.spawn(move || {
                 let mut sockets = VecDeque::new();
                 while !stop.load(Ordering::Relaxed) {
-                    if let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) {
+                    if let Ok(mut socket) = connect_from([127, 0, 0, 2], port) {
                         // Half of a startup packet.
                         let _ = if nth == 0 { Ok(()) } else { socket.write_all(&[0, 0, 0, 80, 0, 3]) };
                         sockets.push_back(socket);
@@ -165,9 +173,15 @@ fn sockets_that_say_nothing_keep_nobody_out() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(metric("pgloom_logins_displaced_total ") > 50);
+    // Of their own address as well those go who have not said who they are, and who is about to log in goes on.
+    let mut half = Raw::open(world.router.port).unwrap();
+    half.send(&[0, 0, 0, 8]).unwrap();
+    let flood: Vec<_> = (0..100).map(|_| connect_from([127, 0, 0, 1], world.router.port).unwrap()).collect();
+    assert!(half.read().is_err(), "it has not said enough");
+    drop(flood);
     // A limit that is lowered holds with the next one who comes; what is silent then has the login's time.
     let text = world.router.config_text();
-    let text = text.replace("max_login_conn = 30", "max_login_conn = 2").replace("\"1h\"", "\"500ms\"");
+    let text = text.replace("max_login_conn = 40", "max_login_conn = 2").replace("\"1h\"", "\"500ms\"");
     assert_eq!(world.router.reload(&text), "applied");
     let mut silent: Vec<Raw> = (0..3).map(|_| Raw::open(world.router.port).unwrap()).collect();
     assert!(silent[0].read().is_err(), "it is sent away without a word");

@@ -391,12 +391,15 @@ fn a_statement_that_would_wait_for_too_long_is_refused_at_once() {
     let (mut hasty, mut patient) = (world.connect(), world.connect());
     hasty.must("SET pgloom.query_wait_timeout = '300ms'");
     // Nothing is known of the line yet: it waits for as long as it may.
-    line.iter_mut().for_each(|raw| raw.send(&m::query(&slow)).unwrap());
+    line[..10].iter_mut().for_each(|raw| raw.send(&m::query(&slow)).unwrap());
     let begun = Instant::now();
     let reply = hasty.simple(&slow);
     assert_eq!((reply.code(), reply.error.as_ref().unwrap().message()), ("53300", "query_wait_timeout"));
     assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
-    // After eight turns it is, and twelve more take more than a second.
+    // After eight turns it is, and thirteen more take more than a second. The first of these holds the connection until it is let go.
+    let locks = world.lock_rows(&[1]);
+    let held = m::query(&format!("UPDATE items SET n = n WHERE id = {id}"));
+    line[10..].iter_mut().for_each(|raw| raw.send(&held).unwrap());
     for raw in &mut line[..10] {
         assert_eq!(raw.read_to_ready().unwrap().iter().filter(|message| message.tag == b'E').count(), 0);
     }
@@ -415,6 +418,7 @@ fn a_statement_that_would_wait_for_too_long_is_refused_at_once() {
     }
     // Another shard's line is another one.
     assert_eq!(hasty.value(&format!("SELECT n FROM items WHERE id = {}", world.id(2, 0))), "0");
+    drop(locks);
     assert_eq!(patient.must(&slow).answers.len(), 1);
     for raw in &mut line[10..] {
         assert_eq!(raw.read_to_ready().unwrap().iter().filter(|message| message.tag == b'E').count(), 0);

@@ -94,7 +94,7 @@ def drain(config):
 
 def keeps(tree, where, config, places):
     """What the router writes down lies where it may write, and where it is found again: by default it lies beside the configuration."""
-    for section, key in (("general", "timelines_file"), ("topology", "copy_file")):
+    for section, key in (("general", "timelines_file"), ("topology", "copy_file"), ("topology", "history_directory")):
         path = config.get(section, {}).get(key)
         if tree.must(path, where, f"{key} is left beside the configuration, where the router cannot write"):
             inside = any(PurePosixPath(place) in PurePosixPath(path).parents for place in places)

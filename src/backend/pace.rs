@@ -33,7 +33,8 @@ impl Pace {
         let last = *self.0.back()?;
         let lately = last.saturating_duration_since(*self.0.get(self.0.len().checked_sub(LEAST)?)?);
         let gaps = self.0.iter().zip(self.0.iter().skip(1)).map(|(one, next)| next.saturating_duration_since(*one));
-        let (all, longest) = gaps.fold((Duration::ZERO, Duration::ZERO), |(all, longest), gap| (all + gap, longest.max(gap)));
+        let (all, longest) =
+            gaps.fold((Duration::ZERO, Duration::ZERO), |(all, longest), gap| (all + gap, longest.max(gap)));
         let others = u32::try_from(self.0.len().saturating_sub(2)).ok().filter(|others| *others > 0)?;
         let turn = ((all - longest) / others).min(lately / (LEAST as u32 - 1));
         let turns = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);

@@ -123,9 +123,10 @@ impl Timelines {
     /// A server of the cluster that is known by all of these knows of this timeline. Returns the newest one that any has told of.
     pub fn hear(&self, lineages: &[Lineage], timeline: u32) -> u32 {
         let mut known = self.known();
-        let told = lineages.iter().fold(false, |told, lineage| known.meet(lineage) || told);
+        let (mut told, mut heard) = (false, false);
+        lineages.iter().for_each(|lineage| told |= known.meet(lineage));
         let newest = lineages.iter().map(|lineage| known.newest(lineage)).fold(timeline.max(FIRST), u32::max);
-        let heard = lineages.iter().fold(false, |heard, lineage| known.raise(lineage, newest) || heard);
+        lineages.iter().for_each(|lineage| heard |= known.raise(lineage, newest));
         drop(known);
         self.rise(told || heard);
         newest

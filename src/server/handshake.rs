@@ -163,12 +163,18 @@ impl From<io::Error> for End {
     }
 }
 
-/// Brings a client in. Never fails: what goes wrong is told to the client, as far as it can be, and returned for the log.
-pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: &impl Accounts) -> Handshake {
+/// Brings a client in. Never fails: what goes wrong is told to the client, as far as it can be, and returned for the log. `has_room` is
+/// asked when it has said who it is.
+pub async fn handshake(
+    stream: TcpStream,
+    context: &HandshakeContext,
+    accounts: &impl Accounts,
+    has_room: &(dyn Fn() -> Result<(), Fault> + Sync),
+) -> Handshake {
     let _ = stream.set_nodelay(true);
     let Ok(peer) = stream.peer_addr() else { return Handshake::Closed(None) };
     let mut client = Conversation { stream: Some(ClientStream::Plain(stream)), buffer: BytesMut::new(), peer };
-    let end = match timeout(context.login_timeout, client.admit(context, accounts)).await {
+    let end = match timeout(context.login_timeout, client.admit(context, accounts, has_room)).await {
         Ok(Ok(Entry::Login(entered))) => match client.stream.take() {
             Some(stream) => {
                 let Entered { startup, user, database, settings } = *entered;
@@ -225,13 +231,19 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn admit(&mut self, context: &HandshakeContext, accounts: &impl Accounts) -> Result<Entry, End> {
+    async fn admit(
+        &mut self,
+        context: &HandshakeContext,
+        accounts: &impl Accounts,
+        has_room: &(dyn Fn() -> Result<(), Fault> + Sync),
+    ) -> Result<Entry, End> {
         let startup = match self.open(context).await? {
             Opening::Startup(startup) => startup,
             Opening::Cancel(key) => return Ok(Entry::Cancel { key, passed_on: false }),
             Opening::PassedOn(key) => return Ok(Entry::Cancel { key, passed_on: true }),
             Opening::Asked(question) => return Ok(Entry::Asked(question)),
         };
+        has_room()?;
         let tls = self.stream.as_ref().is_some_and(ClientStream::is_tls);
         if context.mode == ClientTlsMode::Require && !tls {
             let fault = Fault::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, "this server requires TLS").hint(

@@ -152,11 +152,18 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: A
         keepalive.apply(&socket2::SockRef::from(&stream));
     }
     let came = {
-        let mut knock = front.knocking.enter(peer.ip(), front.max_knocking);
+        let (knock, mut sent_away) = front.knocking.enter(peer.ip(), front.max_knocking);
+        let has_room = || {
+            if knock.speak() {
+                return Ok(());
+            }
+            front.shared.metrics.logins_displaced.inc();
+            Err(too_many_logins(front.max_knocking))
+        };
         tokio::select! {
             biased;
-            came = handshake(stream, &front.context, &*front) => came,
-            () = knock.sent_away() => {
+            came = handshake(stream, &front.context, &*front, &has_room) => came,
+            () = sent_away.wait() => {
                 front.shared.metrics.login_failures.inc();
                 front.shared.metrics.logins_displaced.inc();
                 tracing::debug!(%peer, "a client has not logged in in time to make room for others");
@@ -199,6 +206,14 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: A
             }
         }
     }
+}
+
+fn too_many_logins(most: usize) -> Fault {
+    Fault::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients are logging in")
+        .detail(format!("max_login_conn is {most}"))
+        .hint("Retry shortly.")
+        .blame(Blame::Router)
+        .fatal()
 }
 
 async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) {

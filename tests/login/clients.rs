@@ -71,7 +71,7 @@ pub async fn listen(context: HandshakeContext) -> (SocketAddr, mpsc::UnboundedRe
             let (stream, _) = listener.accept().await.unwrap();
             let (context, report) = (context.clone(), report.clone());
             tokio::spawn(async move {
-                let told = match handshake(stream, &context, &Users).await {
+                let told = match handshake(stream, &context, &Users, &|| Ok(())).await {
                     Handshake::Login(admitted) => {
                         let told = format!(
                             "login {} {} tls={} 3.{} {:?}",
