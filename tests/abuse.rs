@@ -196,9 +196,9 @@ fn a_flood_of_statements_does_not_grow_the_plan_cache() {
         }
     }
     assert!(metric(&world, "pgloom_plan_cache_bytes") <= LIMIT);
-    // Not only by its own account.
+    // Not only by its own account; what an allocator keeps for each thread comes on top.
     let grown = memory(&world, "VmRSS:").saturating_sub(before);
-    assert!(grown < FLAT + 2 * LIMIT / 1024, "{grown} KiB more");
+    assert!(grown < FLAT + 8 * LIMIT / 1024, "{grown} KiB more");
 }
 
 /// Each of them behind the same statement on both sides: the same error, message by message.
