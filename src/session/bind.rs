@@ -182,7 +182,8 @@ impl Session {
         statement: &Arc<ClientStatement>,
         bind: &[u8],
     ) -> Result<(), Failure> {
-        let Some(numbers) = self.view.catalog.numbers_of(shard).map(Arc::clone) else { return Ok(()) };
+        // Who works in the schema of the shard is told its own numbers.
+        let Some(numbers) = self.numbers_for(shard) else { return Ok(()) };
         // Where only tables have other numbers no value has one, but for those that are names of the catalog, and rows within others.
         let numbering = &statement.analysis.numbering;
         if !numbers.may_differ_in_binary(numbering.names, numbering.rows) {
