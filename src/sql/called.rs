@@ -113,6 +113,11 @@ fn is_indexed(text: &str, tokens: &[Token], at: usize) -> bool {
     is_index && before.is_some_and(|word| word == "on" || word == "only")
 }
 
+fn is_table_or_column(scope: &NameScope<'_>, name: &str) -> bool {
+    let tables = &scope.catalog.tables;
+    tables.values().any(|table| *table.name.name == *name || table.column(name).is_some())
+}
+
 /// The first such function of a text.
 fn unsafe_call(
     scope: &NameScope<'_>,
@@ -152,6 +157,11 @@ fn unsafe_call(
             .checked_sub(2)
             .filter(|before| tokens.get(before + 1).is_some_and(|dot| dot.is(b'.')))
             .and_then(|before| name_of(text, tokens.get(before)?));
+        // `t.f` and `(row).f` call f(t) where nothing else is called so.
+        let is_attribute = at.checked_sub(1).and_then(|dot| tokens.get(dot)).is_some_and(|dot| dot.is(b'.'));
+        if is_attribute && !is_called && unsafe_named(&name) && !is_table_or_column(scope, &name) {
+            return Some(name);
+        }
         if is_called && (unsafe_named(&name) || schema.is_some_and(|schema| is_temporary_schema(&schema))) {
             return Some(name);
         }
