@@ -701,6 +701,45 @@ fn what_a_role_has_set_stays_on_every_connection() {
     }
 }
 
+/// Connections whose user somebody made another one stay in the pool: who asks for that user next is asked for the right to, and gets
+/// the role that has the name now.
+#[test]
+fn the_right_to_be_a_role_is_asked_each_time() {
+    let world = World::create("taken", &["boss", "other", "login"], "SELECT 1", "SELECT 1");
+    let [boss, other, login] = ["boss", "other", "login"].map(|name| world.role(name));
+    let everywhere = |sql: &str| {
+        for mut raw in (0..SHARDS).map(|i| world.db.shard(i)).chain([world.db.oracle()]) {
+            raw.must(sql);
+        }
+    };
+    let look = "SELECT current_user, count(*) FROM log";
+    let same = |statements: &[&str], wanted: &str| {
+        let (mut oracle, mut through) = world.pair(&login);
+        for sql in statements {
+            let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+            assert_eq!(ours.text(), theirs.text(), "{sql}");
+        }
+        assert!(oracle.simple(look).text().contains(wanted), "{wanted}");
+    };
+    let take = format!("SET ROLE {boss}");
+    everywhere(&format!("GRANT SELECT ON log TO {boss}; GRANT {boss}, {other} TO {login}"));
+    for _ in 0..3 {
+        same(&[&take, look, look], &boss);
+    }
+    everywhere(&format!("REVOKE {boss} FROM {login}"));
+    same(&[&take, look], "");
+    everywhere(&format!("GRANT {boss} TO {login}"));
+    same(&[&take, look, look, "RESET ROLE", look], "");
+    same(&[&take, look, look], &boss);
+    // The name goes to a role that may not read.
+    everywhere(&format!(
+        "ALTER ROLE {boss} RENAME TO {boss}_old; ALTER ROLE {other} RENAME TO {boss}; REVOKE SELECT ON log FROM PUBLIC, {boss}"
+    ));
+    same(&[&take, "SELECT current_user", look, look], "");
+    everywhere(&format!("ALTER ROLE {boss} RENAME TO {other}; ALTER ROLE {boss}_old RENAME TO {boss}"));
+    same(&[&take, look, look], &boss);
+}
+
 #[test]
 fn literals_are_read_once_when_they_are_parsed() {
     let world = World::create("once", &["app"], "SELECT 1", "SELECT 1");

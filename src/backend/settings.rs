@@ -14,6 +14,9 @@ pub struct SessionSettings {
     values: BTreeMap<Box<str>, Setting>,
     /// The custom settings that were ever named: Postgres keeps each, whatever becomes of its value.
     placeholders: Placeholders,
+    /// Which SET made the user another one: a role's name can be given to another role, and the right to be one taken away, so that a
+    /// connection whose user was made by another SET is not one with these settings. 0: the user is who has logged in.
+    taking: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +105,19 @@ impl SessionSettings {
     pub fn remove(&mut self, name: &str) {
         self.placeholders.add(name);
         self.values.remove(name);
+        if !self.has_roles() {
+            self.taking = 0;
+        }
+    }
+
+    /// The user was made another one by this SET, of all that the router has seen.
+    pub fn take_role(&mut self, taking: u64) {
+        self.taking = if self.has_roles() { taking } else { 0 };
+    }
+
+    /// Which SET made the user another one.
+    pub fn taking(&self) -> u64 {
+        self.taking
     }
 
     pub fn placeholders(&self) -> &Placeholders {

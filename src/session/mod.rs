@@ -369,6 +369,7 @@ impl Session {
             date_styles.note(&name, value);
             startup.set(&name, &crate::backend::settings::text_value(&name, value));
         }
+        startup.take_role(whole::next_taking());
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let takes_hints = login.database.takes_hints(&login.user);

@@ -58,6 +58,7 @@ impl Session {
                         None => wanted.remove(name),
                     }
                 }
+                wanted.take_role(self.settings.taking());
                 self.change_settings(wanted, &sql, false).await?;
                 Ok(LocalRows::tag("RESET"))
             }
@@ -179,7 +180,9 @@ impl Session {
             };
             let server = &mut self.held[at].server;
             server.placeholders.join(wanted.placeholders());
-            let ordered = self.settings.has_roles() || self.settings.has_of_others();
+            // Whether the user may be that one is asked each time, whoever the connection's user is just then.
+            let taken = wanted.taking() != self.settings.taking();
+            let ordered = taken || self.settings.has_roles() || self.settings.has_of_others();
             let done = match ordered || always && Arc::ptr_eq(&self.settings, &wanted) {
                 // What it may set is the role's own matter, and the order of roles counts.
                 true => match put_settings(server, &self.settings).await {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::connector::ServerConnector;
 use crate::backend::settings::{self, SessionSettings};
@@ -14,6 +15,12 @@ use crate::sql::utility::{self, ConfigCall};
 const DATE_STYLE: &str = "datestyle";
 const ENCODING: &str = "client_encoding";
 const BUILT_IN: &str = "ISO, MDY";
+
+/// The number of a SET that makes the user another one: no other one in this process has it.
+pub(super) fn next_taking() -> u64 {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    TAKEN.fetch_add(1, Ordering::Relaxed) + 1
+}
 
 /// The values of DateStyle that came with a client's login, in their order: each may be a part, which is put over those before it.
 #[derive(Default)]
@@ -145,6 +152,9 @@ impl Session {
             // Its role ends with it.
             let none = self.has_role_at_login().then_some("none");
             put("role", if value.is_some() { none } else { self.startup.get("role") });
+        }
+        if settings::ROLES.contains(&name) {
+            wanted.take_role(next_taking());
         }
         wanted
     }
