@@ -56,6 +56,34 @@ fn a_cancel_ends_the_statement_and_not_the_session() {
     assert_eq!(world.prepared(), Vec::<String>::new());
 }
 
+/// One shard works, and the others have not been told to begin yet: neither the statement nor who cancels it waits for these.
+#[test]
+fn a_cancel_does_not_wait_for_those_who_have_not_begun() {
+    let world = Sharded::create("cancelfirst", "");
+    let mut raw = world.connect();
+    for sql in [
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n) FROM items",
+        "INSERT INTO items (id, n) SELECT id + 100000, n FROM items",
+        "UPDATE items SET n = 1",
+        "SELECT id FROM items ORDER BY n, id LIMIT 3 FOR UPDATE",
+    ] {
+        for (shard, first) in (0..4).flat_map(|shard| [(shard, "SELECT 1"), (shard, "")]) {
+            raw.must(&format!("BEGIN; {first}"));
+            let lock = world.lock(&[shard]);
+            raw.send(&m::query(sql)).unwrap();
+            eventually(20, "the statement runs", || world.waiting(shard) > 0);
+            let start = Instant::now();
+            cancel(world.router.port, raw.key.0, &raw.key.1);
+            // The limit of a request that reaches nobody is 10 s.
+            assert!(start.elapsed() < Duration::from_secs(8), "{sql} on {shard} behind {first:?}");
+            assert_eq!(raw.read_to_ready().unwrap().iter().filter(|m| m.tag == b'E').count(), 1);
+            assert!(start.elapsed() < Duration::from_secs(8), "{sql} on {shard} behind {first:?}");
+            drop(lock);
+            raw.must("ROLLBACK");
+        }
+    }
+}
+
 #[test]
 fn a_statement_that_waits_for_a_server_connection_is_canceled_or_forgotten_with_its_client() {
     let world = Sharded::create("cancelwait", "default_pool_size = 1\nquery_wait_timeout = \"60s\"");

@@ -164,6 +164,59 @@ fn a_query_ends_the_transaction_of_the_messages_before_it() {
 }
 
 #[test]
+fn commit_and_rollback_end_what_the_pipeline_has_done() {
+    let world = world("pipe_ends");
+    let tails: Vec<(&str, Vec<u8>)> = vec![
+        ("nothing", Vec::new()),
+        ("error", run("SELECT 1/0", &[])),
+        ("write", run(OTHER, &[])),
+        ("write and error", [run(OTHER, &[]), run(DUPLICATE, &[])].concat()),
+        ("several", run(SEVERAL, &[])),
+        ("block", [run("BEGIN", &[]), run(OTHER, &[]), run("ROLLBACK", &[])].concat()),
+        ("other end", [run(OTHER, &[]), run("ROLLBACK", &[])].concat()),
+        ("portal", m::execute("p", 2)),
+        ("flush and error", [m::flush(), run("SELECT 1/0", &[])].concat()),
+    ];
+    for (name, head) in heads() {
+        for end in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN"] {
+            let all = ["one shard", "one by one", "several shards", "suspended behind a write", "home"].contains(&name);
+            for (behind, tail) in tails.iter().take(if all { usize::MAX } else { 3 }) {
+                let mut script = vec![Send([&head[..], &run(end, &[]), tail, &m::sync()].concat()), Ready];
+                script.extend(aftermath());
+                world.answers(&format!("{name}, {end}, {behind}"), &script);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_without_its_end_is_undone() {
+    let world = world("pipe_broken");
+    let places = "INSERT INTO places VALUES ('x', 'X')";
+    for sql in [ONE, SEVERAL, "INSERT INTO plain VALUES (101, 'x')", places, "UPDATE items SET n = 6 WHERE id = 7"] {
+        for end in [Vec::new(), vec![b'X', 0, 0, 0, 4]] {
+            let count = "SELECT (SELECT count(*) FROM items WHERE id > 100 OR n = 6), (SELECT count(*) FROM plain), \
+                         (SELECT count(*) FROM places)";
+            let before = world.through().simple(count).text();
+            for mut raw in [world.db.oracle(), world.through()] {
+                raw.send(&[run(sql, &[]), m::flush()].concat()).unwrap();
+                while raw.read().unwrap().tag != b'C' {}
+                raw.send(&end).unwrap();
+                drop(raw);
+            }
+            for _ in 0..3 {
+                let mut raw = world.through();
+                raw.must("SELECT 1 FROM items WHERE id IN (7, 101, 102, 103, 104)");
+                raw.must("INSERT INTO plain VALUES (102, 'y')");
+                raw.must("DELETE FROM plain WHERE id = 102");
+                assert_eq!(raw.simple(count).text(), before, "{sql}, {end:?}");
+            }
+            assert_eq!(world.db.oracle().simple(count).text(), before, "{sql}, {end:?}");
+        }
+    }
+}
+
+#[test]
 fn a_query_behind_an_error_is_skipped() {
     let world = world("skipped");
     for (name, head) in failing() {

@@ -191,16 +191,19 @@ impl CancelHandle {
 
     /// Asks the server to cancel; returns when it has taken note (true), or when it cannot be reached in time.
     pub async fn send(&self) -> bool {
-        self.send_within(self.timeout).await
+        self.send_within(self.timeout, std::future::pending()).await
     }
 
-    /// The same within so long.
-    pub async fn send_within(&self, limit: Duration) -> bool {
+    /// The same within so long. Where its transaction is not open yet, which it may never be, there is nothing to cancel any more when
+    /// `over` has come: that the statement has ended.
+    pub async fn send_within(&self, limit: Duration, over: impl Future<Output = ()>) -> bool {
         let limit = limit.min(self.timeout);
         let opened = self.opened.notified();
         if self.is_opening() {
-            if tokio::time::timeout(limit, opened).await.is_err() {
-                return false;
+            tokio::select! {
+                () = opened => {}
+                () = over => return true,
+                () = tokio::time::sleep(limit) => return false,
             }
             if self.stopped.load(Ordering::Acquire) {
                 return true;

@@ -253,6 +253,20 @@ impl Session {
         }
     }
 
+    /// The client has left in the middle of a pipeline: what came before a Sync that never comes is undone, as in Postgres. The server
+    /// has not said that it is in a transaction, and after an error skips everything up to a Sync.
+    pub(super) async fn abandon_batch(&mut self) {
+        let end = async {
+            match self.batch.discarding {
+                true => drop(self.sync_open(Audience::Router).await),
+                false => self.undo_open().await,
+            }
+        };
+        if tokio::time::timeout(std::time::Duration::from_secs(5), end).await.is_err() {
+            self.drop_open();
+        }
+    }
+
     /// Closes the open server's connection with its implicit transaction.
     pub(super) fn drop_open(&mut self) {
         if let Some(shard) = self.batch.open.take()

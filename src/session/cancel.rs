@@ -1,13 +1,14 @@
 //! Who may cancel what: keys of clients, and the server connections that work for each right now.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
 use ring::rand::{SecureRandom, SystemRandom};
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use crate::admin::ClientView;
 use crate::backend::cancel::CancelHandle;
@@ -63,6 +64,9 @@ pub struct CancelSlot {
     pub(super) grace: AtomicU64,
     /// What a statement that waits is told when it is cancelled; `None`: that its user wanted it.
     verdict: Mutex<Option<Fault>>,
+    /// Somebody waits for the end of its statement: [`Self::over`].
+    awaited: AtomicBool,
+    ended: Notify,
     /// The gid under which its transaction is being committed.
     gid: Mutex<Option<Box<str>>>,
     /// The pools of which its statement wants connections beside those that work for it.
@@ -101,6 +105,23 @@ impl CancelSlot {
         self.statement.store(moment, Ordering::Relaxed);
         if moment > 0 {
             self.request.store(moment, Ordering::Relaxed);
+        }
+        if self.awaited.load(Ordering::Relaxed) {
+            self.awaited.store(false, Ordering::Relaxed);
+            self.ended.notify_waiters();
+        }
+    }
+
+    /// The statement that was read at this moment has been answered.
+    pub(super) async fn over(&self, statement: u64) {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            self.awaited.store(true, Ordering::Relaxed);
+            if self.statement() != statement {
+                return;
+            }
+            ended.await;
         }
     }
 
@@ -321,6 +342,8 @@ impl CancelRegistry {
             patience: AtomicU64::new(0),
             grace: AtomicU64::new(0),
             verdict: Mutex::default(),
+            awaited: AtomicBool::new(false),
+            ended: Notify::new(),
             gid: Mutex::default(),
             wanted: Mutex::default(),
             control,
@@ -373,20 +396,22 @@ impl CancelRegistry {
         if !slot.secret.matches(secret) {
             return;
         }
-        let targets = {
+        let (targets, statement) = {
             let running = slot.running();
             if running.waiting {
                 slot.control.cancel();
             }
             // Under the lock: a session takes its connections out of the slot before it gives them back, and then sees that one is under way.
             running.servers.iter().for_each(|handle| handle.announce());
-            running.servers.clone()
+            (running.servers.clone(), slot.statement())
         };
         let _counted = Counted::new(&slot.cancels);
-        for target in targets {
-            target.send().await;
+        // All at once: where one has not even begun, its statement waits for another one.
+        let sent = targets.iter().map(async |target| {
+            target.send_within(Duration::MAX, slot.over(statement)).await;
             target.settle();
-        }
+        });
+        futures::future::join_all(sent).await;
     }
 
     /// Ends one client, whatever it does. False: there is none of this process id.

@@ -239,14 +239,18 @@ impl Session {
                 .into());
             }
             self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
-            // Within a multi-statement query it still ends what the earlier statements did.
+            // Within a multi-statement query or a pipeline it still ends what the earlier statements did.
             if self.tx.state == TxState::Implicit {
                 if commit {
                     self.commit().await?;
                 } else {
                     self.roll_back_quietly().await;
                 }
+            } else if self.statements.has_running() {
+                self.close_all_runs(false).await;
             }
+            self.statements.clear_portals();
+            self.retake_view();
             return Ok(tag(if commit { "COMMIT" } else { "ROLLBACK" }));
         }
         let mut modes = self.tx.chained(commit);

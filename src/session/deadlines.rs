@@ -123,7 +123,7 @@ fn end(slot: &CancelSlot, why: Fault, limit: Overdue, metrics: &Metrics) {
 }
 
 /// The time of a statement is up.
-fn expire(slot: &CancelSlot, statement: u64, now: u64, metrics: &Metrics) {
+fn expire(slot: &Arc<CancelSlot>, statement: u64, now: u64, metrics: &Metrics) {
     let last = slot.expired.load(Ordering::Relaxed);
     if last > 0 && now.saturating_sub(last) < micros(AGAIN) {
         return;
@@ -143,12 +143,12 @@ fn expire(slot: &CancelSlot, statement: u64, now: u64, metrics: &Metrics) {
     }
     let servers = slot.condemn(statement, &of_statement());
     if !servers.is_empty() {
-        let control = Arc::clone(&slot.control);
+        let slot = Arc::clone(slot);
         tokio::spawn(async move {
             futures::future::join_all(servers.iter().map(async |server: &Arc<CancelHandle>| {
-                if !server.send_within(REACH).await {
+                if !server.send_within(REACH, slot.over(statement)).await {
                     server.abandon();
-                    control.wake();
+                    slot.control.wake();
                 }
                 server.settle();
             }))

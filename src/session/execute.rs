@@ -155,7 +155,9 @@ impl Session {
             statement.analysis.kind,
             Kind::SetConfig(_) | Kind::Set(_) | Kind::Transaction(Tx::SetConstraints(_))
         );
-        let joins = begins || sets || matches!(statement.analysis.kind, Kind::Prepare(_) | Kind::CloseCursor(None));
+        let ends = matches!(statement.analysis.kind, Kind::Transaction(Tx::Commit { .. } | Tx::Rollback { .. }));
+        let joins =
+            begins || ends || sets || matches!(statement.analysis.kind, Kind::Prepare(_) | Kind::CloseCursor(None));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {
@@ -166,7 +168,6 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         self.scan_one(&text)?;
-        let ends = matches!(statement.analysis.kind, Kind::Transaction(Tx::Commit { .. } | Tx::Rollback { .. }));
         let rows = self.run_local(&text, &statement.analysis, false).await?.unwrap_or_default();
         self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();

@@ -538,6 +538,7 @@ impl Session {
 
     /// The session ends: transactions are rolled back, clean connections go home, pinned ones are closed.
     pub(super) async fn end_held(&mut self) {
+        self.abandon_batch().await;
         for mut held in self.held.drain() {
             let pinned = held.pin.is_some() || held.finishing == Finishing::Held;
             if held.server.status != Status::Idle && !held.server.broken {
