@@ -85,7 +85,7 @@ impl Session {
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
-        self.check_printed(name)?;
+        self.follow_printing(name).await?;
         let done = self.execute_routed(name, &statement, max_rows).await;
         if max_rows > 0 {
             self.note_printed(name);

@@ -80,7 +80,7 @@ impl Session {
         };
         check_formats(wanted.formats, columns.as_deref())?;
         if !fetch.is_move {
-            self.check_printed(name)?;
+            self.follow_printing(name).await?;
         }
         let portal = self.statements.portal(name)?;
         let done = match std::mem::replace(&mut portal.place, Place::Failed) {

@@ -49,6 +49,8 @@ pub struct Held {
     pub temporaries: Temporaries,
     /// Nothing has run on it since that may have changed them.
     pub temporaries_seen: bool,
+    /// The generation of the catalog under which the functions that they call were looked at last.
+    pub temporaries_of: Option<u64>,
     /// `setseed` was called on it.
     pub seeded: bool,
     /// It may have settings that no other connection has, until the transaction ends.
@@ -456,6 +458,7 @@ impl Session {
             temporary: false,
             temporaries: Temporaries::default(),
             temporaries_seen: false,
+            temporaries_of: None,
             seeded: false,
             unseen_locally: false,
             unseen: false,

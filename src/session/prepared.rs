@@ -8,7 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::backend::prepared::{StatementDef, StatementRegistry};
-use crate::backend::settings::Meaning;
+use crate::backend::settings::{Meaning, Printing};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
@@ -157,7 +157,7 @@ pub struct Portal {
     /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
     pub position: Option<Position>,
     /// The settings by which its rows are printed, if it has rows left that may be printed already.
-    pub printed: Option<u64>,
+    pub printed: Option<Printing>,
 }
 
 impl Portal {
