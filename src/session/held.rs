@@ -348,7 +348,7 @@ impl Session {
             let wanted = self.settings_at_begin();
             if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
                 self.let_go(at);
-                return Err(fault.into());
+                return Err(lost_role(fault).into());
             }
             if self.tx.is_open() || self.held[at].pin.is_some() {
                 self.forget_values(at);
@@ -586,3 +586,18 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
 fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
     matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
 }
+/// A role that the session has taken on was dropped: one Postgres goes on with its number.
+fn lost_role(fault: Fault) -> Fault {
+    let role = fault.message.strip_prefix("role \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
+    match role {
+        Some(role) if matches!(fault.code, SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT) => {
+            Fault::unsupported(
+                "going on under a role that was dropped is not supported",
+                format!("The session has taken on role \"{role}\", which does not exist any more."),
+                "RESET ROLE goes back to the user who has logged in.",
+            )
+        }
+        _ => fault,
+    }
+}
+
