@@ -194,6 +194,13 @@ fn drizzle() {
 }
 
 #[test]
+fn prisma() {
+    let shop = Shop::create("prisma");
+    script(&shop, "node/prisma.js", node);
+    snippet(&shop, "prisma", "snippet.js", node);
+}
+
+#[test]
 fn pgjdbc() {
     let shop = Shop::create("pgjdbc");
     script(&shop, "java/Jdbc.java", java);
