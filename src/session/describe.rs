@@ -91,7 +91,7 @@ impl Session {
             return Ok(());
         }
         let parsing = self.parsing(statement).await?;
-        let shard = self.shard_for_describe(statement).await?;
+        let shard = self.shard_parsing(statement, &parsing).await?;
         let at = self.open_parsing(shard, self.servers_of_transaction(), statement, &parsing).await?;
         if let Some(name) = parsing.clone().filter(|name| !name.is_empty()) {
             let (parameters, rows) = self.learn_on(at, statement, name).await?;
