@@ -132,7 +132,7 @@ impl Session {
 
     /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
     pub(super) fn sql_cursor(&mut self, name: &[u8]) -> Option<ShardId> {
-        if name.is_empty() || self.cursors.is_empty() || self.statements.portal(name).is_ok() {
+        if name.is_empty() || self.cursors.is_empty() || self.statements.find_portal(name).is_some() {
             return None;
         }
         self.cursors.get(std::str::from_utf8(name).ok()?).copied()

@@ -134,7 +134,7 @@ impl Session {
         };
         let formats = self.statements.portal(name)?.formats.clone();
         self.run_on_portal(&of, text, Wanted { formats: &formats, describes: false }).await?;
-        if let Ok(portal) = self.statements.portal(name) {
+        if let Some(portal) = self.statements.find_portal(name) {
             portal.place = Place::Finished;
         }
         Ok(())
@@ -171,7 +171,7 @@ impl Session {
         self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;
-        if !ends && let Ok(portal) = self.statements.portal(name) {
+        if !ends && let Some(portal) = self.statements.find_portal(name) {
             portal.place = Place::Finished;
         }
         Ok(())
@@ -201,7 +201,7 @@ impl Session {
         let done = self.execute_first(name, statement, max_rows).await;
         if let (Err(Failure::Fault(fault)), Some(bind)) = (&done, bound)
             && *fault == moved()
-            && let Ok(portal) = self.statements.portal(name)
+            && let Some(portal) = self.statements.find_portal(name)
         {
             portal.statement = Arc::clone(statement);
             portal.place = Place::Router { bind, plan: Box::new(refused(moved())) };
@@ -406,7 +406,7 @@ impl Session {
                 self.statements.remove(name);
             }
             _ => {
-                let known = self.statements.portal(name).is_ok();
+                let known = self.statements.find_portal(name).is_some();
                 if let Some(shard) = self.take_portal(name).await?
                     && self.held.position(shard).is_some()
                 {

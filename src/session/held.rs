@@ -19,15 +19,18 @@ use crate::catalog::numbers::Numbers;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
+use crate::session::clock::Clock;
 use crate::session::commit::lost_part;
 use crate::session::idle_timers::UNTIMED;
 use crate::session::lend::Fit;
+use crate::session::memory::SequenceMemory;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::transaction::Parts;
 use crate::session::{Failure, Session};
 use crate::sql::Temporaries;
 use crate::sql::analyze::PinReason;
+use crate::topology::Topology;
 use crate::wire::frame::Frame;
 use crate::wire::reply::Status;
 
@@ -224,6 +227,10 @@ impl HeldServers {
 
     pub fn get_mut(&mut self, at: usize) -> Option<&mut Held> {
         self.0.get_mut(at)
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     pub fn remove(&mut self, at: usize) -> Held {
@@ -476,19 +483,12 @@ impl Session {
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
         let mut held = self.held.remove(at);
-        self.part_with(&mut held);
+        part_with(&mut held, &mut self.clock, &self.view.topology, &mut self.memory);
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
         }
         drop(held);
-    }
-
-    /// A connection is not the session's any more.
-    fn part_with(&mut self, held: &mut Held) {
-        self.clock.note_work(held, &self.view.topology);
-        // What is made on a combine connection may have taken some.
-        held.server.knows_values |= self.memory.leaves(held.shard) || held.shard.is_combine();
     }
 
     /// Asks for the values of sequences that only connections know which are about to be given back, when the client has had its answer.
@@ -513,6 +513,16 @@ impl Session {
         }
         // None may stay behind on a connection that another client gets.
         self.pass_news();
+        // Nearly always all of them go, and then none is moved.
+        if self.held.iter().all(|held| !held.server.broken && held.is_free() && !self.memory.waits_on(held.shard)) {
+            let Self { held, clock, view, memory, .. } = self;
+            for held in held.iter_mut() {
+                part_with(held, clock, &view.topology, memory);
+            }
+            self.slot.clear();
+            self.held.clear();
+            return;
+        }
         let mut at = 0;
         let mut released: SmallVec<[Held; 1]> = SmallVec::new();
         while at < self.held.len() {
@@ -520,7 +530,7 @@ impl Session {
             let gone = held.server.broken;
             if gone || (held.is_free() && !self.memory.waits_on(held.shard)) {
                 let mut held = self.held.remove(at);
-                self.part_with(&mut held);
+                part_with(&mut held, &mut self.clock, &self.view.topology, &mut self.memory);
                 released.push(held);
             } else {
                 at += 1;
@@ -557,6 +567,13 @@ impl Session {
             }
         }
     }
+}
+
+/// A connection is not the session's any more.
+fn part_with(held: &mut Held, clock: &mut Clock, topology: &Topology, memory: &mut SequenceMemory) {
+    clock.note_work(held, topology);
+    // What is made on a combine connection may have taken some.
+    held.server.knows_values |= memory.leaves(held.shard) || held.shard.is_combine();
 }
 
 fn lost_cursor() -> Fault {

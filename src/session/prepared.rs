@@ -341,13 +341,17 @@ impl ClientStatements {
     }
 
     pub fn portal(&mut self, name: &[u8]) -> Result<&mut Portal, Fault> {
-        let found = if name.is_empty() { self.unnamed_portal.as_mut() } else { self.portals.get_mut(name) };
-        found.ok_or_else(|| {
+        self.find_portal(name).ok_or_else(|| {
             Fault::new(
                 SqlState::INVALID_CURSOR_NAME,
                 format!("portal \"{}\" does not exist", String::from_utf8_lossy(name)),
             )
         })
+    }
+
+    /// The same where there need not be one.
+    pub fn find_portal(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        if name.is_empty() { self.unnamed_portal.as_mut() } else { self.portals.get_mut(name) }
     }
 
     pub fn remove_portal(&mut self, name: &[u8]) -> Option<Portal> {

@@ -161,7 +161,7 @@ impl Session {
     /// Notes how the rows are printed that a portal still has.
     pub(super) fn note_printed(&mut self, name: &[u8]) {
         let now = self.printing();
-        if let Ok(portal) = self.statements.portal(name)
+        if let Some(portal) = self.statements.find_portal(name)
             && matches!(portal.place, Place::Running(_) | Place::Finishing(_))
         {
             portal.printed.get_or_insert(now);
@@ -246,13 +246,13 @@ impl Session {
                 (Place::Running(run), None, position)
             }
             Err(error) => {
-                if let Ok(portal) = self.statements.portal(name) {
+                if let Some(portal) = self.statements.find_portal(name) {
                     portal.place = Place::Failed;
                 }
                 return Err(self.scatter_failure(error, run.opened).await);
             }
         };
-        if let Ok(portal) = self.statements.portal(name) {
+        if let Some(portal) = self.statements.find_portal(name) {
             portal.place = place;
             portal.position = Some(position);
         }
