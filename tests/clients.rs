@@ -14,7 +14,7 @@ mod support;
 
 use std::process::Command;
 
-use installed::{java, node, python, python_path, source};
+use installed::{java, node, python, python_path, rust, source};
 use shop::Shop;
 
 /// The last line of a program that has come to its end.
@@ -194,10 +194,43 @@ fn drizzle() {
 }
 
 #[test]
+fn prisma() {
+    let shop = Shop::create("prisma");
+    script(&shop, "node/prisma.js", node);
+    snippet(&shop, "prisma", "snippet.js", node);
+}
+
+#[test]
 fn pgjdbc() {
     let shop = Shop::create("pgjdbc");
     script(&shop, "java/Jdbc.java", java);
     snippet(&shop, "pgjdbc", "Snippet.java", java);
+}
+
+/// A program of tests/clients/rust, and the snippet, which is the source of another one as it stands there.
+fn rust_driver(shop: &Shop, name: &str, program: &str) {
+    let said = shop.same(program, |_| rust(program));
+    assert!(said.ends_with(END), "{program} has not come to its end:\n{said}");
+    let snippet = format!("snippet_{program}");
+    let built = std::fs::read_to_string(source(&format!("rust/src/bin/{snippet}.rs"))).unwrap();
+    assert_eq!(document::snippet(name), built, "docs/CLIENTS.md shows another program than tests/clients/rust has");
+    let said = shop.same(&snippet, |_| rust(&snippet));
+    assert!(!said.is_empty(), "snippet {name} says nothing");
+}
+
+#[test]
+fn tokio_postgres() {
+    rust_driver(&Shop::create("tokio"), "tokio-postgres", "tokio_postgres");
+}
+
+#[test]
+fn sqlx() {
+    rust_driver(&Shop::create("sqlx"), "sqlx", "sqlx");
+}
+
+#[test]
+fn diesel() {
+    rust_driver(&Shop::create("diesel"), "diesel", "diesel");
 }
 
 /// What the document says of each client is run by a test of that name.

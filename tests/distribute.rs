@@ -212,7 +212,9 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
          CREATE TABLE p (k int) PARTITION BY LIST (k); CREATE TABLE r (k int) ; ALTER TABLE r ENABLE ROW LEVEL SECURITY; \
          CREATE TABLE x (k int, EXCLUDE (k WITH =)); CREATE TABLE y (k int); CREATE TABLE z (k int); \
          CREATE PROCEDURE fill() LANGUAGE plpgsql AS 'BEGIN INSERT INTO y VALUES (1); END'; \
-         CREATE PROCEDURE drain() LANGUAGE sql BEGIN ATOMIC DELETE FROM z; END",
+         CREATE PROCEDURE drain() LANGUAGE sql BEGIN ATOMIC DELETE FROM z; END; \
+         CREATE TABLE l (k int); CREATE FUNCTION twice(l) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1.k * 2'; \
+         CREATE INDEX ON l (twice(l)); CREATE TABLE m (k int); CREATE TYPE boxed AS (row m)",
     );
     let mut refused = |sql: &str, code: &str, word: &str| {
         let error = client.simple(sql).error.unwrap_or_else(|| panic!("{sql}"));
@@ -239,6 +241,8 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
     refused("SELECT pgloom.undistribute('places')", "55000", "configuration");
     refused("SELECT pgloom.undistribute('plain')", "55000", "not distributed");
     refused("SELECT pgloom.distribute('none', 'id')", "42P01", "none");
+    refused("SELECT pgloom.distribute('l', 'k')", "0A000", "function twice(l)");
+    refused("SELECT pgloom.reference('m')", "0A000", "type boxed");
     refused("SELECT pgloom.distribute('c', 'k'), 1", "0A000", "alone");
     refused("SELECT pgloom.reference('b')", "0A000", "b_i_fkey");
     client.must("BEGIN");

@@ -877,3 +877,77 @@ fn what_is_not_certain_is_refused() {
     assert_eq!(world.connect().simple("SELECT lastval()").code(), "55000");
     assert_eq!(world.connect().simple("SELECT currval('plain_id_seq')").code(), "55000");
 }
+
+/// What `setval` sets the session has; another sequence of the same name has no value yet, also within the transaction that made it.
+#[test]
+fn values_are_those_of_the_sequence_that_has_the_name_now() {
+    let world = World::create("seq_same_name", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "CREATE SEQUENCE s",
+            "SELECT setval('s', 50)",
+            "SELECT currval('s')",
+            "SELECT nextval('s')",
+            "SELECT pg_catalog.setval('s'::regclass, 70, true)",
+            "SELECT lastval(), currval('s')",
+            "SELECT setval('s', 90, false)",
+            "SELECT currval('s')",
+            "BEGIN",
+            "SELECT setval('s', 200)",
+            "SELECT currval('s')",
+            "COMMIT",
+            "SELECT currval('s')",
+            "SELECT nextval('s')",
+            "BEGIN",
+            "DROP SEQUENCE s",
+            "CREATE SEQUENCE s START 7",
+            "SAVEPOINT a",
+            "SELECT currval('s')",
+            "ROLLBACK TO a",
+            "SELECT nextval('s')",
+            "SELECT currval('s')",
+            "ROLLBACK",
+            "SELECT currval('s')",
+            "BEGIN; ALTER SEQUENCE s RENAME TO t; SELECT currval('t'); ROLLBACK",
+            "BEGIN; DROP SEQUENCE s; CREATE SEQUENCE s START 7; SELECT nextval('s'); COMMIT",
+            "SELECT currval('s')",
+            "BEGIN; DROP SEQUENCE s; CREATE SEQUENCE s START 7; COMMIT",
+            "SELECT currval('s')",
+        ],
+    );
+}
+
+/// Who may not see a sequence's values is told so, as by Postgres, whoever took them.
+#[test]
+fn values_are_shown_to_those_who_may_see_them() {
+    let world = World::create("seq_shown", "sequence_block = 1");
+    world.db.everywhere(
+        "DO $$BEGIN CREATE ROLE seq_user LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END$$; \
+         GRANT UPDATE ON SEQUENCE invoice_seq TO seq_user",
+    );
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    ours.must("SELECT nextval('invoice_seq')");
+    theirs.must("SELECT nextval('invoice_seq')");
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "SET ROLE seq_user",
+            "SELECT currval('invoice_seq')",
+            "SELECT lastval()",
+            "SELECT nextval('invoice_seq')",
+            "SELECT currval('invoice_seq')",
+            "SELECT currval('notes_id_seq')",
+            "RESET ROLE",
+            "SELECT currval('invoice_seq')",
+            "BEGIN; SET LOCAL ROLE seq_user; SELECT currval('invoice_seq')",
+            "ROLLBACK",
+            "GRANT SELECT ON SEQUENCE invoice_seq TO seq_user",
+            "SET ROLE seq_user",
+            "SELECT currval('invoice_seq'), lastval()",
+        ],
+    );
+}

@@ -503,6 +503,62 @@ fn an_aggregate_does_what_its_functions_do() {
     assert_eq!(raw.value("SELECT good(n) FROM items"), raw.value("SELECT sum(n) FROM items"));
 }
 
+/// A function that something temporary calls is looked at again when it has become another one.
+#[test]
+fn functions_that_temporary_things_call_are_looked_at_again() {
+    let world = Sharded::create("tempagain", "");
+    let (mut raw, mut other) = (world.connect(), world.connect());
+    let safe = |name: &str| {
+        format!("CREATE OR REPLACE FUNCTION {name}(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select $1 + 1'")
+    };
+    let counts = |name: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION {name}(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select count(*)::int from items where n < $1'"
+        )
+    };
+    for name in ["fills", "orders", "checks", "makes"] {
+        other.must(&safe(name));
+    }
+    let passes = "CREATE OR REPLACE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.a := 1; RETURN NEW; END $$";
+    other.must(passes);
+    raw.must("CREATE TEMP TABLE filled (a int, b int DEFAULT fills(1))");
+    raw.must("CREATE TEMP TABLE ordered (a int); CREATE INDEX ON ordered (orders(a))");
+    raw.must("CREATE TEMP TABLE checked (a int CHECK (checks(a) > 0))");
+    raw.must("CREATE TEMP TABLE made (a int, b int GENERATED ALWAYS AS (makes(a)) STORED)");
+    raw.must("CREATE TEMP TABLE free (a int)");
+    let tables = ["filled", "ordered", "checked", "made"];
+    for (table, name) in tables.iter().zip(["fills", "orders", "checks", "makes"]) {
+        raw.must(&format!("INSERT INTO {table} (a) VALUES (1)"));
+        let parse =
+            raw.extended(&format!("INSERT INTO {table} (a) VALUES ($1)"), &[23], &[support::raw::Value::text("2")], 0);
+        assert_eq!(parse.code(), "", "{}", parse.text());
+        raw.must(&format!("PREPARE {name} (int) AS INSERT INTO {table} (a) VALUES ($1)"));
+        other.must(&counts(name));
+        for sql in [
+            format!("INSERT INTO {table} (a) VALUES (1)"),
+            format!("INSERT INTO pg_temp.{table} (a) SELECT 1"),
+            format!("INSERT INTO {table} (a) SELECT id FROM items"),
+            format!("WITH x AS (INSERT INTO {table} (a) VALUES (3) RETURNING a) SELECT * FROM x"),
+            format!("EXECUTE {name}(4)"),
+        ] {
+            refused(&mut raw, &sql, name);
+        }
+        let again =
+            raw.extended(&format!("INSERT INTO {table} (a) VALUES ($1)"), &[23], &[support::raw::Value::text("2")], 0);
+        assert_eq!(again.code(), "0A000", "{table}");
+        assert_eq!(raw.copy_in(&format!("COPY {table} (a) FROM STDIN"), b"1\n").code(), "0A000", "{table}");
+        raw.must("INSERT INTO free VALUES (1)");
+        assert_eq!(raw.value(&format!("SELECT count(*) FROM {table}")), "2", "{table}");
+        // What is safe again is used again.
+        other.must(&safe(name));
+        raw.must(&format!("INSERT INTO {table} (a) VALUES (1)"));
+        other.must(&counts(name));
+        refused(&mut raw, &format!("UPDATE {table} SET a = 5"), name);
+        raw.must(&format!("DROP TABLE {table}"));
+        raw.must(&format!("DEALLOCATE {name}"));
+    }
+}
+
 /// What is temporary is in no catalog: its code is looked at when it is made.
 #[test]
 fn indexes_and_policies_of_temporary_tables_call_nothing_unsafe() {

@@ -151,30 +151,27 @@ impl Inflight {
 
     /// The bytes of our own that are next in order, removed; none at the place of a change.
     pub fn take_local(&mut self) -> Option<Bytes> {
+        // Looked at before it is taken: nearly always it is something else, which stays.
+        if !matches!(self.owed.front(), Some(Owed::Local(_) | Owed::Change)) {
+            return None;
+        }
         match self.owed.pop_front() {
             Some(Owed::Local(bytes)) => Some(bytes),
-            Some(Owed::Change) => {
+            _ => {
                 self.changes += 1;
                 Some(Bytes::new())
             }
-            Some(other) => {
-                self.owed.push_front(other);
-                None
-            }
-            None => None,
         }
     }
 
     /// What goes to the client before the answer that begins with a frame of this kind.
     pub fn take_head(&mut self, tag: u8) -> Option<Bytes> {
-        let begins = !matches!(tag, b'E' | b'N' | b'S' | b'A');
+        if !matches!(self.owed.front(), Some(Owed::Head(_))) || matches!(tag, b'E' | b'N' | b'S' | b'A') {
+            return None;
+        }
         match self.owed.pop_front() {
-            Some(Owed::Head(bytes)) if begins => Some(bytes),
-            Some(other) => {
-                self.owed.push_front(other);
-                None
-            }
-            None => None,
+            Some(Owed::Head(bytes)) => Some(bytes),
+            _ => None,
         }
     }
 

@@ -122,6 +122,7 @@ pub struct Backend {
     pub inputs: combine::Inputs,
     /// How it numbers types, tables and columns, where that is not as the home shard does.
     pub numbers: Option<Arc<Numbers>>,
+    renumbered: numbers::Renumbered,
     /// Of a connection that has a cursor: where the cursor's columns come from.
     pub origins: Option<Box<[numbers::Origin]>>,
     /// It has the functions of [`clock`].
@@ -262,6 +263,7 @@ impl Backend {
             spoiled: false,
             inputs: combine::Inputs::default(),
             numbers: None,
+            renumbered: numbers::Renumbered::default(),
             origins: None,
             has_clock: false,
             unnamed: Unnamed::None,

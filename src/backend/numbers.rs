@@ -1,6 +1,8 @@
 //! Descriptions of a server in the numbers that the client knows: those of the home shard, of types, and of the tables and columns that
 //! results are of.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
 use crate::backend::Backend;
@@ -27,6 +29,34 @@ impl Origin {
     }
 }
 
+/// The longest description that is remembered.
+const REMEMBERED: usize = 1024;
+
+/// The description that was changed last: the same statement is described alike each time it runs.
+#[derive(Debug, Default)]
+pub struct Renumbered {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    /// By which numbers.
+    by: Option<Arc<Numbers>>,
+}
+
+impl Renumbered {
+    fn renumber(&mut self, frame: &mut [u8], numbers: &Arc<Numbers>) {
+        let known = self.by.as_ref().is_some_and(|by| Arc::ptr_eq(by, numbers)) && *self.before == *frame;
+        if !known {
+            self.before.clear();
+            self.before.extend_from_slice(frame);
+            renumber(frame, Some(numbers), None);
+            self.after.clear();
+            self.after.extend_from_slice(frame);
+            self.by = Some(Arc::clone(numbers));
+        } else if self.after.len() == frame.len() {
+            frame.copy_from_slice(&self.after);
+        }
+    }
+}
+
 impl Backend {
     /// Queues a Parse. The types are in the numbers of the home shard.
     ///
@@ -49,10 +79,10 @@ impl Backend {
 
     /// Changes a RowDescription or ParameterDescription that stands whole in `read`, `from` bytes behind its start.
     pub(crate) fn renumber(&mut self, from: usize, len: usize) {
-        let frame = self.read.get_mut(from..from + len);
-        let (numbers, origins) = (self.numbers.as_deref(), self.origins.as_deref());
-        if let Some(frame) = frame {
-            renumber(frame, numbers, origins);
+        let Some(frame) = self.read.get_mut(from..from + len) else { return };
+        match (&self.numbers, self.origins.as_deref()) {
+            (Some(numbers), None) if len <= REMEMBERED => self.renumbered.renumber(frame, numbers),
+            (numbers, origins) => renumber(frame, numbers.as_deref(), origins),
         }
     }
 
@@ -148,6 +178,29 @@ mod tests {
         // Cut short it is left alone.
         for len in 0..out.len() {
             renumber(&mut out[..len], Some(&numbers), Some(&[origin(1, 1, 25)]));
+        }
+    }
+
+    #[test]
+    fn a_description_is_remembered_for_the_same_bytes_and_the_same_numbers_alone() {
+        let home = numbered(20_001, 20_010, "a\u{1}b");
+        let here = |table| Arc::new(Numbers::between(&home, Some(&numbered(30_001, table, "b\u{1}a"))).unwrap());
+        let (first, second) = (here(30_010), here(30_020));
+        let described = |name: &str, table_oid| {
+            let mut out = BytesMut::new();
+            let column =
+                Column { name: name.into(), table_oid, attnum: 2, type_oid: 30_001, typlen: 4, typmod: -1, format: 0 };
+            reply::row_description(&mut out, &[column]).unwrap();
+            out
+        };
+        let mut remembered = Renumbered::default();
+        for numbers in [&first, &second, &first] {
+            for (name, table) in [("a", 30_010), ("a", 30_010), ("a", 30_020), ("bb", 30_010), ("a", 30_010)] {
+                let (mut told, mut wanted) = (described(name, table), described(name, table));
+                remembered.renumber(&mut told, numbers);
+                renumber(&mut wanted, Some(numbers), None);
+                assert_eq!(told, wanted, "{name} {table}");
+            }
         }
     }
 }

@@ -271,6 +271,17 @@ impl<C: Connect> Pool<C> {
         Checkout { backend: self.take_idle(fit), pool: Arc::clone(self), share: None, fanout: None }
     }
 
+    /// The same for a client that holds nothing, where nobody is before it and a connection is idle that need not be tried out. `None`:
+    /// [`checkout`] says what there is to wait for.
+    pub fn lend_idle(self: &Arc<Self>, fit: Option<&Placeholders>) -> Option<Checkout<C>> {
+        self.connector.check().ok()?;
+        if !self.gate.enter_free(self.place) {
+            return None;
+        }
+        let lent = self.lend(fit);
+        (!lent.needs_connecting()).then_some(lent)
+    }
+
     fn denied(&self, denied: Denied, patience: Patience) -> Fault {
         let Patience { wait, useful } = patience;
         let PoolLimits { size, size_setting, queue, .. } = &**self.limits.load();

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use dashmap::DashMap;
+use smallvec::SmallVec;
 
 use crate::backend::settings::Meaning;
 use crate::ids::{Oid, ShardId};
@@ -49,6 +50,8 @@ pub struct StatementRegistry {
     defs: DashMap<DefKey, Arc<StatementDef>>,
     next: AtomicU64,
     prune_at: AtomicU64,
+    /// Bytes of texts that have come since it was looked through last.
+    added: AtomicU64,
 }
 
 impl StatementRegistry {
@@ -62,6 +65,7 @@ impl StatementRegistry {
     }
 
     const PRUNE_STEP: u64 = 4096;
+    const PRUNE_BYTES: u64 = 16 << 20;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: of the settings that
     /// tell what its literals mean. `names`: hash of what its names mean: of one that means other tables a server has other types. `numbers_of`: the
@@ -79,6 +83,7 @@ impl StatementRegistry {
         if let Some(def) = self.defs.get(&key) {
             return Arc::clone(&def);
         }
+        self.added.fetch_add(text.len() as u64, Ordering::Relaxed);
         self.prune();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let def = Arc::new(StatementDef {
@@ -99,20 +104,27 @@ impl StatementRegistry {
     /// Forgets definitions that no client and no server connection holds, each time the registry has grown by a step.
     fn prune(&self) {
         let len = self.defs.len() as u64;
-        if len < self.prune_at.load(Ordering::Relaxed).max(Self::PRUNE_STEP) {
+        let is_short = self.added.load(Ordering::Relaxed) < Self::PRUNE_BYTES;
+        if len < self.prune_at.load(Ordering::Relaxed).max(Self::PRUNE_STEP) && is_short {
             return;
         }
+        self.added.store(0, Ordering::Relaxed);
         self.defs.retain(|_, def| Arc::strong_count(def) > 1);
         self.prune_at.store(self.defs.len() as u64 + Self::PRUNE_STEP, Ordering::Relaxed);
     }
 }
 
-/// What one server connection has prepared; bounded, the least recently used goes first.
+/// Bytes of statements' texts that one server connection may have prepared: to the server each costs some times as much.
+const PREPARED_BYTES: usize = 8 << 20;
+
+/// What one server connection has prepared; bounded in number and in bytes, the least recently used goes first.
 #[derive(Debug)]
 pub struct PreparedSet {
     held: HashMap<u64, Held, foldhash::fast::RandomState>,
     clock: u64,
     max: usize,
+    bytes: usize,
+    max_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -123,7 +135,7 @@ struct Held {
 
 impl PreparedSet {
     pub fn new(max: usize) -> Self {
-        Self { held: HashMap::default(), clock: 0, max: max.max(1) }
+        Self { held: HashMap::default(), clock: 0, max: max.max(1), bytes: 0, max_bytes: PREPARED_BYTES }
     }
 
     /// Whether the statement is prepared here; counts as a use.
@@ -138,26 +150,32 @@ impl PreparedSet {
         }
     }
 
-    /// Notes a statement as prepared. Returns the one that must be closed to make room.
-    pub fn insert(&mut self, def: &Arc<StatementDef>) -> Option<Arc<StatementDef>> {
+    /// Notes a statement as prepared. Returns those that must be closed to make room; one alone has room whatever its size.
+    pub fn insert(&mut self, def: &Arc<StatementDef>) -> SmallVec<[Arc<StatementDef>; 1]> {
         self.clock += 1;
-        let evicted = if self.held.len() >= self.max {
-            let oldest = self.held.values().min_by_key(|h| h.used).map(|h| h.def.id);
-            oldest.and_then(|id| self.held.remove(&id)).map(|h| h.def)
-        } else {
-            None
-        };
+        let mut evicted = SmallVec::new();
+        let fits = |set: &Self| set.held.len() < set.max && set.bytes.saturating_add(def.text.len()) <= set.max_bytes;
+        while !fits(self)
+            && let Some(oldest) = self.held.values().min_by_key(|h| h.used).map(|h| h.def.id)
+        {
+            evicted.extend(self.forget(oldest));
+        }
+        self.forget(def.id);
+        self.bytes += def.text.len();
         self.held.insert(def.id, Held { def: Arc::clone(def), used: self.clock });
         evicted
     }
 
     /// Nobody knows whether its Parse succeeded. Returns it, so that its name can be closed before it is used again.
     pub fn forget(&mut self, id: u64) -> Option<Arc<StatementDef>> {
-        self.held.remove(&id).map(|h| h.def)
+        let forgotten = self.held.remove(&id)?.def;
+        self.bytes -= forgotten.text.len();
+        Some(forgotten)
     }
 
     pub fn clear(&mut self) {
         self.held.clear();
+        self.bytes = 0;
     }
 
     pub fn len(&self) -> usize {
@@ -193,10 +211,38 @@ mod tests {
             .map(|t| registry.intern(&(*t).into(), &[], 0, Meaning::default(), 0, ShardId(0)))
             .collect();
         let mut set = PreparedSet::new(2);
-        assert!(set.insert(&defs[0]).is_none());
-        assert!(set.insert(&defs[1]).is_none());
+        assert!(set.insert(&defs[0]).is_empty());
+        assert!(set.insert(&defs[1]).is_empty());
         assert!(set.touch(defs[0].id));
-        assert_eq!(set.insert(&defs[2]).map(|d| d.id), Some(defs[1].id));
+        assert_eq!(set.insert(&defs[2]).iter().map(|d| d.id).collect::<Vec<_>>(), [defs[1].id]);
         assert!(!set.touch(defs[1].id));
+    }
+
+    #[test]
+    fn long_statements_make_room_for_each_other() {
+        let registry = StatementRegistry::default();
+        let def =
+            |length: usize| registry.intern(&"x".repeat(length).into(), &[], 0, Meaning::default(), 0, ShardId(0));
+        let mut set = PreparedSet { max_bytes: 100, ..PreparedSet::new(200) };
+        let small: Vec<_> = [10, 20, 30, 40].map(def).into();
+        assert!(small.iter().all(|def| set.insert(def).is_empty()));
+        assert_eq!(set.insert(&def(25)).iter().map(|d| d.text.len()).collect::<Vec<_>>(), [10, 20]);
+        assert_eq!((set.len(), set.bytes), (3, 95));
+        // Longer than all that may be: it is alone.
+        assert_eq!(set.insert(&def(1000)).len(), 3);
+        assert_eq!((set.len(), set.bytes), (1, 1000));
+        assert!(set.forget(small[0].id).is_none());
+        assert_eq!(set.insert(&def(5)).len(), 1);
+        assert_eq!((set.len(), set.bytes), (1, 5));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten_by_its_bytes_too() {
+        let registry = StatementRegistry::default();
+        for n in 0..40 {
+            let text = format!("{n:02}{}", "x".repeat(StatementRegistry::PRUNE_BYTES as usize / 10));
+            registry.intern(&text.into(), &[], 0, Meaning::default(), 0, ShardId(0));
+        }
+        assert!(registry.len() <= 20, "{}", registry.len());
     }
 }

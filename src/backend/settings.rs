@@ -80,6 +80,20 @@ pub struct Meaning {
     pub who: u64,
 }
 
+/// What decides how values of some types are printed.
+const PRINTERS: [&str; 6] =
+    ["bytea_output", "datestyle", "extra_float_digits", "intervalstyle", "lc_monetary", "timezone"];
+
+const ENCODING: &str = "client_encoding";
+
+/// How values are printed as text, as hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Printing {
+    pub encoding: u64,
+    /// Of those that are not printed alike whatever the settings are.
+    pub values: u64,
+}
+
 impl SessionSettings {
     /// Those of a connection on which nothing was set: one for all.
     pub fn none() -> Arc<Self> {
@@ -130,22 +144,23 @@ impl SessionSettings {
         self
     }
 
-    /// Hash of what decides how values are printed as text.
-    pub fn printing(&self) -> u64 {
-        const PRINTERS: [&str; 7] = [
-            "bytea_output",
-            "client_encoding",
-            "datestyle",
-            "extra_float_digits",
-            "intervalstyle",
-            "lc_monetary",
-            "timezone",
-        ];
-        let mut hasher = DefaultHasher::new();
-        for (name, value) in self.iter().filter(|(name, _)| PRINTERS.contains(name)) {
-            (name, value).hash(&mut hasher);
-        }
-        hasher.finish()
+    /// What decides how values are printed as text.
+    pub fn printing(&self) -> Printing {
+        let hash = |names: &[&str]| {
+            let mut hasher = DefaultHasher::new();
+            for (name, value) in self.iter().filter(|(name, _)| names.contains(name)) {
+                (name, value).hash(&mut hasher);
+            }
+            hasher.finish()
+        };
+        Printing { encoding: hash(&[ENCODING]), values: hash(&PRINTERS) }
+    }
+
+    /// The same as SQL, for the transaction at hand alone.
+    pub fn print_locally(&self) -> String {
+        let names = PRINTERS.iter().chain([&ENCODING]);
+        let all = names.map(|name| assign_local(name, self.get(name).unwrap_or("DEFAULT")));
+        all.collect::<Vec<_>>().join("; ")
     }
 
     /// What decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its types

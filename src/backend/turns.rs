@@ -112,6 +112,13 @@ impl Turns {
         if holds.is_empty() { self.enter_newcomer(wants) } else { self.enter_holder(wants, holds) }
     }
 
+    /// Takes a connection of this pool for a newcomer, if there is one that nobody has a claim on.
+    pub fn enter_free(&mut self, place: Place) -> bool {
+        let Some(pool) = self.pools.get_mut(place).filter(|pool| pool.free > pool.line.len()) else { return false };
+        pool.free -= 1;
+        true
+    }
+
     fn enter_newcomer(&mut self, wants: &[Place]) -> Entry {
         if wants.iter().all(|place| self.pools[*place].free > self.pools[*place].line.len()) {
             wants.iter().for_each(|place| self.pools[*place].free -= 1);

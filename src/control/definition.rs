@@ -155,6 +155,11 @@ impl Reader<'_> {
                  FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
                  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                  WHERE {user} AND NOT t.tgisinternal AND t.tgrelid <> {id} AND p.prosrc ~* {mentions} \
+             UNION ALL SELECT DISTINCT 'has a row type of which ' \
+                 || pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) || ' is made' FROM pg_catalog.pg_depend d \
+                 WHERE d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.deptype <> 'i' \
+                   AND d.refobjid IN (SELECT r.oid FROM pg_catalog.pg_type r WHERE r.typrelid = {id} \
+                     UNION ALL SELECT r.typarray FROM pg_catalog.pg_type r WHERE r.typrelid = {id}) \
              UNION ALL SELECT 'is named by procedure ' || p.proname || '()' FROM pg_catalog.pg_proc p \
                  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                  WHERE {user} AND p.prokind = 'p' AND (p.prosrc ~* {mentions} OR EXISTS (SELECT FROM pg_catalog.pg_depend d \

@@ -6,6 +6,8 @@ use super::fields::Wanted;
 use super::{KeyField, lines};
 use crate::fault::Fault;
 
+/// What binary data begins with.
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags and the extension's length.
 const FIXED_HEADER: usize = 19;
 
@@ -51,6 +53,9 @@ impl TupleFinder {
         let broken_at_end = |data: &[u8]| if eof && !data.is_empty() { Found::Broken(data.len()) } else { Found::More };
         match self.stage {
             Stage::Header => {
+                if data.get(..SIGNATURE.len()).is_some_and(|begin| begin != SIGNATURE) {
+                    return Ok(Found::Broken(SIGNATURE.len()));
+                }
                 let Some(extension) = int32(data, FIXED_HEADER - 4) else { return Ok(broken_at_end(data)) };
                 let Ok(extension) = usize::try_from(extension) else { return Ok(Found::Broken(FIXED_HEADER)) };
                 let total = FIXED_HEADER + extension;

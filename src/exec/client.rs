@@ -57,6 +57,8 @@ pub struct Client {
     holds_done: bool,
     /// Where the answer to a batch begins in `out`, of which nothing has been written.
     mark: Option<usize>,
+    /// Notifications that come now wait here for the end of what is told.
+    news: Option<BytesMut>,
     pub parameters: Parameters,
     /// Bytes read and written since they were last counted.
     received: u64,
@@ -80,9 +82,26 @@ impl Client {
             kept: None,
             holds_done: false,
             mark: None,
+            news: None,
             parameters: Parameters::default(),
             received: 0,
             sent: 0,
+        }
+    }
+
+    /// Where notifications of other sessions go.
+    pub fn news(&mut self) -> &mut BytesMut {
+        self.news.as_mut().unwrap_or(&mut self.out)
+    }
+
+    /// Those that come now are told with [`Self::tell_news`].
+    pub fn hold_news(&mut self) {
+        self.news.get_or_insert_default();
+    }
+
+    pub fn tell_news(&mut self) {
+        if let Some(news) = self.news.take() {
+            self.out.extend_from_slice(&news);
         }
     }
 

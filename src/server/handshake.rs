@@ -263,8 +263,9 @@ impl Conversation {
         let proven = self.authenticate(context, &user, account, entry).await;
         self.count(context, &user, &proven);
         let _: bool = proven?;
-        let settings = startup.settings()?;
         self.send(reply::AUTHENTICATION_OK).await?;
+        // As Postgres, which reads them when it knows who has come.
+        let settings = startup.settings()?;
         Ok(Entry::Login(Box::new(Entered { startup, user, database, settings })))
     }
 

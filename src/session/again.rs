@@ -236,7 +236,7 @@ impl Session {
     /// The portal stands where it stood before its first Execute.
     fn bring_back(&mut self, reading: &Reading<'_>) {
         if let Reading::Portal { name, statement, bind, plan, .. } = reading
-            && let Ok(portal) = self.statements.portal(name)
+            && let Some(portal) = self.statements.find_portal(name)
         {
             portal.statement = Arc::clone(statement);
             portal.place = Place::Router { bind: bind.clone(), plan: plan.clone() };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
-use crate::fault::SqlState;
+use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
@@ -149,8 +149,15 @@ impl Session {
             self.batch.kept = self.is_fresh().then(Kept::default);
             self.client.mark();
         }
+        if matches!(frame.tag, b'S' | b'H') && !frame.body().is_empty() {
+            let fault = Fault::new(SqlState::PROTOCOL_VIOLATION, "invalid message format");
+            self.fail_batch(Failure::Fault(fault)).await?;
+        }
         if frame.tag == b'S' {
             return self.sync().await;
+        }
+        if self.batch.discarding {
+            return Ok(());
         }
         self.keep_frame(&frame);
         self.is_counted = false;

@@ -11,6 +11,7 @@ use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
 use crate::session::set_config;
+use crate::session::simple::aborted;
 use crate::session::sql_execute::{check_formats, executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
@@ -37,8 +38,12 @@ impl Session {
         let view = match BindView::read(frame.body()) {
             Ok(view) => view,
             Err(fault) => {
-                // A Parse before it was good all the same.
+                // A Parse before it was good all the same, and the statement is looked for before the values are read.
                 self.settle_parse().await?;
+                let mut fields = Fields::new(frame.body());
+                if let (Ok(_), Ok(name)) = (fields.cstr(), fields.cstr()) {
+                    self.statements.get(name)?;
+                }
                 return Err(fault.into());
             }
         };
@@ -73,6 +78,10 @@ impl Session {
             .into());
         }
         self.check_not_failed(&statement.analysis.kind)?;
+        // As a Query it passes there, and as a portal it does not.
+        if statement.analysis.kind == StatementKind::Empty && self.tx.has_failed() {
+            return Err(aborted().into());
+        }
         if view.portal.is_empty() {
             self.take_portal(b"").await?;
         }
@@ -216,7 +225,6 @@ impl Session {
         statement: &Arc<ClientStatement>,
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
-        const TRIAL: &[u8] = b"pgloom_bind";
         if let Some(plan) = self.foreign_plan(statement) {
             self.settle_parse().await?;
             self.describe_foreign(statement, &plan).await?;
@@ -224,13 +232,14 @@ impl Session {
             return Ok(());
         }
         let parsing = self.parsing(statement).await?;
-        let shard = self.shard_for_describe(statement).await?;
+        let shard = self.shard_parsing(statement, &parsing).await?;
         let at = self.open_parsing(shard, self.servers_of_transaction(), statement, &parsing).await?;
         let def = self.known_on(at, statement, parsing).await?;
         let server = &mut self.held[at].server;
-        request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;
+        // Under the client's name, which errors of values tell. It has no other portal of this name now.
+        request::bind_raw(&mut server.out, view.portal, def.name.as_bytes(), view.tail)?;
         server.inflight.push(Owed::Bind(Audience::Client));
-        request::close(&mut server.out, request::Target::Portal, TRIAL)?;
+        request::close(&mut server.out, request::Target::Portal, view.portal)?;
         server.inflight.push(Owed::Close(Audience::Router));
         self.note_read(statement);
         Ok(())

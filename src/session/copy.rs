@@ -36,7 +36,8 @@ const CSV_MARKER_IS_DATA: u32 = 18;
 
 /// `CopyGetData` in Postgres's `copyfromparse.c`.
 fn out_of_place(tag: u8) -> Fault {
-    Fault::protocol(format!("unexpected message type 0x{tag:02X} during COPY from stdin"))
+    let message = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
+    Fault::new(SqlState::PROTOCOL_VIOLATION, message)
 }
 
 impl Session {
@@ -209,10 +210,16 @@ impl Session {
                 }
                 b'f' => {
                     let reason = crate::wire::frame::Fields::new(frame.body()).cstr().unwrap_or(b"");
-                    return Err(Fault::new(
+                    let fault = Fault::new(
                         SqlState::QUERY_CANCELED,
                         format!("COPY from stdin failed: {}", String::from_utf8_lossy(reason)),
-                    )
+                    );
+                    // Rows that are not cut are not counted.
+                    return Err(match cut {
+                        true => fault
+                            .about(b'W', format!("COPY {}, line {}", plan.table.name, cutter.line().saturating_add(1))),
+                        false => fault,
+                    }
                     .into());
                 }
                 _ => {}

@@ -202,7 +202,7 @@ impl Session {
             return;
         }
         match done {
-            true => self.memory.took(taken, last),
+            true => self.note_taken(taken, last),
             false => self.memory.lost(taken.into_iter().map(|(sequence, _)| sequence)),
         }
     }

@@ -75,7 +75,7 @@ impl Session {
 
     /// `42P03` where the session has a cursor or portal of this name, wherever.
     async fn check_new_cursor(&mut self, name: &str) -> Result<(), Failure> {
-        let portal = !name.is_empty() && self.statements.portal(name.as_bytes()).is_ok();
+        let portal = !name.is_empty() && self.statements.find_portal(name.as_bytes()).is_some();
         if portal || self.has_other_cursor(name, None).await? { Err(cursor_exists(name).into()) } else { Ok(()) }
     }
 

@@ -185,7 +185,9 @@ impl Session {
             return;
         }
         match self.drawn_last(slot, draws).await {
-            Ok(values) => self.memory.took(values, draws.sequences.last().filter(|_| draws.alone).cloned()),
+            Ok(values) => {
+                self.note_taken(values, draws.sequences.last().filter(|_| draws.alone).cloned());
+            }
             Err(_) => self.memory.lost(draws.sequences.iter().cloned()),
         }
     }

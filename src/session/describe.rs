@@ -91,7 +91,7 @@ impl Session {
             return Ok(());
         }
         let parsing = self.parsing(statement).await?;
-        let shard = self.shard_for_describe(statement).await?;
+        let shard = self.shard_parsing(statement, &parsing).await?;
         let at = self.open_parsing(shard, self.servers_of_transaction(), statement, &parsing).await?;
         if let Some(name) = parsing.clone().filter(|name| !name.is_empty()) {
             let (parameters, rows) = self.learn_on(at, statement, name).await?;
@@ -132,7 +132,7 @@ impl Session {
 
     /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
     pub(super) fn sql_cursor(&mut self, name: &[u8]) -> Option<ShardId> {
-        if name.is_empty() || self.cursors.is_empty() || self.statements.portal(name).is_ok() {
+        if name.is_empty() || self.cursors.is_empty() || self.statements.find_portal(name).is_some() {
             return None;
         }
         self.cursors.get(std::str::from_utf8(name).ok()?).copied()

@@ -8,7 +8,7 @@ use crate::backend::sequences::{Asking, Reached};
 use crate::backend::settings::quote_literal;
 use crate::exec::replies::watched;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::combine::Combine;
 use crate::plan::{Plan, PlanKind, ShardSql};
 use crate::session::batch::Reload;
@@ -74,7 +74,7 @@ impl Session {
         let mut values = values.into_iter();
         let text = sequences::write(text, &edits, |_| values.next().unwrap_or_default()).ok_or_else(lost_places)?;
         if !taken.is_empty() {
-            self.memory.took(taken, edits.last.clone());
+            self.note_taken(taken, edits.last.clone());
         }
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
@@ -135,11 +135,37 @@ impl Session {
         Ok(recalled)
     }
 
+    /// The number of a sequence, as this transaction sees it.
+    fn sequence_oid(&self, sequence: &QualifiedName) -> Option<Oid> {
+        self.view.catalog.numbered.tables.get(sequence).map(|table| table.oid)
+    }
+
+    /// The session has taken these values.
+    pub(super) fn note_taken(&mut self, taken: Vec<(QualifiedName, i64)>, last: Option<QualifiedName>) {
+        for (sequence, _) in &taken {
+            let oid = self.sequence_oid(sequence);
+            self.memory.numbered(sequence, oid);
+        }
+        self.memory.took(taken, last);
+    }
+
+    fn recalled(&self, take: &Take, shard: ShardId) -> Recalled {
+        self.memory.recall(take, shard, self.is_pinned(shard), &|sequence| self.sequence_oid(sequence))
+    }
+
     async fn recall(&mut self, take: &Take) -> Result<i64, Failure> {
         let home = self.view.topology.home;
-        let shard = match self.memory.recall(take, home, self.is_pinned(home)) {
-            Recalled::Value(value) => return Ok(value),
-            Recalled::Fault(fault) => return Err(fault.into()),
+        let shard = match self.recalled(take, home) {
+            Recalled::Value(value) => {
+                self.may_ask(take).await?;
+                return Ok(value);
+            }
+            Recalled::Fault(fault) => {
+                if let Take::Current(_) = take {
+                    self.may_ask(take).await?;
+                }
+                return Err(fault.into());
+            }
             Recalled::AskServer(shard) => shard,
         };
         let sql = match take {
@@ -150,6 +176,27 @@ impl Session {
             Take::Unique => "SELECT pgloom.unique_id()".to_owned(),
         };
         integers(self.ask(shard, &sql, true).await?)?.first().copied().ok_or_else(|| lost_places().into())
+    }
+
+    /// Raises Postgres's error where the user may not see the values of the sequence.
+    async fn may_ask(&mut self, take: &Take) -> Result<(), Failure> {
+        let sequence = match take {
+            Take::Current(sequence) => Some(sequence.clone()),
+            Take::Last => self.memory.last_of().cloned(),
+            Take::Next(_) | Take::Unique => None,
+        };
+        let Some(sequence) = sequence else { return Ok(()) };
+        let name = regclass(&sequence);
+        let sql = format!("SELECT pg_catalog.has_sequence_privilege({name}, 'USAGE,SELECT')");
+        let within = self.tx.is_open() && (self.has_own_catalog() || self.has_own_role());
+        let rows = self.ask_home(&sql, within).await?;
+        match rows.iter().flatten().any(|may| may.as_deref() == Some("f")) {
+            true => {
+                let message = format!("permission denied for sequence {}", sequence.name);
+                Err(Fault::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into())
+            }
+            false => Ok(()),
+        }
     }
 
     fn is_pinned(&self, shard: ShardId) -> bool {
@@ -357,7 +404,7 @@ impl Session {
         let at = if let Outcome::Shard(shard, _) = analysis.outcome { shard } else { self.view.topology.home };
         let pinned = self.is_pinned(at);
         for take in &uses.reads {
-            match self.memory.recall(take, at, pinned) {
+            match self.recalled(take, at) {
                 Recalled::AskServer(shard) if shard == at => {}
                 Recalled::AskServer(_) | Recalled::Value(_) => return Err(form()),
                 Recalled::Fault(fault) => return Err(fault),
@@ -429,7 +476,8 @@ impl Session {
         };
         let mut values = values.into_iter().map(|value| value?.parse().ok());
         for sequence in sequences {
-            self.memory.told(sequence, values.next().flatten());
+            let oid = self.sequence_oid(&sequence);
+            self.memory.told(sequence, oid, values.next().flatten());
         }
     }
 

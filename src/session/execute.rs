@@ -85,7 +85,7 @@ impl Session {
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
-        self.check_printed(name)?;
+        self.follow_printing(name).await?;
         let done = self.execute_routed(name, &statement, max_rows).await;
         if max_rows > 0 {
             self.note_printed(name);
@@ -134,7 +134,7 @@ impl Session {
         };
         let formats = self.statements.portal(name)?.formats.clone();
         self.run_on_portal(&of, text, Wanted { formats: &formats, describes: false }).await?;
-        if let Ok(portal) = self.statements.portal(name) {
+        if let Some(portal) = self.statements.find_portal(name) {
             portal.place = Place::Finished;
         }
         Ok(())
@@ -172,7 +172,7 @@ impl Session {
         self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;
-        if !ends && let Ok(portal) = self.statements.portal(name) {
+        if !ends && let Some(portal) = self.statements.find_portal(name) {
             portal.place = Place::Finished;
         }
         Ok(())
@@ -202,7 +202,7 @@ impl Session {
         let done = self.execute_first(name, statement, max_rows).await;
         if let (Err(Failure::Fault(fault)), Some(bind)) = (&done, bound)
             && *fault == moved()
-            && let Ok(portal) = self.statements.portal(name)
+            && let Some(portal) = self.statements.find_portal(name)
         {
             portal.statement = Arc::clone(statement);
             portal.place = Place::Router { bind, plan: Box::new(refused(moved())) };
@@ -407,7 +407,7 @@ impl Session {
                 self.statements.remove(name);
             }
             _ => {
-                let known = self.statements.portal(name).is_ok();
+                let known = self.statements.find_portal(name).is_some();
                 if let Some(shard) = self.take_portal(name).await?
                     && self.held.position(shard).is_some()
                 {

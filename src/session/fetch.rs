@@ -44,13 +44,13 @@ impl Session {
             StatementKind::CloseCursor(Some(name)) => name.as_bytes(),
             _ => return None,
         };
-        let portal = self.statements.portal(name).ok()?;
+        let portal = self.statements.find_portal(name)?;
         (!name.is_empty() && !matches!(portal.place, Place::Server(_))).then(|| name.into())
     }
 
     /// The shard whose server has the portal that a statement names.
     pub(super) fn shard_of_portal(&mut self, name: &str) -> Option<ShardId> {
-        let portal = self.statements.portal(name.as_bytes()).ok()?;
+        let portal = self.statements.find_portal(name.as_bytes())?;
         let Place::Server(shard) = portal.place else { return None };
         (!name.is_empty()).then_some(shard)
     }
@@ -80,7 +80,7 @@ impl Session {
         };
         check_formats(wanted.formats, columns.as_deref())?;
         if !fetch.is_move {
-            self.check_printed(name)?;
+            self.follow_printing(name).await?;
         }
         let portal = self.statements.portal(name)?;
         let done = match std::mem::replace(&mut portal.place, Place::Failed) {
@@ -120,7 +120,7 @@ impl Session {
 
     /// A portal that has failed cannot be run again, whatever becomes of its transaction.
     async fn fail_portal(&mut self, name: &[u8]) {
-        if let Ok(portal) = self.statements.portal(name) {
+        if let Some(portal) = self.statements.find_portal(name) {
             let place = std::mem::replace(&mut portal.place, Place::Failed);
             self.close_place(place).await;
         }

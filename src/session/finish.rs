@@ -147,7 +147,7 @@ impl Session {
     /// The next rows of a portal whose statement is being finished.
     pub(super) async fn resume_finish(&mut self, name: &[u8], slot: ShardId, max: i32) -> Result<(), Failure> {
         let suspended = self.fetch(slot, max.max(0)).await;
-        let Ok(portal) = self.statements.portal(name) else { return suspended.map(drop) };
+        let Some(portal) = self.statements.find_portal(name) else { return suspended.map(drop) };
         match suspended {
             Ok(true) => {
                 portal.place = Place::Finishing(slot);

@@ -59,7 +59,7 @@ impl Asked {
         if let Some((statement, def)) = &self.statement
             && !server.prepared.touch(def.id)
         {
-            if let Some(evicted) = server.prepared.insert(def) {
+            for evicted in server.prepared.insert(def) {
                 request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
                 server.inflight.push(Owed::Close(Audience::Router));
             }

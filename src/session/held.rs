@@ -19,15 +19,18 @@ use crate::catalog::numbers::Numbers;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
+use crate::session::clock::Clock;
 use crate::session::commit::lost_part;
 use crate::session::idle_timers::UNTIMED;
 use crate::session::lend::Fit;
+use crate::session::memory::SequenceMemory;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::transaction::Parts;
 use crate::session::{Failure, Session};
 use crate::sql::Temporaries;
 use crate::sql::analyze::PinReason;
+use crate::topology::Topology;
 use crate::wire::frame::Frame;
 use crate::wire::reply::Status;
 
@@ -49,6 +52,8 @@ pub struct Held {
     pub temporaries: Temporaries,
     /// Nothing has run on it since that may have changed them.
     pub temporaries_seen: bool,
+    /// The generation of the catalog under which the functions that they call were looked at last.
+    pub temporaries_of: Option<u64>,
     /// `setseed` was called on it.
     pub seeded: bool,
     /// It may have settings that no other connection has, until the transaction ends.
@@ -224,6 +229,10 @@ impl HeldServers {
         self.0.get_mut(at)
     }
 
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub fn remove(&mut self, at: usize) -> Held {
         self.0.swap_remove(at)
     }
@@ -346,7 +355,7 @@ impl Session {
             let wanted = self.settings_at_begin();
             if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
                 self.let_go(at);
-                return Err(fault.into());
+                return Err(lost_role(fault).into());
             }
             if self.tx.is_open() || self.held[at].pin.is_some() {
                 self.forget_values(at);
@@ -456,6 +465,7 @@ impl Session {
             temporary: false,
             temporaries: Temporaries::default(),
             temporaries_seen: false,
+            temporaries_of: None,
             seeded: false,
             unseen_locally: false,
             unseen: false,
@@ -473,19 +483,12 @@ impl Session {
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
         let mut held = self.held.remove(at);
-        self.part_with(&mut held);
+        part_with(&mut held, &mut self.clock, &self.view.topology, &mut self.memory);
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
         }
         drop(held);
-    }
-
-    /// A connection is not the session's any more.
-    fn part_with(&mut self, held: &mut Held) {
-        self.clock.note_work(held, &self.view.topology);
-        // What is made on a combine connection may have taken some.
-        held.server.knows_values |= self.memory.leaves(held.shard) || held.shard.is_combine();
     }
 
     /// Asks for the values of sequences that only connections know which are about to be given back, when the client has had its answer.
@@ -510,6 +513,16 @@ impl Session {
         }
         // None may stay behind on a connection that another client gets.
         self.pass_news();
+        // Nearly always all of them go, and then none is moved.
+        if self.held.iter().all(|held| !held.server.broken && held.is_free() && !self.memory.waits_on(held.shard)) {
+            let Self { held, clock, view, memory, .. } = self;
+            for held in held.iter_mut() {
+                part_with(held, clock, &view.topology, memory);
+            }
+            self.slot.clear();
+            self.held.clear();
+            return;
+        }
         let mut at = 0;
         let mut released: SmallVec<[Held; 1]> = SmallVec::new();
         while at < self.held.len() {
@@ -517,7 +530,7 @@ impl Session {
             let gone = held.server.broken;
             if gone || (held.is_free() && !self.memory.waits_on(held.shard)) {
                 let mut held = self.held.remove(at);
-                self.part_with(&mut held);
+                part_with(&mut held, &mut self.clock, &self.view.topology, &mut self.memory);
                 released.push(held);
             } else {
                 at += 1;
@@ -557,6 +570,13 @@ impl Session {
     }
 }
 
+/// A connection is not the session's any more.
+fn part_with(held: &mut Held, clock: &mut Clock, topology: &Topology, memory: &mut SequenceMemory) {
+    clock.note_work(held, topology);
+    // What is made on a combine connection may have taken some.
+    held.server.knows_values |= memory.leaves(held.shard) || held.shard.is_combine();
+}
+
 fn lost_cursor() -> Fault {
     Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the cursor cannot be run")
         .detail("the connection that had its rows is gone")
@@ -584,3 +604,18 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
 fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
     matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
 }
+/// A role that the session has taken on was dropped: one Postgres goes on with its number.
+fn lost_role(fault: Fault) -> Fault {
+    let role = fault.message.strip_prefix("role \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
+    match role {
+        Some(role) if matches!(fault.code, SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT) => {
+            Fault::unsupported(
+                "going on under a role that was dropped is not supported",
+                format!("The session has taken on role \"{role}\", which does not exist any more."),
+                "RESET ROLE goes back to the user who has logged in.",
+            )
+        }
+        _ => fault,
+    }
+}
+

@@ -79,7 +79,7 @@ impl Session {
             };
         }
         if let StatementKind::Positioned(cursor) = kind
-            && self.statements.portal(cursor.as_bytes()).is_ok()
+            && self.statements.find_portal(cursor.as_bytes()).is_some()
         {
             return Err(of_many_shards(cursor).into());
         }

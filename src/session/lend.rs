@@ -40,6 +40,11 @@ impl Session {
             let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
             self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
         }
+        if let [place] = places
+            && let Some(lent) = self.lend_idle(*place, fit)
+        {
+            return Ok(SmallVec::from_buf([lent]));
+        }
         let mut retries = None;
         loop {
             let (place, fault) = match self.lend_now(places, fit).await {
@@ -66,6 +71,19 @@ impl Session {
                 Ok(())
             };
             self.attend(waited).await?;
+        }
+    }
+
+    /// What most statements ask for: one connection, which is idle, for a session that holds none. Nothing is waited for.
+    fn lend_idle(&self, place: Place, fit: Fit) -> Option<ServerCheckout> {
+        if !self.held.is_empty() || self.database.traffic().has_paused_shards() {
+            return None;
+        }
+        let pool = self.pools.at(place);
+        match fit {
+            Fit::Any => pool.lend_idle(None),
+            Fit::Session if self.making.is_empty() => pool.lend_idle(Some(self.settings.placeholders())),
+            Fit::Session => pool.lend_idle(Some(&self.placeholders())),
         }
     }
 

@@ -4,12 +4,19 @@ use std::collections::HashMap;
 
 use crate::backend::sequences::Reached;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::sequences::{SequenceUse, Take};
+
+/// Sequences of names that have passed on to others, of which values are kept.
+const OTHERS: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct SequenceMemory {
     known: HashMap<QualifiedName, Known>,
+    /// The numbers of the sequences of which they are, as far as they were known then.
+    oids: HashMap<QualifiedName, Oid>,
+    /// Values of sequences whose names others have had since.
+    others: Vec<(Oid, i64)>,
     last: Option<Last>,
     /// A server connection has taken values that are not told: any sequence's value may be an older one.
     any: Option<Where>,
@@ -82,13 +89,56 @@ impl SequenceMemory {
     }
 
     /// What each sequence is called now; `None`: it is gone, and one of the same name is another one, of which nothing was taken.
-    pub fn follow(&mut self, now: impl Fn(&QualifiedName) -> Option<QualifiedName>) {
+    /// `now` is also told the sequence's number where that is known.
+    pub fn follow(&mut self, now: impl Fn(&QualifiedName, Option<Oid>) -> Option<QualifiedName>) {
+        let oids = std::mem::take(&mut self.oids);
+        let now = |sequence: &QualifiedName| now(sequence, oids.get(sequence).copied());
         let known = std::mem::take(&mut self.known);
         self.known = known.into_iter().filter_map(|(sequence, value)| Some((now(&sequence)?, value))).collect();
+        self.oids = oids.iter().filter_map(|(sequence, oid)| Some((now(sequence)?, *oid))).collect();
         let reached = std::mem::take(&mut self.reached);
         self.reached = reached.into_iter().filter_map(|(sequence, value)| Some((now(&sequence)?, value))).collect();
         if let Some(Last::Of(sequence)) = &self.last {
             self.last = now(sequence).map(Last::Of);
+        }
+    }
+
+    /// A sequence of which a value is taken has this number.
+    pub fn numbered(&mut self, sequence: &QualifiedName, oid: Option<Oid>) {
+        let Some(oid) = oid else {
+            self.oids.remove(sequence);
+            return;
+        };
+        let before = self.oids.insert(sequence.clone(), oid).filter(|before| *before != oid);
+        if let (Some(before), Some(Known::Value(value))) = (before, self.known.get(sequence)) {
+            // A rollback brings back what was there last.
+            if self.others.len() == OTHERS {
+                self.others.remove(0);
+            }
+            self.others.push((before, *value));
+        }
+    }
+
+    /// What is known of the sequence that has this name and this number now.
+    fn known(&self, sequence: &QualifiedName, oid: Option<Oid>) -> Option<Known> {
+        let was = self.oids.get(sequence).copied();
+        let other = |oid: Oid| {
+            let shadowed = self.others.iter().rev().find(|(of, _)| *of == oid).map(|(_, value)| Known::Value(*value));
+            let renamed = || self.oids.iter().find(|(_, of)| **of == oid).and_then(|(name, _)| self.known.get(name)).copied();
+            shadowed.or_else(renamed)
+        };
+        match (self.known.get(sequence), oid) {
+            (Some(known), Some(oid)) if was.is_none_or(|was| was == oid) => Some(*known),
+            (_, Some(oid)) => other(oid),
+            (known, None) => known.copied(),
+        }
+    }
+
+    /// The sequence that `lastval()` is about, where one alone is.
+    pub fn last_of(&self) -> Option<&QualifiedName> {
+        match &self.last {
+            Some(Last::Of(sequence)) => Some(sequence),
+            Some(Last::Server(_)) | None => None,
         }
     }
 
@@ -113,7 +163,14 @@ impl SequenceMemory {
     pub fn forwarded(&mut self, uses: &SequenceUse, shard: Option<ShardId>, clean: bool) {
         let own = shard.filter(|_| clean);
         let any = self.any.map(Known::Server);
-        if uses.takes_any || uses.sets {
+        if let Some(set) = &uses.set {
+            if let Some(sequence) = set {
+                let place = shard.map_or(Where::Gone, |shard| Where::Held { shard, surely: true });
+                self.oids.remove(sequence);
+                self.known.insert(sequence.clone(), Known::Server(place));
+                self.pending.push(sequence.clone());
+            }
+        } else if uses.takes_any || uses.sets {
             for known in self.known.values_mut() {
                 *known = Known::Server(Where::perhaps(Some(*known), own));
             }
@@ -124,6 +181,7 @@ impl SequenceMemory {
                 Some(shard) if uses.surely.contains(sequence) => Where::Held { shard, surely: true },
                 _ => Where::perhaps(self.known.get(sequence).copied().or(any), own),
             };
+            self.oids.remove(sequence);
             self.known.insert(sequence.clone(), Known::Server(place));
             self.pending.push(sequence.clone());
         }
@@ -182,7 +240,8 @@ impl SequenceMemory {
     }
 
     /// What that connection says of such a sequence; `None`: it does not tell.
-    pub fn told(&mut self, sequence: QualifiedName, value: Option<i64>) {
+    pub fn told(&mut self, sequence: QualifiedName, oid: Option<Oid>, value: Option<i64>) {
+        self.numbered(&sequence, oid);
         self.known.insert(sequence, value.map_or(Known::Server(Where::Gone), Known::Value));
     }
 
@@ -243,17 +302,24 @@ impl SequenceMemory {
     }
 
     /// `pinned`: a connection to `shard` stays with the session, and may know what the router does not.
-    pub fn recall(&self, take: &Take, shard: ShardId, pinned: bool) -> Recalled {
+    /// `oid`: the numbers that sequences have now.
+    pub fn recall(
+        &self,
+        take: &Take,
+        shard: ShardId,
+        pinned: bool,
+        oid: &dyn Fn(&QualifiedName) -> Option<Oid>,
+    ) -> Recalled {
         let place = match take {
             Take::Next(_) | Take::Unique => return Recalled::AskServer(shard),
-            Take::Current(sequence) => match self.known.get(sequence) {
-                Some(Known::Value(value)) => return Recalled::Value(*value),
-                Some(Known::Server(place)) => Some(*place),
+            Take::Current(sequence) => match self.known(sequence, oid(sequence)) {
+                Some(Known::Value(value)) => return Recalled::Value(value),
+                Some(Known::Server(place)) => Some(place),
                 None => self.any,
             },
             Take::Last => match &self.last {
                 Some(Last::Of(sequence)) => {
-                    return self.recall(&Take::Current(sequence.clone()), shard, pinned);
+                    return self.recall(&Take::Current(sequence.clone()), shard, pinned, oid);
                 }
                 Some(Last::Server(place)) => Some(*place),
                 None => self.any,
@@ -319,6 +385,10 @@ mod tests {
 
     const HOME: ShardId = ShardId(0);
 
+    fn unknown(_: &QualifiedName) -> Option<Oid> {
+        None
+    }
+
     fn takes(sequences: &[&str], surely: bool) -> SequenceUse {
         let takes: Vec<QualifiedName> = sequences.iter().map(|of| name(of)).collect();
         let surely = if surely { takes.clone() } else { Vec::new() };
@@ -329,7 +399,7 @@ mod tests {
     fn a_value_is_recalled_until_a_server_takes_a_newer_one() {
         let mut memory = SequenceMemory::default();
         let current = Take::Current(name("s"));
-        let recall = |memory: &SequenceMemory, take: &Take| memory.recall(take, HOME, false);
+        let recall = |memory: &SequenceMemory, take: &Take| memory.recall(take, HOME, false, &unknown);
         assert_eq!(recall(&memory, &current), Recalled::Fault(undefined(&current)));
         memory.took([(name("s"), 4), (name("s"), 5), (name("t"), 9)], Some(name("s")));
         assert_eq!(recall(&memory, &current), Recalled::Value(5));
@@ -349,16 +419,50 @@ mod tests {
     }
 
     #[test]
+    fn another_sequence_of_the_same_name_has_no_value_yet() {
+        let mut memory = SequenceMemory::default();
+        let recall = |memory: &SequenceMemory, of: &str, oid: u32| {
+            memory.recall(&Take::Current(name(of)), HOME, false, &|_| Some(oid))
+        };
+        memory.numbered(&name("s"), Some(1));
+        memory.took([(name("s"), 4)], Some(name("s")));
+        assert_eq!(recall(&memory, "s", 1), Recalled::Value(4));
+        assert_eq!(recall(&memory, "s", 2), Recalled::Fault(undefined(&Take::Current(name("s")))));
+        memory.numbered(&name("s"), Some(2));
+        memory.took([(name("s"), 7)], Some(name("s")));
+        assert_eq!(recall(&memory, "s", 2), Recalled::Value(7));
+        assert_eq!(recall(&memory, "s", 3), Recalled::Fault(undefined(&Take::Current(name("s")))));
+        // Rolled back.
+        assert_eq!(recall(&memory, "s", 1), Recalled::Value(4));
+        memory.follow(|of, oid| (oid != Some(2)).then(|| of.clone()));
+        assert_eq!(recall(&memory, "s", 1), Recalled::Value(4));
+        assert_eq!(recall(&memory, "s", 2), Recalled::Fault(undefined(&Take::Current(name("s")))));
+    }
+
+    #[test]
+    fn what_setval_sets_alone_is_the_sessions_value() {
+        let mut memory = SequenceMemory::default();
+        memory.took([(name("s"), 4), (name("t"), 9)], Some(name("t")));
+        let set = |set: Option<&str>| SequenceUse { sets: true, set: Some(set.map(name)), ..SequenceUse::default() };
+        memory.forwarded(&set(Some("s")), Some(HOME), false);
+        assert_eq!(memory.waiting_on(HOME), [name("s")]);
+        memory.forwarded(&set(None), Some(HOME), false);
+        assert_eq!(memory.recall(&Take::Last, HOME, false, &unknown), Recalled::Value(9));
+        memory.told(name("s"), None, Some(50));
+        assert_eq!(memory.recall(&Take::Current(name("s")), HOME, false, &unknown), Recalled::Value(50));
+    }
+
+    #[test]
     fn what_was_taken_for_sure_is_asked_for_before_its_connection_is_given_back() {
         let mut memory = SequenceMemory::default();
         memory.forwarded(&takes(&["s"], true), Some(HOME), false);
         assert!(memory.waits_on(HOME) && !memory.waits_on(ShardId(1)));
         assert_eq!(memory.waiting_on(HOME), [name("s")]);
-        memory.told(name("s"), Some(7));
+        memory.told(name("s"), None, Some(7));
         assert!(!memory.waits_on(HOME) && memory.leaves(HOME) && !memory.leaves(HOME));
         memory.keep(|_| false);
-        assert_eq!(memory.recall(&Take::Last, HOME, false), Recalled::Value(7));
-        assert_eq!(memory.recall(&Take::Current(name("s")), HOME, false), Recalled::Value(7));
+        assert_eq!(memory.recall(&Take::Last, HOME, false, &unknown), Recalled::Value(7));
+        assert_eq!(memory.recall(&Take::Current(name("s")), HOME, false, &unknown), Recalled::Value(7));
     }
 
     #[test]
@@ -368,7 +472,7 @@ mod tests {
         memory.forwarded(&takes(&["s"], true), Some(HOME), true);
         memory.failed();
         assert!(!memory.waits_on(HOME));
-        assert_eq!(memory.recall(&Take::Last, HOME, false), Recalled::Fault(lost(&Take::Last)));
+        assert_eq!(memory.recall(&Take::Last, HOME, false, &unknown), Recalled::Fault(lost(&Take::Last)));
         memory.forwarded(&takes(&["s"], true), Some(HOME), true);
         memory.keep(|_| true);
         memory.failed();
@@ -377,7 +481,7 @@ mod tests {
 
     #[test]
     fn what_may_have_been_taken_is_asked_for_where_no_other_value_can_be_meant() {
-        let recall = |memory: &SequenceMemory| memory.recall(&Take::Current(name("s")), HOME, false);
+        let recall = |memory: &SequenceMemory| memory.recall(&Take::Current(name("s")), HOME, false, &unknown);
         let lost = || Recalled::Fault(lost(&Take::Current(name("s"))));
         let mut memory = SequenceMemory::default();
         memory.forwarded(&takes(&["s"], false), Some(HOME), true);
@@ -405,6 +509,6 @@ mod tests {
         assert!(!memory.is_at(HOME));
         memory.keep(|_| false);
         let current = Take::Current(name("s"));
-        assert_eq!(memory.recall(&current, HOME, true), Recalled::Fault(lost(&current)));
+        assert_eq!(memory.recall(&current, HOME, true, &unknown), Recalled::Fault(lost(&current)));
     }
 }

@@ -361,6 +361,7 @@ impl Session {
         let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
         let limits = shared.limits.load_full();
+        let hold = shared.memory.hold();
         let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold());
         let mut startup = SessionSettings::default();
         let mut date_styles = DateStyles::default();
@@ -398,7 +399,7 @@ impl Session {
             defaults: Arc::default(),
             tx: Transaction::default(),
             held: HeldServers::default(),
-            statements: ClientStatements::default(),
+            statements: ClientStatements::new(hold),
             batch: Batch::default(),
             fetch_mark: None,
             cursors: HashMap::new(),
@@ -474,17 +475,7 @@ impl Session {
             b'Q' => self.simple_query(frame).await,
             b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' => self.extended(frame).await,
             b'X' => Err(Stop::Goodbye),
-            b'F' => {
-                let fault = Fault::unsupported(
-                    "function call messages are not supported",
-                    "The fastpath interface of the protocol cannot be routed.",
-                    "Call the function in a SELECT.",
-                );
-                self.tell(&fault);
-                self.tx.fail();
-                self.ready_for_query();
-                self.client.flush().await.map_err(|_| Stop::Gone)
-            }
+            b'F' => self.function_call().await,
             // What is left of a COPY that has failed.
             b'd' | b'c' | b'f' => Ok(()),
             tag => Err(Stop::Fatal(Fault::protocol(format!("invalid frontend message type {tag}")))),
@@ -500,7 +491,8 @@ impl Session {
 
     /// Tells the client of the notifications that came while the router was answered.
     fn pass_news(&mut self) {
-        self.held.iter_mut().for_each(|held| held.server.pass_news(&mut self.client.out));
+        let out = self.client.news();
+        self.held.iter_mut().for_each(|held| held.server.pass_news(out));
     }
 
     /// Queues an ErrorResponse.

@@ -131,10 +131,13 @@ impl Session {
         if before.is_empty() || now.is_empty() {
             return;
         }
-        self.memory.follow(|sequence| match (before.get(sequence), now.get(sequence)) {
-            (Some(was), Some(is)) if was.oid == is.oid => Some(sequence.clone()),
-            (Some(was), _) => now.iter().find(|(_, is)| is.oid == was.oid).map(|(name, _)| name.clone()),
-            (None, _) => Some(sequence.clone()),
+        self.memory.follow(|sequence, oid| {
+            let was = oid.or_else(|| before.get(sequence).map(|was| was.oid));
+            match (was, now.get(sequence)) {
+                (Some(was), Some(is)) if was == is.oid => Some(sequence.clone()),
+                (Some(was), _) => now.iter().find(|(_, is)| is.oid == was).map(|(name, _)| name.clone()),
+                (None, _) => Some(sequence.clone()),
+            }
         });
     }
 

@@ -214,6 +214,19 @@ impl Session {
         }
     }
 
+    /// [`Self::shard_for_describe`]; where there is none, the Parse of this name waits on for its answer.
+    pub(super) async fn shard_parsing(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        parsing: &Option<Box<[u8]>>,
+    ) -> Result<ShardId, Failure> {
+        let shard = self.shard_for_describe(statement).await;
+        if let (Err(_), Some(name)) = (&shard, parsing) {
+            self.batch.pending_parse = Some((name.clone(), Arc::clone(statement)));
+        }
+        shard
+    }
+
     /// A shard that can tell what a statement is: the one at hand, or any that it could run on.
     pub(super) async fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
         let plan = {
@@ -364,7 +377,7 @@ impl Session {
         let audience = if parsing.is_some() { Audience::Client } else { Audience::Router };
         self.batch.unproven.extend(parsing);
         let server = &mut self.held[at].server;
-        if let Some(evicted) = server.prepared.insert(&def) {
+        for evicted in server.prepared.insert(&def) {
             request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
             server.inflight.push(Owed::Close(Audience::Router));
         }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::backend::prepared::{StatementDef, StatementRegistry};
-use crate::backend::settings::Meaning;
+use crate::backend::settings::{Meaning, Printing};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
+use crate::memory::Hold;
 use crate::plan::{Parameters, Plan};
 use crate::session::promise::{Description, Promise};
 use crate::session::scatter::ScatterRun;
@@ -157,7 +158,7 @@ pub struct Portal {
     /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
     pub position: Option<Position>,
     /// The settings by which its rows are printed, if it has rows left that may be printed already.
-    pub printed: Option<u64>,
+    pub printed: Option<Printing>,
 }
 
 impl Portal {
@@ -192,12 +193,31 @@ pub enum Place {
 #[derive(Default)]
 pub struct ClientStatements {
     unnamed: Option<Arc<ClientStatement>>,
+    /// Bytes of the texts of those that have a name, and the memory of the router that they take.
+    bytes: usize,
+    hold: Option<Hold>,
     named: HashMap<Box<[u8]>, Arc<ClientStatement>, foldhash::fast::RandomState>,
     unnamed_portal: Option<Portal>,
     portals: HashMap<Box<[u8]>, Portal, foldhash::fast::RandomState>,
 }
 
+/// Bytes of the named statements of one client.
+const NAMED_BYTES: usize = 64 << 20;
+/// What each takes beside its text.
+const STATEMENT_BYTES: usize = 512;
+
+fn weight(statement: &ClientStatement) -> usize {
+    statement.text.len() + 4 * statement.types.len() + STATEMENT_BYTES
+}
+
 impl ClientStatements {
+    /// Those of a client whose statements take memory of `hold`.
+    pub fn new(hold: Hold) -> Self {
+        Self { hold: Some(hold), ..Self::default() }
+    }
+
+    /// # Errors
+    /// `53400`: there are as many as may be, in number or in bytes; `53200`: the router has no memory for it.
     pub fn insert(&mut self, name: &[u8], statement: Arc<ClientStatement>, max: usize) -> Result<(), Fault> {
         if name.is_empty() {
             self.unnamed = Some(statement);
@@ -207,8 +227,19 @@ impl ClientStatements {
         if self.named.len() >= max {
             return Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements")
                 .detail(format!("this session holds {max} of them"))
-                .hint("Close statements that are no longer needed, or raise max_client_statements."));
+                .hint("Close statements that are no longer needed."));
         }
+        let bytes = self.bytes.saturating_add(weight(&statement));
+        // One alone may be as long as a message.
+        if bytes > NAMED_BYTES && !self.named.is_empty() {
+            return Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "prepared statements are too long")
+                .detail(format!("those of this session have {} bytes, and {NAMED_BYTES} is the most", self.bytes))
+                .hint("Close statements that are no longer needed."));
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.become_of(bytes)?;
+        }
+        self.bytes = bytes;
         self.named.insert(name.into(), statement);
         Ok(())
     }
@@ -240,12 +271,27 @@ impl ClientStatements {
         if name.is_empty() {
             self.unnamed = Some(statement);
         } else {
-            self.named.insert(name.into(), statement);
+            let more = weight(&statement);
+            let less = self.named.insert(name.into(), statement).map_or(0, |before| weight(&before));
+            self.weigh(more, less);
         }
     }
 
     pub fn remove(&mut self, name: &[u8]) -> bool {
-        if name.is_empty() { self.unnamed.take().is_some() } else { self.named.remove(name).is_some() }
+        if name.is_empty() {
+            return self.unnamed.take().is_some();
+        }
+        let removed = self.named.remove(name);
+        self.weigh(0, removed.as_deref().map_or(0, weight));
+        removed.is_some()
+    }
+
+    /// What is there already, or was, has its place: nothing is refused here.
+    fn weigh(&mut self, more: usize, less: usize) {
+        self.bytes = self.bytes.saturating_add(more).saturating_sub(less);
+        if let Some(hold) = &mut self.hold {
+            let _ = hold.become_of(self.bytes);
+        }
     }
 
     /// The same where the name still means this statement.
@@ -258,6 +304,7 @@ impl ClientStatements {
     /// All that have a name.
     pub fn clear(&mut self) {
         self.named.clear();
+        self.weigh(0, self.bytes);
     }
 
     pub fn drop_unnamed(&mut self) {
@@ -294,13 +341,17 @@ impl ClientStatements {
     }
 
     pub fn portal(&mut self, name: &[u8]) -> Result<&mut Portal, Fault> {
-        let found = if name.is_empty() { self.unnamed_portal.as_mut() } else { self.portals.get_mut(name) };
-        found.ok_or_else(|| {
+        self.find_portal(name).ok_or_else(|| {
             Fault::new(
                 SqlState::INVALID_CURSOR_NAME,
                 format!("portal \"{}\" does not exist", String::from_utf8_lossy(name)),
             )
         })
+    }
+
+    /// The same where there need not be one.
+    pub fn find_portal(&mut self, name: &[u8]) -> Option<&mut Portal> {
+        if name.is_empty() { self.unnamed_portal.as_mut() } else { self.portals.get_mut(name) }
     }
 
     pub fn remove_portal(&mut self, name: &[u8]) -> Option<Portal> {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::backend::settings::Printing;
 use crate::exec::client::Client;
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
 use crate::fault::Fault;
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::plan::combine::{Combine, Fold, Step};
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
 use crate::session::held::Held;
@@ -16,6 +17,7 @@ use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::fetch::Position;
+use crate::types::oid;
 use crate::wire::reply::{self, Column};
 
 /// Asks a server to stop what nobody waits for. False: it has not even opened its transaction.
@@ -72,6 +74,36 @@ impl ScatterRun {
     }
 }
 
+fn printed_before() -> Fault {
+    Fault::unsupported(
+        "the rest of a portal over several shards cannot be printed by other settings",
+        "DateStyle, TimeZone or the like was changed since its first rows were fetched.",
+        "Fetch all of its rows before the settings are changed, or ask for results in binary.",
+    )
+}
+
+/// Whether values are the same text whatever DateStyle and its like say.
+fn is_printed_alike(of: Oid) -> bool {
+    matches!(
+        of,
+        oid::BOOL
+            | oid::INT2
+            | oid::INT4
+            | oid::INT8
+            | oid::OID
+            | oid::NUMERIC
+            | oid::TEXT
+            | oid::VARCHAR
+            | oid::BPCHAR
+            | oid::NAME
+            | oid::UUID
+            | oid::JSON
+            | oid::JSONB
+            | oid::INET
+            | oid::CIDR
+    )
+}
+
 impl Session {
     pub(super) async fn start_run(
         &mut self,
@@ -85,34 +117,58 @@ impl Session {
         Ok(ScatterRun { merged, shards, opened, position: Position::default() })
     }
 
-    /// Postgres prints rows as the settings of the moment say when they are fetched. Those of a portal over several shards were printed when
-    /// it began.
-    pub(super) fn check_printed(&mut self, name: &[u8]) -> Result<(), Fault> {
+    /// Postgres prints rows as the settings of the moment say when they are fetched. So does the one that finishes a statement; what several
+    /// shards send was printed when the portal began.
+    pub(super) async fn follow_printing(&mut self, name: &[u8]) -> Result<(), Failure> {
         let now = self.printing();
         let portal = self.statements.portal(name)?;
-        let in_binary = !portal.formats.is_empty() && portal.formats.iter().all(|format| *format == 1);
-        let others = portal.printed.is_some_and(|printed| printed != now) && !in_binary;
-        match (&portal.place, others) {
-            (Place::Running(_) | Place::Finishing(_), true) => Err(Fault::unsupported(
-                "the rest of a portal over several shards cannot be printed by other settings",
-                "DateStyle, TimeZone or the like was changed since its first rows were fetched.",
-                "Fetch all of its rows before the settings are changed, or ask for results in binary.",
-            )),
-            _ => Ok(()),
+        let Some(printed) = portal.printed.filter(|printed| *printed != now) else { return Ok(()) };
+        match &portal.place {
+            Place::Finishing(slot) => {
+                let slot = *slot;
+                portal.printed = Some(now);
+                let sql = self.tx.with_locals(&self.settings).print_locally();
+                let at = self.held_at(slot)?;
+                self.held[at].server.query(&sql).await?;
+                Ok(())
+            }
+            Place::Running(run) => {
+                let in_text = |at: usize| match portal.formats[..] {
+                    [] => true,
+                    [all] => all == 0,
+                    ref each => each.get(at).copied().unwrap_or(0) == 0,
+                };
+                let mut columns = run.columns().unwrap_or_default().iter().enumerate().filter(|(at, _)| in_text(*at));
+                let differs = match printed.encoding == now.encoding {
+                    true => columns.any(|(_, column)| !is_printed_alike(column.type_oid)),
+                    false => columns.next().is_some(),
+                };
+                match differs {
+                    true => Err(printed_before().into()),
+                    false => Ok(()),
+                }
+            }
+            Place::Server(_)
+            | Place::Local(_)
+            | Place::Execute
+            | Place::OfPortal(_)
+            | Place::Router { .. }
+            | Place::Finished
+            | Place::Failed => Ok(()),
         }
     }
 
     /// Notes how the rows are printed that a portal still has.
     pub(super) fn note_printed(&mut self, name: &[u8]) {
         let now = self.printing();
-        if let Ok(portal) = self.statements.portal(name)
+        if let Some(portal) = self.statements.find_portal(name)
             && matches!(portal.place, Place::Running(_) | Place::Finishing(_))
         {
             portal.printed.get_or_insert(now);
         }
     }
 
-    fn printing(&self) -> u64 {
+    fn printing(&self) -> Printing {
         self.tx.with_locals(&self.settings).printing()
     }
 
@@ -190,13 +246,13 @@ impl Session {
                 (Place::Running(run), None, position)
             }
             Err(error) => {
-                if let Ok(portal) = self.statements.portal(name) {
+                if let Some(portal) = self.statements.find_portal(name) {
                     portal.place = Place::Failed;
                 }
                 return Err(self.scatter_failure(error, run.opened).await);
             }
         };
-        if let Ok(portal) = self.statements.portal(name) {
+        if let Some(portal) = self.statements.find_portal(name) {
             portal.place = place;
             portal.position = Some(position);
         }

@@ -258,6 +258,7 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
     if name == replica::SETTING {
         return replica::check_preference(value);
     }
+    check_reserved(name)?;
     let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
     if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
         return Err(Fault::unsupported(
@@ -267,6 +268,19 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
         ));
     }
     if value.eq_ignore_ascii_case("default") { Ok(()) } else { check_limit(name, value) }
+}
+
+/// Postgres takes a name with the prefix of PL/pgSQL until that is loaded, which any statement may do, and no more then.
+fn check_reserved(name: &str) -> Result<(), Fault> {
+    const KNOWN: [&str; 5] =
+        ["variable_conflict", "print_strict_params", "check_asserts", "extra_warnings", "extra_errors"];
+    match name.split_once('.') {
+        Some(("plpgsql", rest)) if !KNOWN.contains(&rest) => {
+            let message = format!("invalid configuration parameter name \"{name}\"");
+            Err(Fault::new(SqlState::INVALID_NAME, message).detail("\"plpgsql\" is a reserved prefix."))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// One of SESSION CHARACTERISTICS as the setting that it is.

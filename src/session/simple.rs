@@ -54,6 +54,15 @@ impl Session {
                 false
             }
         };
+        self.rest_behind_query(ends_batch).await;
+        if !ready_sent {
+            self.ready_for_query();
+        }
+        self.end_query().await
+    }
+
+    /// Nothing is left of what was open for the message alone.
+    async fn rest_behind_query(&mut self, ends_batch: bool) {
         if self.tx.state == TxState::Implicit {
             self.roll_back_quietly().await;
         }
@@ -64,9 +73,10 @@ impl Session {
         }
         self.release_idle();
         self.settle_sequences();
-        if !ready_sent {
-            self.ready_for_query();
-        }
+    }
+
+    /// The client has its ReadyForQuery.
+    async fn end_query(&mut self) -> Result<(), Stop> {
         // Behind the end of what it has done: in the middle of a pipeline nothing is committed yet.
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
@@ -75,6 +85,24 @@ impl Session {
         }
         self.end_request();
         flushed
+    }
+
+    /// FunctionCall: refused in its place. What came before it in a pipeline is answered first, and undone with it.
+    pub(super) async fn function_call(&mut self) -> Result<(), Stop> {
+        let ends_batch = self.batch.is_open();
+        if ends_batch && !self.leave_batch().await? {
+            return Ok(());
+        }
+        self.start_clock();
+        let fault = Fault::unsupported(
+            "function call messages are not supported",
+            "The fastpath interface of the protocol cannot be routed.",
+            "Call the function in a SELECT.",
+        );
+        self.fail_statement(Failure::Fault(fault)).await?;
+        self.rest_behind_query(ends_batch).await;
+        self.ready_for_query();
+        self.end_query().await
     }
 
     /// Tells the client of a failure and puts the transaction into the state that Postgres would be in.
@@ -108,7 +136,14 @@ impl Session {
             self.commit_message().await?;
             return Ok(ready_sent);
         }
-        let parts = split::statements(text, self.scope.standard_strings()).map_err(scan_fault)?;
+        let parts = match split::statements(text, self.scope.standard_strings()) {
+            Ok(parts) => parts,
+            Err(error) => {
+                // A server has the words for it, and the place.
+                self.check_syntax(text).await?;
+                return Err(scan_fault(error).into());
+            }
+        };
         if parts.is_empty() {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
             self.commit_message().await?;
@@ -147,9 +182,13 @@ impl Session {
             return Ok(());
         }
         let done = self.client.take_done();
-        self.commit().await?;
-        self.client.out.extend_from_slice(&done);
-        Ok(())
+        self.client.hold_news();
+        let committed = self.commit().await;
+        if committed.is_ok() {
+            self.client.out.extend_from_slice(&done);
+        }
+        self.client.tell_news();
+        committed.map(drop)
     }
 
     /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
@@ -416,11 +455,7 @@ impl Session {
                 | StatementKind::Empty
         );
         if self.tx.has_failed() && !ends {
-            return Err(Fault::new(
-                SqlState::IN_FAILED_SQL_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            )
-            .into());
+            return Err(aborted().into());
         }
         Ok(())
     }
@@ -481,6 +516,14 @@ struct Place {
     last: bool,
     /// A registry has told its shard.
     found: bool,
+}
+
+/// The transaction has failed, and nothing runs in it.
+pub(super) fn aborted() -> Fault {
+    Fault::new(
+        SqlState::IN_FAILED_SQL_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
 }
 
 /// The text of a Query message.

@@ -18,6 +18,18 @@ const NAMES: &str = "SELECT c.relname, '', c.relkind FROM pg_catalog.pg_class c 
      UNION ALL SELECT t.typname, 't', '' FROM pg_catalog.pg_type t LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
      WHERE t.typnamespace = pg_catalog.pg_my_temp_schema() AND t.typcategory <> 'A' AND coalesce(c.relkind, 'c') = 'c'";
 
+/// The functions of users that something temporary calls by itself: its table or view, and the function.
+const CALLS: &str = "SELECT DISTINCT c.relname, p.proname \
+     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = d.refobjid \
+       LEFT JOIN pg_catalog.pg_index i ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.indexrelid = d.objid \
+       LEFT JOIN pg_catalog.pg_attrdef a ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.oid = d.objid \
+       LEFT JOIN pg_catalog.pg_constraint k ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = d.objid \
+       LEFT JOIN pg_catalog.pg_trigger t ON d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND t.oid = d.objid \
+       LEFT JOIN pg_catalog.pg_rewrite r ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND r.oid = d.objid \
+       LEFT JOIN pg_catalog.pg_policy y ON d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND y.oid = d.objid \
+       JOIN pg_catalog.pg_class c ON c.oid = coalesce(i.indrelid, a.adrelid, k.conrelid, t.tgrelid, r.ev_class, y.polrelid) \
+     WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND p.oid >= 16384";
+
 impl Session {
     /// The analysis of a statement with the session's temporary things as they are now, where it may hang on them.
     pub(super) async fn beside_temporaries(
@@ -34,13 +46,24 @@ impl Session {
 
     /// Looks at them where the meaning of a statement may hang on them; whether they are others than it was analysed with.
     pub(super) async fn see_temporaries(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
-        if !analysis.beside_temporary || self.tx.has_failed() {
+        if self.tx.has_failed() || !analysis.beside_temporary && !(analysis.may_be_temporary && self.code_may_differ())
+        {
             return Ok(false);
         }
         match self.shard_of_temporaries() {
             Some(shard) => self.look_at_temporaries(shard).await,
             None => Ok(false),
         }
+    }
+
+    /// Whether functions may have become others since the session's temporary things were looked at last. Those of a definition are looked at
+    /// where it is made.
+    fn code_may_differ(&mut self) -> bool {
+        let generation = self.view.catalog.generation;
+        let Some(held) = self.held.iter_mut().find(|held| held.temporary) else { return false };
+        let differs = held.temporaries_of.replace(generation) != Some(generation);
+        held.temporaries_seen &= !differs;
+        differs
     }
 
     /// The shard on whose connection the session may have temporary things.
@@ -98,5 +121,9 @@ async fn read(
         true => catalog::read_temporary(server, collation).await?,
         false => Vec::new(),
     };
-    Ok(Temporaries::new(tables, relations, types))
+    let calls = server.query(CALLS).await?.into_iter().filter_map(|row| {
+        let mut row = row.into_iter().flatten();
+        row.next().zip(row.next())
+    });
+    Ok(Temporaries::new(tables, relations, types, calls))
 }

@@ -35,7 +35,7 @@ impl Session {
 
     /// Takes a portal away; the shard whose connection has it.
     pub(super) async fn take_portal(&mut self, name: &[u8]) -> Result<Option<ShardId>, Failure> {
-        let Ok(portal) = self.statements.portal(name) else { return Ok(None) };
+        let Some(portal) = self.statements.find_portal(name) else { return Ok(None) };
         let shard = match &portal.place {
             Place::Server(shard) => Some(*shard),
             Place::Local(_)

@@ -61,6 +61,8 @@ pub struct Analysis {
     /// It needs other shards than the home shard, and a name in it can be one of the session's temporary tables: those must be looked at
     /// before it runs.
     pub beside_temporary: bool,
+    /// A name in it can be one of the session's temporary things, which may call what others have made of the functions of before.
+    pub may_be_temporary: bool,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
@@ -225,13 +227,32 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let Unknown { names, temporary, hidden } = unknown;
     // A definition that goes home because of what is known may be one of other things by now.
     let beside_temporary = temporary.get() && (!alone || analysis.kind == StatementKind::Ddl);
+    let may_be_temporary = temporary.get() && analysis.access != Access::Read;
     let outcome = match hidden.into_inner() {
         Some(name) if !alone && !matches!(analysis.outcome, Outcome::Refuse(_)) => {
             Outcome::Refuse(temporary::hidden(&name))
         }
         _ => analysis.outcome,
     };
-    Analysis { unknown: names.into_inner().into_iter().collect(), beside_temporary, outcome, ..analysis }
+    let outcome = match &outcome {
+        Outcome::Refuse(_) => outcome,
+        _ if may_be_temporary => match own_unsafe_call(text, scope) {
+            Some(function) => Outcome::Refuse(unsafe_function(function)),
+            None => outcome,
+        },
+        _ => outcome,
+    };
+    let unknown = names.into_inner().into_iter().collect();
+    Analysis { unknown, beside_temporary, may_be_temporary, outcome, ..analysis }
+}
+
+/// The function that a temporary thing of the session's runs which the statement names, where it is not known to be safe any more.
+fn own_unsafe_call<'a>(text: &str, scope: &NameScope<'a>) -> Option<&'a str> {
+    let own = scope.own.filter(|_| !scope.topology.is_all_home())?;
+    let names = words::identifiers(text, scope.standard_strings)?;
+    // Whoever drops it runs nothing.
+    let drops = names.first().is_some_and(|first| first == "drop");
+    own.unsafe_call(scope.catalog, &names).filter(|_| !drops)
 }
 
 fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
@@ -343,6 +364,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         unlocks,
         unknown,
         beside_temporary: false,
+        may_be_temporary: false,
         only_reads,
         on_replicas: only_reads && settled,
         reads_time,

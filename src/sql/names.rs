@@ -201,7 +201,12 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
             scope.note_temporary();
             scope.temporary_table(name).unwrap_or(Relation::System)
         }
-        Some(schema) if is_system_schema(schema) => Relation::System,
+        Some(schema) if is_system_schema(schema) => {
+            if is_temporary_schema(schema) {
+                scope.note_temporary();
+            }
+            Relation::System
+        }
         Some(schema) => {
             let name = QualifiedName::new(schema, name);
             known(scope, &name).unwrap_or_else(|| {

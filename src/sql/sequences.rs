@@ -86,6 +86,8 @@ pub struct SequenceUse {
     pub takes_any: bool,
     /// `setval`
     pub sets: bool,
+    /// Where `setval` is all that it does: the sequence of which the session has this value then; `None`: of none.
+    pub set: Option<Option<QualifiedName>>,
     /// It asks for the values that the session has taken.
     pub reads: Vec<Take>,
     /// It asks for such values of sequences whose names are not known.
@@ -165,7 +167,10 @@ pub(crate) fn uses(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> Seque
     let mut uses = SequenceUse::default();
     for call in sequence_calls(text, tokens, scope) {
         match (&*call.function, call.take) {
-            ("setval", _) => uses.sets = true,
+            ("setval", _) => {
+                uses.sets = true;
+                uses.set = set_alone(text, tokens, &call.tokens, scope);
+            }
             ("nextval", Some(Take::Next(sequence))) => uses.takes.push(sequence),
             ("nextval", _) => uses.takes_any = true,
             (_, Some(take)) => uses.reads.push(take),
@@ -173,6 +178,40 @@ pub(crate) fn uses(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> Seque
         }
     }
     uses
+}
+
+/// `SELECT setval('name', number)`, and with `true` or `false`: surely the session has that value then, or the one that it had.
+fn set_alone(
+    text: &str,
+    tokens: &[Token],
+    call: &Range<usize>,
+    scope: &NameScope<'_>,
+) -> Option<Option<QualifiedName>> {
+    let is_word = |at: usize, word: &str| tokens.get(at).is_some_and(|t| text_of(text, t).eq_ignore_ascii_case(word));
+    if call.start != 1 || !is_word(0, "select") {
+        return None;
+    }
+    let sequence = sequence_named(scope, &literal(text, tokens.get(call.end)?)?)?;
+    let mut at = call.end + 1;
+    if text_of(text, tokens.get(at)?) == "::" && is_word(at + 1, "regclass") {
+        at += 2;
+    }
+    let number = tokens.get(at + 1)?;
+    let is_number = text_of(text, number).bytes().all(|byte| byte.is_ascii_digit());
+    if !tokens.get(at)?.is(b',') || !is_number {
+        return None;
+    }
+    at += 2;
+    let mut called = true;
+    if tokens.get(at)?.is(b',') {
+        called = is_word(at + 1, "true");
+        if !called && !is_word(at + 1, "false") {
+            return None;
+        }
+        at += 2;
+    }
+    let ends = tokens.get(at)?.is(b')') && tokens.get(at + 1).is_none_or(|token| token.is(b';'));
+    ends.then(|| called.then_some(sequence))
 }
 
 fn calls(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> Vec<Call> {

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use crate::catalog::Table;
+use crate::catalog::{Catalog, Table};
 use crate::fault::Fault;
 use crate::sql::NameScope;
+use crate::sql::called::is_unsafe;
 use crate::sql::names::{Place, Relation, distributed_names, is_temporary_schema};
 
 /// The schema under which the session's own connection finds them, whatever its number is there.
@@ -20,16 +21,19 @@ pub struct Temporaries {
     /// The names of all relations, indexes and sequences among them.
     relations: HashSet<Box<str>>,
     types: HashSet<Box<str>>,
+    /// The tables and views whose defaults, indexes, constraints, triggers or definitions call functions of users, and these.
+    calls: Vec<(Box<str>, Box<str>)>,
     /// Hash of the definitions and names.
     pub fingerprint: u64,
 }
 
 impl Temporaries {
-    /// `tables`: those that are read together with others. `relations`, `types`: the names of all that there is.
+    /// `tables`: those that are read together with others. `relations`, `types`: the names of all that there is. `calls`: see the field.
     pub fn new(
         tables: impl IntoIterator<Item = Table>,
         relations: impl IntoIterator<Item = String>,
         types: impl IntoIterator<Item = String>,
+        calls: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
         let mut tables: Vec<Table> = tables.into_iter().collect();
         tables.sort_unstable_by(|a, b| a.name.name.cmp(&b.name.name));
@@ -43,14 +47,26 @@ impl Temporaries {
             names
         };
         let (relations, types) = (sorted(&mut relations.into_iter()), sorted(&mut types.into_iter()));
-        (&relations, &types).hash(&mut hasher);
+        let calls = calls.into_iter().map(|(of, function)| (of.into(), function.into()));
+        let mut calls: Vec<(Box<str>, Box<str>)> = calls.collect();
+        calls.sort_unstable();
+        (&relations, &types, &calls).hash(&mut hasher);
         let by_name = |table: Table| (table.name.name.clone(), Arc::new(table));
         Self {
             tables: tables.into_iter().map(by_name).collect(),
             fingerprint: hasher.finish(),
             relations: relations.into_iter().collect(),
             types: types.into_iter().collect(),
+            calls,
         }
+    }
+
+    /// A function that one of these names runs, and that is not known to be safe any more.
+    pub(crate) fn unsafe_call(&self, catalog: &Catalog, names: &[String]) -> Option<&str> {
+        let is_unsafe = |name: &str| catalog.functions.get(name).is_some_and(is_unsafe);
+        let named = |of: &str| names.iter().any(|name| **name == *of);
+        let mut calls = self.calls.iter().filter(|(of, function)| named(of) && is_unsafe(function));
+        calls.next().map(|(_, function)| &**function)
     }
 
     /// Whether it is the name of something temporary.

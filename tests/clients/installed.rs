@@ -39,6 +39,11 @@ pub fn java() -> Command {
     java
 }
 
+/// A program of tests/clients/rust.
+pub fn rust(program: &str) -> Command {
+    found(&format!("rust/{program}"), "the drivers of Rust")
+}
+
 fn found(path: &str, what: &str) -> Command {
     Command::new(existing(path, what))
 }

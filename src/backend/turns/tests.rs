@@ -294,3 +294,15 @@ fn the_place_of_a_pool_that_is_gone_is_used_again() {
     assert_eq!((turns.add(2, usize::MAX), turns.add(1, usize::MAX)), (0, 2));
     (0..2).for_each(|_| assert_eq!(turns.enter(&[0], &[]), Entry::Admitted));
 }
+
+#[test]
+fn who_would_not_wait_takes_no_connection_that_another_has_a_claim_on() {
+    let mut turns = turns(&[2, 1]);
+    assert!(turns.enter_free(0) && turns.enter_free(0) && !turns.enter_free(0));
+    let first = waits(turns.enter(&[0, 1], &[]));
+    // Pool 1 is free, and the first of its line has a claim.
+    assert!(!turns.enter_free(1) && !turns.enter_free(7));
+    assert_eq!(turns.give_back(0), Some(first));
+    assert_eq!(turns.give_back(0), None);
+    assert!(turns.enter_free(0) && !turns.enter_free(0));
+}
