@@ -333,7 +333,8 @@ impl Rewriting<'_> {
         let is_foreign =
             |table: &TableUse| matches!(&table.relation, Relation::Unsharded { place, .. } if place.shard != home);
         let foreign = tables.iter().any(is_foreign);
-        let mut inner = match self.prints {
+        // A shard has other numbers than the one that finishes it.
+        let mut inner = match self.prints && self.model.uses.numbering.gives.is_none() {
             true => inner_queries(self.model, &self.tree, self.source),
             false => Vec::new(),
         };
@@ -524,7 +525,7 @@ impl Rewriting<'_> {
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
         let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
         let mut filters = if self.prints { filters(self.model, scanned) } else { Vec::new() };
-        let top = match (self.prints, &self.tree) {
+        let top = match (self.prints && self.model.uses.numbering.gives.is_none(), &self.tree) {
             // The first rows of a sample are not a sample of the first rows.
             (true, Statement::Query(query)) if self.model.uses.sample.is_none() => {
                 top(self.model, query, first, &columns)
