@@ -304,7 +304,14 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
+        PlanKind::CreateAs(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "it makes a table of rows that lie on several shards, in several steps",
+                "Explain the query alone.",
+            ));
+        }
+        PlanKind::CopyIn(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
             return refused(lost_literals());
         }
     }
