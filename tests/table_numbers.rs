@@ -276,6 +276,161 @@ fn values_are_no_other_shards_numbers() {
     }
 }
 
+/// A number that a client says is one of the home shard's, and what stands for a name is told by its number there or not at all.
+#[test]
+fn numbers_that_are_said_are_those_of_the_home_shard() {
+    let schema = format!(
+        "{SCHEMA}; CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE FUNCTION twice(n int) RETURNS int IMMUTABLE RETURN 2 * n; \
+         CREATE TABLE kept (id int PRIMARY KEY, what regclass, number oid, word text, kind regtype[])"
+    );
+    let placed = [
+        ("items", Placed::By("id")),
+        ("notes", Placed::By("item")),
+        ("places", Placed::Reference),
+        ("kept", Placed::By("id")),
+    ];
+    let world = Pair::create("tablenumberss", &schema, &placed, "");
+    let rows: Vec<String> = IDS.map(|id| format!("({id}, 'item {id}', {})", id % 3)).collect();
+    world.fill(&[
+        &format!("INSERT INTO items (id, name, n) VALUES {}", rows.join(", ")),
+        "INSERT INTO places VALUES ('a', 'A')",
+        "INSERT INTO plain VALUES (1, 'one')",
+    ]);
+    let (mut raw, mut home) = (world.through(), world.db.shard(0));
+    let of_home = |sql: &str| world.db.shard(0).value(sql);
+    let plain = of_home("SELECT 'plain'::regclass::oid");
+    let (mood, twice) = (of_home("SELECT 'mood'::regtype::oid"), of_home("SELECT 'twice'::regproc::oid"));
+    for id in IDS {
+        raw.must(&format!(
+            "INSERT INTO kept VALUES ({id}, 'plain', {plain}, '{plain}', ARRAY['mood', 'plain']::regtype[])"
+        ));
+    }
+    let (mut given, mut refused, mut wrong) = (0, 0, Vec::new());
+    for sql in [
+        "SELECT <plain>::regclass FROM items WHERE id = $1",
+        "SELECT '<plain>'::regclass FROM items WHERE id = $1",
+        "SELECT regclass '<plain>' FROM items WHERE id = $1",
+        "SELECT regclass(<plain>) FROM items WHERE id = $1",
+        "SELECT CAST(<plain>::oid AS regclass)::text FROM items WHERE id = $1",
+        "SELECT ARRAY[<plain>]::regclass[] FROM items WHERE id = $1",
+        "SELECT '{<plain>}'::regclass[] FROM items WHERE id = $1",
+        "SELECT <mood>::regtype FROM items WHERE id = $1",
+        "SELECT format_type(<mood>, NULL) FROM items WHERE id = $1",
+        "SELECT pg_typeof('sad'::mood)::oid FROM items WHERE id = $1",
+        "SELECT oid(pg_typeof('sad'::mood)) FROM items WHERE id = $1",
+        "SELECT <twice>::regproc, <twice>::regprocedure FROM items WHERE id = $1",
+        "SELECT to_regtype('mood')::oid FROM items WHERE id = $1",
+        "SELECT x.t::oid FROM (SELECT 'plain'::regclass AS t, id FROM items) x WHERE x.id = $1",
+        "WITH x AS (SELECT 'plain'::regclass AS t, id FROM items WHERE id = $1) SELECT t::int FROM x",
+        "SELECT coalesce('plain'::regclass, 0::oid) FROM items WHERE id = $1",
+        "SELECT CASE WHEN id > 0 THEN 'plain'::regclass ELSE 1::oid END FROM items WHERE id = $1",
+        "SELECT (ARRAY['plain'::regclass])[1]::oid FROM items WHERE id = $1",
+        "SELECT ARRAY['plain'::regclass]::oid[] FROM items WHERE id = $1",
+        "SELECT ARRAY['plain'::regclass, 1::oid] FROM items WHERE id = $1",
+        "SELECT 'plain'::regclass FROM items WHERE id = $1 UNION ALL SELECT 1::oid FROM items WHERE id = 0",
+        "SELECT id FROM items WHERE id = $1 AND <plain> = ANY (ARRAY['plain'::regclass])",
+        "SELECT id FROM items WHERE id = $1 AND 'plain'::regclass = ANY (ARRAY[<plain>]::oid[])",
+        "SELECT id FROM items WHERE id = $1 AND CASE 'plain'::regclass WHEN <plain> THEN true END",
+        "SELECT id FROM items WHERE id = $1 AND ('plain'::regclass, 1) = (<plain>, 1)",
+        "SELECT nullif('plain'::regclass, <plain>) IS NULL FROM items WHERE id = $1",
+        "SELECT id FROM items WHERE id = $1 AND 'plain'::regclass BETWEEN <plain> AND <plain>",
+        "SELECT string_agg(t::text, ',' ORDER BY t) FROM (SELECT unnest('{items,plain,kept,notes}'::regclass[]) AS t, id FROM items) x WHERE id = $1",
+        "SELECT t::text FROM (SELECT unnest('{items,plain,kept,notes}'::regclass[]) AS t, id FROM items) x WHERE id = $1 ORDER BY t",
+        "SELECT what, number::regclass, kind FROM kept WHERE id = $1",
+        "SELECT what::oid FROM kept WHERE id = $1",
+        "SELECT word::regclass FROM kept WHERE id = $1",
+        "SELECT max(what) FROM kept WHERE id = $1",
+        "SELECT id FROM kept WHERE id = $1 AND what = <plain>",
+        "SELECT id FROM kept WHERE id = $1 AND what = number",
+        "SELECT id FROM kept WHERE id = $1 AND what = 'plain'::regclass",
+        "SELECT k.what::oid FROM kept k WHERE k.id = $1",
+        "SELECT (k).what::oid FROM kept k WHERE k.id = $1",
+        "SELECT to_jsonb(what), what || '!', concat(what, kind), ROW(what) FROM kept WHERE id = $1",
+        "SELECT array_agg(what) FROM kept WHERE id = $1",
+        "SELECT count(what), bool_and(what IS NOT NULL) FROM kept WHERE id = $1",
+        "SELECT pg_get_userbyid(10) IS NOT NULL, 23::regtype, format_type(23, NULL) FROM items WHERE id = $1",
+        "SELECT obj_description(<plain>, 'pg_class') IS NULL FROM items WHERE id = $1",
+        "SELECT has_table_privilege(<plain>, 'SELECT') FROM items WHERE id = $1",
+        "SELECT has_table_privilege('plain', 'SELECT'), pg_table_is_visible('plain'::regclass) FROM items WHERE id = $1",
+        // Over all shards.
+        "SELECT DISTINCT <plain>::regclass FROM items WHERE id < $1 + 100",
+        "SELECT DISTINCT what FROM kept WHERE id < $1 + 100",
+        "SELECT DISTINCT kind FROM kept WHERE id < $1 + 100",
+        "SELECT DISTINCT what::oid FROM kept WHERE id < $1 + 100",
+        "SELECT DISTINCT format_type(<mood>, NULL) FROM items WHERE id < $1 + 100",
+        "SELECT DISTINCT format_type(<mood>, NULL), rank() OVER (PARTITION BY id) FROM items WHERE id < $1 + 100",
+        "SELECT count(DISTINCT what), count(DISTINCT pg_typeof(kind)) FROM kept WHERE id < $1 + 100",
+        "SELECT what, count(*) FROM kept WHERE id < $1 + 100 GROUP BY what",
+        "SELECT max(what::text), max(kind::text) FROM (SELECT what, kind, row_number() OVER (ORDER BY id) AS r FROM kept) x WHERE r < $1 + 100",
+        "SELECT mode() WITHIN GROUP (ORDER BY what)::oid FROM kept WHERE id < $1 + 100",
+        "SELECT mode() WITHIN GROUP (ORDER BY what), mode() WITHIN GROUP (ORDER BY kind) FROM kept WHERE id < $1 + 100",
+        "SELECT DISTINCT ON (k.what) k.what, k.kind FROM kept k JOIN items i ON i.n = k.id - $1",
+        "SELECT k.what, k.number::regclass, p.body FROM kept k JOIN plain p ON p.id = k.id WHERE k.id < 2 OR k.id = $1 + 100",
+        "SELECT count(*) FROM kept k JOIN plain p ON p.id = k.id AND k.what = 'plain'::regclass WHERE $1 > 0",
+        "SELECT count(*) FROM kept k JOIN plain p ON p.id = k.id AND k.what::oid = <plain> WHERE $1 > 0",
+        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY <plain>::regclass::text) FROM items WHERE id < $1 + 100",
+    ] {
+        let sql = sql.replace("<plain>", &plain).replace("<mood>", &mood).replace("<twice>", &twice);
+        // The home shard has no rows of the others, but what does not hang on them is the same: one row is made for it.
+        for (id, format) in IDS.zip([0, 1].into_iter().cycle()) {
+            let value = [Value::text(&id.to_string())];
+            let ours = raw.extended(&sql, &[23], &value, format);
+            if ours.code() == "0A000" {
+                println!("refused with {id}: {sql}");
+                refused += 1;
+                continue;
+            }
+            given += 1;
+            home.must("BEGIN");
+            home.must("TRUNCATE items, kept");
+            home.must(&format!("INSERT INTO items (id, name, n) VALUES {}", rows.join(", ")));
+            home.must(&format!(
+                "INSERT INTO kept SELECT id, 'plain', {plain}, '{plain}', ARRAY['mood', 'plain']::regtype[] FROM items"
+            ));
+            let theirs = home.extended(&sql, &[23], &value, format);
+            home.must("ROLLBACK");
+            assert_ne!(theirs.code(), "42601", "{sql}");
+            if ours.text() != theirs.text() {
+                wrong.push(format!("{sql} with {id} ({format})\n   {}\n   {}", theirs.text(), ours.text()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(given > 100 && refused > 100, "{given} {refused}");
+    // What is stored is what the client has said.
+    for sql in [
+        "INSERT INTO kept (id, number) VALUES (<id>, 'plain'::regclass)",
+        "INSERT INTO kept (id, number) VALUES (<id>, 'plain'::regclass), (<id> + 1, 'plain'::regclass), (<id> + 2, 'plain'::regclass)",
+        "INSERT INTO kept (id, what) VALUES (<id>, <plain>)",
+        "INSERT INTO kept (id, what) VALUES (<id>, '<plain>')",
+        "INSERT INTO kept (id, what) SELECT <id>, '<plain>'",
+        "INSERT INTO kept (id, number) SELECT <id>, 'plain'::regclass FROM items WHERE id = 3",
+        "INSERT INTO kept (id, what) SELECT <id>, what FROM kept ORDER BY id LIMIT 1",
+        "INSERT INTO kept (id, what) SELECT <id> + id, what FROM kept WHERE id < 9",
+        "INSERT INTO kept (id, number) VALUES (2, 1) ON CONFLICT (id) DO UPDATE SET number = kept.tableoid",
+        "INSERT INTO kept (id, number) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET number = kept.what",
+        "UPDATE kept SET number = what WHERE id = <id> % 8 + 1",
+        "UPDATE kept SET number = 'plain'::regclass WHERE id = <id> % 8 + 1",
+        "UPDATE kept SET what = <plain> WHERE id = <id> % 8 + 1",
+        "UPDATE kept SET what = '<plain>' WHERE id = <id> % 8 + 1",
+        "UPDATE kept SET what = number WHERE id = <id> % 8 + 1",
+        "UPDATE kept SET id = <id> WHERE id = 8",
+        "UPDATE kept SET id = 8 WHERE id = <id>",
+    ] {
+        for at in IDS {
+            let id = (100 + at).to_string();
+            let sql = sql.replace("<plain>", &plain).replace("<id>", &id);
+            let ours = raw.simple(&sql);
+            assert!(["0A000", ""].contains(&ours.code()), "{sql}: {}", ours.text());
+            let stored = raw.values("SELECT DISTINCT what::text FROM kept WHERE what IS NOT NULL");
+            assert_eq!(stored, ["plain"], "{sql} ({})", ours.code());
+            let stored = raw.values("SELECT DISTINCT number FROM kept WHERE number IS NOT NULL AND number <> 1");
+            assert_eq!(stored, [&*plain], "{sql} ({})", ours.code());
+            raw.must("DELETE FROM kept WHERE id > 20");
+        }
+    }
+}
+
 /// What the transaction itself has made is told as well.
 #[test]
 fn definitions_of_the_transaction_are_known() {

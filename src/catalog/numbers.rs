@@ -15,6 +15,17 @@ pub enum Inside {
     Types,
     /// The row types of tables too, or it may be.
     Rows,
+    /// What `regclass` and its like name.
+    Names,
+}
+
+/// Of what a statement makes values that can have numbers inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// `regclass` and its like: in text they are names, in binary numbers.
+    pub names: bool,
+    /// Tables' row types, or it may be: in binary an array, or a record, of such has the numbers of the types inside.
+    pub rows: bool,
 }
 
 /// A type that users made, on one shard. The row types of tables are not among them.
@@ -184,24 +195,25 @@ impl Numbers {
         }
     }
 
-    /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean something else there. `rows`: the
-    /// statement makes values of tables' row types.
-    pub fn differs_in_binary(&self, of_home: Oid, rows: bool) -> bool {
+    /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean something else there.
+    pub fn differs_in_binary(&self, of_home: Oid, made: Made) -> bool {
         match of_home {
             of_home if oid::is_name_of_catalog(of_home) => true,
-            oid::RECORD | oid::RECORD_ARRAY => self.types_differ || self.rows_differ && (rows || self.has_rows),
+            oid::RECORD | oid::RECORD_ARRAY if made.names || self.has_names => true,
+            oid::RECORD | oid::RECORD_ARRAY => self.types_differ || self.rows_differ && (made.rows || self.has_rows),
             ..oid::FIRST_NORMAL => false,
             of_home => match self.inside.get(&of_home).copied().unwrap_or(Inside::Rows) {
                 Inside::Nothing => false,
                 Inside::Types => self.types_differ,
                 Inside::Rows => self.types_differ || self.rows_differ,
+                Inside::Names => true,
             },
         }
     }
 
-    /// Whether some binary value may differ so. `names`: the statement makes values of `regclass` and its like; `rows`: of row types.
-    pub fn may_differ_in_binary(&self, names: bool, rows: bool) -> bool {
-        self.types_differ || self.has_names || names || self.rows_differ && (rows || self.has_rows)
+    /// Whether some binary value may differ so.
+    pub fn may_differ_in_binary(&self, made: Made) -> bool {
+        self.types_differ || self.has_names || made.names || self.rows_differ && (made.rows || self.has_rows)
     }
 }
 
@@ -215,6 +227,10 @@ fn column_numbers(at_home: &str, here: &str) -> Box<[i16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn made(names: bool, rows: bool) -> Made {
+        Made { names, rows }
+    }
 
     fn types(of: &[(&str, Oid, Inside)]) -> Numbered {
         let types = of
@@ -246,9 +262,15 @@ mod tests {
         let numbers = Numbers::between(&home, Some(&other)).unwrap();
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.to_home(of)), [20_002, 20_001, 20_003, 23]);
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.from_home(of)), [20_002, 20_001, 20_003, 23]);
-        assert!(!numbers.differs_in_binary(20_001, true) && !numbers.differs_in_binary(23, true));
+        assert!(
+            !numbers.differs_in_binary(20_001, made(false, true)) && !numbers.differs_in_binary(23, made(false, true))
+        );
         // An array, the row type of a table, a row of any type.
-        assert!([20_003, 30_000, oid::RECORD, oid::REGTYPE].iter().all(|of| numbers.differs_in_binary(*of, false)));
+        assert!(
+            [20_003, 30_000, oid::RECORD, oid::REGTYPE]
+                .iter()
+                .all(|of| numbers.differs_in_binary(*of, made(false, false)))
+        );
         assert_eq!(Numbers::between(&home, Some(&home)), None);
         assert_eq!(Numbers::between(&home, Some(&types(&[]))), None);
     }
@@ -269,25 +291,33 @@ mod tests {
         );
         // Row types are types, but none that users made.
         assert_eq!([20_013, 20_012].map(|of| numbers.to_home(of)), [20_003, 20_002]);
-        let may = |names, rows| numbers.may_differ_in_binary(names, rows);
+        let may = |names, rows| numbers.may_differ_in_binary(made(names, rows));
         assert!(!may(false, false) && may(true, false) && may(false, true));
-        assert!([oid::RECORD, 20_003, 23].iter().all(|of| !numbers.differs_in_binary(*of, false)));
-        assert!([oid::REGTYPE, 2205, 2210, 4089].iter().all(|of| numbers.differs_in_binary(*of, false)));
+        assert!([oid::RECORD, 20_003, 23].iter().all(|of| !numbers.differs_in_binary(*of, made(false, false))));
+        assert!([oid::REGTYPE, 2205, 2210, 4089].iter().all(|of| numbers.differs_in_binary(*of, made(false, false))));
         // A row has the numbers of its columns' types inside, an array of rows that of the row.
-        assert!(!numbers.differs_in_binary(20_003, true) && !numbers.differs_in_binary(23, true));
-        assert!(numbers.differs_in_binary(20_002, false) && numbers.differs_in_binary(oid::RECORD, true));
+        assert!(
+            !numbers.differs_in_binary(20_003, made(false, true)) && !numbers.differs_in_binary(23, made(false, true))
+        );
+        assert!(
+            numbers.differs_in_binary(20_002, made(false, false))
+                && numbers.differs_in_binary(oid::RECORD, made(false, true))
+        );
         let mut nested = home.clone();
         nested.tables.values_mut().for_each(|table| table.inside = Inside::Rows);
         let nested = Numbers::between(&nested, Some(&other)).unwrap();
-        assert!(nested.may_differ_in_binary(false, false));
-        assert!([oid::RECORD, 20_003].iter().all(|of| nested.differs_in_binary(*of, false)));
+        assert!(nested.may_differ_in_binary(made(false, false)));
+        assert!([oid::RECORD, 20_003].iter().all(|of| nested.differs_in_binary(*of, made(false, false))));
         assert_eq!(Numbers::between(&home, Some(&home)), None);
         let fewer = tables(&[("a", 20_001, "id  n")]);
         assert_eq!(Numbers::between(&home, Some(&fewer)), None);
         // Never read: nothing may be told.
         let unread = Numbers::between(&home, None).unwrap();
         assert_eq!(unread.column_to_home(20_001, 1), (0, 0));
-        assert!(unread.may_differ_in_binary(false, false) && unread.differs_in_binary(oid::RECORD, false));
+        assert!(
+            unread.may_differ_in_binary(made(false, false))
+                && unread.differs_in_binary(oid::RECORD, made(false, false))
+        );
         let role = Numbered { others: "r16999".into(), ..home.clone() };
         assert!(Numbers::between(&home, Some(&role)).is_some());
     }

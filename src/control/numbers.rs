@@ -86,13 +86,14 @@ pub(super) async fn read_of(server: &mut Backend, filter: &str) -> Result<Number
 /// What is inside of rows of a relation: [`Inside`] as a number.
 fn inside(relation: &str) -> String {
     format!(
-        "COALESCE((SELECT pg_catalog.max(CASE WHEN a.atttypid < {FIRST_NORMAL_OID} THEN 2 \
+        "COALESCE((SELECT pg_catalog.max(CASE WHEN a.atttypid < {FIRST_NORMAL_OID} THEN CASE WHEN a.atttypid IN (2249, 2287) THEN 2 ELSE 3 END \
              WHEN COALESCE(ae.typtype, at.typtype) IN ('b', 'e') THEN 1 \
              WHEN COALESCE(ae.typtype, at.typtype) = 'd' AND COALESCE(ae.typcategory, at.typcategory) NOT IN ('A', 'C', 'R') THEN 1 ELSE 2 END) \
            FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type at ON at.oid = a.atttypid \
              LEFT JOIN pg_catalog.pg_type ae ON ae.oid = at.typelem AND at.typcategory = 'A' \
            WHERE a.attrelid = {relation} AND a.attnum > 0 AND NOT a.attisdropped \
-             AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287))), 0)"
+             AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, \
+               1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090, 4097, 4192))), 0)"
     )
 }
 
@@ -177,6 +178,7 @@ fn read_inside(row: &Row, at: usize) -> Result<Inside, Fault> {
     Ok(match number(row, at)? {
         0 => Inside::Nothing,
         1 => Inside::Types,
+        3 => Inside::Names,
         _ => Inside::Rows,
     })
 }

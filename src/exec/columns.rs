@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::backend::Backend;
-use crate::catalog::numbers::Numbers;
+use crate::catalog::numbers::{Made, Numbers};
 use crate::fault::{Fault, SqlState};
 use crate::merge::ColumnInfo;
 use crate::plan::combine::{Combine, Step};
@@ -35,11 +35,10 @@ pub fn binary_user_type() -> Fault {
     )
 }
 
-/// Whether a column comes in binary whose values can have numbers of types inside that mean other types on the home shard. `rows`: the
-/// statement makes values of tables' row types.
-pub(super) fn has_numbers_inside(server: &Backend, columns: &[Column], rows: bool) -> bool {
+/// Whether a column comes in binary whose values can have numbers inside that mean something else on the home shard.
+pub(super) fn has_numbers_inside(server: &Backend, columns: &[Column], made: Made) -> bool {
     let differs =
-        |numbers: &Numbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid, rows));
+        |numbers: &Numbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid, made));
     server.numbers.as_deref().is_some_and(differs)
 }
 

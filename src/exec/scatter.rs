@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::Backend;
+use crate::catalog::numbers::Made;
 use crate::exec::client::{Client, OUT_HIGH};
 use crate::exec::columns::{
     are_user_types, binary_user_type, column_info, drift, has_numbers_inside, is_text, same_shape, tables_have_changed,
@@ -74,8 +75,7 @@ pub struct Manner {
     pub in_turn: bool,
     /// They change rows: the client is told of none before all have changed theirs, as one Postgres tells of none before that.
     pub settled: bool,
-    /// They may make values of tables' row types.
-    pub rows: bool,
+    pub made: Made,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl ScatterRun {
         window: Option<Window>,
         manner: Manner,
     ) -> Result<Self, ScatterError> {
-        let Manner { answer, limits, style, in_turn, settled, rows } = manner;
+        let Manner { answer, limits, style, in_turn, settled, made } = manner;
         let mut run = Self {
             merge: None,
             columns: None,
@@ -135,7 +135,7 @@ impl ScatterRun {
         }
         for (at, head) in heads.into_iter().enumerate() {
             match head {
-                Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs, rows) => {
+                Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs, made) => {
                     return Err(run.fail(binary_user_type()));
                 }
                 Head::Rows(theirs) => match &columns {

@@ -226,6 +226,7 @@ fn numbered(plan: Plan, what: &str, view: &View<'_>) -> Plan {
         PlanKind::Any => Plan { kind: PlanKind::Single(home), ..plan },
         PlanKind::Single(shard) if is_as_home(shard) => plan,
         PlanKind::Scatter { ref shards, .. } if shards.iter().all(is_as_home) => plan,
+        PlanKind::CopyIn(_) if view.topology.all_shards().iter().all(is_as_home) => plan,
         PlanKind::Lookup(lookup) => numbered(lookup.otherwise, what, view),
         // These are planned anew, or finished at home.
         PlanKind::Refuse(_) | PlanKind::Draw(_) | PlanKind::Finish(_) | PlanKind::Explain(_) => plan,
@@ -303,7 +304,14 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
+        PlanKind::CreateAs(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "it makes a table of rows that lie on several shards, in several steps",
+                "Explain the query alone.",
+            ));
+        }
+        PlanKind::CopyIn(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
             return refused(lost_literals());
         }
     }

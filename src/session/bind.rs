@@ -194,8 +194,8 @@ impl Session {
         // Who works in the schema of the shard is told its own numbers.
         let Some(numbers) = self.numbers_for(shard) else { return Ok(()) };
         // Where only tables have other numbers no value has one, but for those that are names of the catalog, and rows within others.
-        let numbering = &statement.analysis.numbering;
-        if !numbers.may_differ_in_binary(numbering.names, numbering.rows) {
+        let made = statement.analysis.numbering.made;
+        if !numbers.may_differ_in_binary(made) {
             return Ok(());
         }
         let formats = result_formats(bind)?;
@@ -210,8 +210,7 @@ impl Session {
         };
         let columns = columns.unwrap_or_default();
         let is_binary = |at: usize| matches!(formats[..], [1]) || formats.get(at) == Some(&1);
-        let differs =
-            |(at, of): (usize, &Column)| is_binary(at) && numbers.differs_in_binary(of.type_oid, numbering.rows);
+        let differs = |(at, of): (usize, &Column)| is_binary(at) && numbers.differs_in_binary(of.type_oid, made);
         match columns.iter().enumerate().any(differs) {
             true => Err(binary_user_type().into()),
             false => Ok(()),

@@ -17,6 +17,7 @@ pub(super) fn named_by(statement: &SetStatement) -> Placeholders {
             Placeholders::of(name)
         }
         SetStatement::ResetAll
+        | SetStatement::Current { .. }
         | SetStatement::Transaction(_)
         | SetStatement::Characteristics(_)
         | SetStatement::TransactionSnapshot

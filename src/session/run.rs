@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
+use crate::catalog::numbers::Made;
 use crate::catalog::placeholders::Placeholders;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
@@ -401,11 +402,11 @@ impl Session {
             }
             ask.put(&mut held.server, sql)?;
         }
-        let rows = match ask {
-            Ask::Bound { statement, .. } => statement.analysis.numbering.rows,
-            Ask::Query { .. } => true,
+        let made = match ask {
+            Ask::Bound { statement, .. } => statement.analysis.numbering.made,
+            Ask::Query { .. } => Made { names: true, rows: true },
         };
-        let manner = Manner { settled: access == Access::Write, rows, ..self.manner(answer) };
+        let manner = Manner { settled: access == Access::Write, made, ..self.manner(answer) };
         let started = {
             let mut servers = self.held.servers(&shards);
             ScatterRun::start(&mut servers, &mut self.client, combine, window, manner).await
@@ -437,7 +438,7 @@ impl Session {
             style: self.text_style(),
             in_turn: self.in_turn,
             settled: false,
-            rows: true,
+            made: Made { names: true, rows: true },
         }
     }
 

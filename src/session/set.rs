@@ -44,6 +44,21 @@ impl Session {
                 self.change_settings(wanted, &sql, true).await?;
                 Ok(LocalRows::tag("RESET"))
             }
+            SetStatement::Current { name, local } => {
+                let home = self.view.topology.home;
+                self.check_unseen_settings(home)?;
+                let now = self.tx.with_locals(&self.settings).get(name).map(str::to_owned);
+                let (name, value) = (name.clone(), now.map(String::into_boxed_str));
+                let statement = match (value, *local) {
+                    (Some(value), false) => SetStatement::Session { name, value },
+                    (Some(value), true) => SetStatement::Local { name, value },
+                    // Nobody has set it: it is what it would be reset to.
+                    (None, false) => SetStatement::Reset(name),
+                    (None, true) => SetStatement::Local { name, value: "DEFAULT".into() },
+                };
+                Box::pin(self.set(&statement)).await?;
+                Ok(LocalRows::tag("SET"))
+            }
             SetStatement::ResetAll => {
                 self.tx.forget_locals();
                 let mut wanted = (*self.startup).clone().with(self.settings.placeholders());

@@ -27,8 +27,28 @@ use crate::sql::words::{text_of, tokens};
 use crate::types::oid;
 
 pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
-    let Some(table) = &copy.table else { return of_query(of, copy) };
+    let binary = copy.format == CopyFormat::Binary;
+    let Some(table) = &copy.table else {
+        let mut verdict = of_query(of, copy);
+        if binary && verdict.numbering.made.names {
+            verdict.numbering.gives.get_or_insert_with(|| "COPY of names of the catalog in binary".into());
+        }
+        return verdict;
+    };
     let relation = resolve(&of.scope, table.schema.as_deref(), &table.name);
+    // Read as a name, a number is one of the shard's; in binary a name is one.
+    let named = |column: &&Column| {
+        let copied = table.columns.is_empty() || table.columns.contains(&column.name);
+        copied && oid::is_name_of_catalog(column.type_oid) && (binary || copy.direction == CopyDirection::From)
+    };
+    let column = relation.table().and_then(|known| known.columns.iter().find(named));
+    let gives = column.map(|column| format!("COPY of column \"{}\"", column.name).into());
+    let mut verdict = of_table(of, copy, table, relation);
+    verdict.numbering.gives = gives;
+    verdict
+}
+
+fn of_table(of: &Analyzer<'_>, copy: &CopyStatement, table: &CopyTable, relation: Relation) -> Verdict {
     if copy.endpoint != CopyEndpoint::Client && relation.is_distributed() {
         return Verdict::refuse(Fault::unsupported(
             "COPY of a distributed table with a file or program is not supported",

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{Assignment, Expr, Visit, VisitMut, Visitor, VisitorMut};
+use sqlparser::tokenizer::Span;
 
 use crate::catalog::{Column, ColumnDefault};
 use crate::fault::Fault;
@@ -64,6 +65,29 @@ pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option
         },
     };
     evaluated_text(scope, text)
+}
+
+/// A default that reads the clock, as an expression in parentheses which means the same in a statement of the client. Its literals are none of
+/// the statement's.
+pub(crate) fn written_clock_default(scope: &NameScope<'_>, column: &Column) -> Option<Expr> {
+    struct Unplaced;
+    impl VisitorMut for Unplaced {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Value(value) => value.span = Span::empty(),
+                Expr::TypedString(typed) => typed.value.span = Span::empty(),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let ColumnDefault::Expression(text) = &column.default else { return None };
+    let read = evaluated_text(scope, text).ok().flatten()?;
+    read.clock.filter(|_| read.takes.is_empty())?;
+    let mut expr = super::parse_expr(text)?;
+    let _ = VisitMut::visit(&mut expr, &mut Unplaced);
+    Some(Expr::Nested(Box::new(expr)))
 }
 
 /// A value of a sequence of the home shard.

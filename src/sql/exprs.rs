@@ -60,13 +60,13 @@ impl Model<'_> {
         // The left side of operator chains is as deep as the statement is long: a loop, not recursion.
         let mut expr = expr;
         self.note_compared(at.level, expr);
-        self.note_numbers(at.level, expr);
+        let mut told = self.note_numbers(at.level, expr);
         while let Expr::BinaryOp { left, right, op } = expr {
             self.note_operator(op);
             self.walk(at, right)?;
             expr = left;
             self.note_compared(at.level, expr);
-            self.note_numbers(at.level, expr);
+            told = self.note_numbers(at.level, expr);
         }
         match expr {
             Expr::BinaryOp { .. } => Ok(()),
@@ -91,7 +91,7 @@ impl Model<'_> {
                 }
                 _ => {
                     // Literals of a view's definition are no slots, wherever their spans point.
-                    if at.vary && self.view_depth == 0 {
+                    if at.vary && !told && self.view_depth == 0 {
                         self.literals.set_free(literal);
                     }
                     Ok(())
@@ -159,9 +159,11 @@ impl Model<'_> {
                         }),
                         _ => {}
                     }
-                    if names_of_catalog(data_type) && self.scope.topology.places_schemas() {
-                        self.note_written(expr);
-                        // The name says where the statement runs.
+                    if names_of_catalog(data_type) {
+                        if self.scope.topology.places_schemas() {
+                            self.note_written(expr);
+                        }
+                        // The name says where the statement runs; one that is a number, on which shards.
                         return self.walk(&at.fixed(), expr);
                     }
                     self.walk(at, expr)
@@ -204,7 +206,7 @@ impl Model<'_> {
                 Ok(())
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
-                self.uses.numbering.rows = true;
+                self.uses.numbering.made.rows = true;
                 Ok(())
             }
             Expr::Function(function) => {
@@ -331,7 +333,7 @@ impl Model<'_> {
     pub fn walk_type(&mut self, data_type: &DataType) -> Result<(), Stop> {
         if names_of_catalog(data_type) {
             let name = data_type.to_string().to_ascii_lowercase();
-            self.uses.numbering.names = true;
+            self.uses.numbering.made.names = true;
             self.uses.server.get_or_insert_with(|| name.into());
         }
         let mut element = data_type;
@@ -342,7 +344,7 @@ impl Model<'_> {
         if let DataType::Custom(name, _) = element
             && let Some((schema, name)) = parts(name)
         {
-            self.uses.numbering.rows = true;
+            self.uses.numbering.made.rows = true;
             self.note_placed_type(schema.as_deref(), &name);
             note_type(&self.scope, &mut self.uses, &name);
         }
@@ -507,6 +509,7 @@ impl Model<'_> {
     }
 
     pub fn walk_window<'q>(&mut self, at: &At<'q>, spec: &'q WindowSpec) -> Result<(), Stop> {
+        spec.partition_by.iter().for_each(|expr| self.tell_name(at.level, expr));
         self.walk_all(at, &spec.partition_by)?;
         self.walk_order(at, &spec.order_by)?;
         if let Some(frame) = &spec.window_frame {
@@ -529,7 +532,7 @@ impl Model<'_> {
             FunctionArgExpr::Expr(expr) => self.walk(at, expr),
             FunctionArgExpr::Wildcard => Ok(()),
             FunctionArgExpr::QualifiedWildcard(_) => {
-                self.uses.numbering.rows = true;
+                self.uses.numbering.made.rows = true;
                 Ok(())
             }
             FunctionArgExpr::WildcardWithOptions(_) => Err(Stop::NotUnderstood("this form of *")),
@@ -626,7 +629,7 @@ impl Model<'_> {
             }
         }
         let uses = &mut self.uses;
-        uses.numbering.names |= looks_up(name);
+        uses.numbering.made.names |= looks_up(name);
         uses.random |= is_random(name);
         if matches!(name, "pg_column_size" | "pg_column_compression") {
             note(&mut uses.stored, name);
@@ -650,13 +653,13 @@ impl Model<'_> {
             }
             FunctionClass::Unknown => {
                 self.by_path |= schema.is_none();
-                uses.numbering.rows = true;
+                uses.numbering.made.rows = true;
                 note(&mut uses.unknown_function, name);
             }
             FunctionClass::Home(_) | FunctionClass::Sequence(_) => self.note_single(class, name),
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 self.by_path |= schema.is_none();
-                uses.numbering.rows = true;
+                uses.numbering.made.rows = true;
                 // It may call random().
                 uses.random |= function.volatility == Volatility::Volatile;
                 uses.note_sets(function.sets);

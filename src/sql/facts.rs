@@ -362,6 +362,7 @@ pub(crate) fn type_oid(data_type: &DataType) -> Option<Oid> {
         | DataType::Decimal(sqlparser::ast::ExactNumberInfo::None) => oid::NUMERIC,
         DataType::Bytea => oid::BYTEA,
         DataType::Bool | DataType::Boolean => oid::BOOL,
+        DataType::Regclass => oid::REGCLASS,
         DataType::Real | DataType::Float4 => oid::FLOAT4,
         DataType::DoublePrecision | DataType::Float8 => oid::FLOAT8,
         DataType::Custom(name, modifiers) if modifiers.is_empty() => {
@@ -374,6 +375,7 @@ pub(crate) fn type_oid(data_type: &DataType) -> Option<Oid> {
                 "inet" => oid::INET,
                 "oid" => oid::OID,
                 "name" => oid::NAME,
+                reg if let Some(of) = oid::of_name_of_catalog(reg) => of,
                 other => KeyType::from_name(other).filter(|t| *t != KeyType::Bpchar)?.oid(),
             }
         }

@@ -1,7 +1,7 @@
 //! Tier 2: a statement made ready for a Postgres that finishes it. Every table whose rows lie on several shards becomes an input,
 //! a temporary table that a pull fills; all else of the statement stays as the client wrote it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
 use crate::sql::locking::locks_copies;
 use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
-use crate::sql::names::Relation;
+use crate::sql::names::{Relation, is_temporary_schema, parts};
 use crate::sql::numbered::is_type_of_names;
 use crate::sql::outcome::{Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
 use crate::sql::partners::{Place, partners};
@@ -333,7 +333,8 @@ impl Rewriting<'_> {
         let is_foreign =
             |table: &TableUse| matches!(&table.relation, Relation::Unsharded { place, .. } if place.shard != home);
         let foreign = tables.iter().any(is_foreign);
-        let mut inner = match self.prints {
+        // A shard has other numbers than the one that finishes it.
+        let mut inner = match self.prints && self.model.uses.numbering.gives.is_none() {
             true => inner_queries(self.model, &self.tree, self.source),
             false => Vec::new(),
         };
@@ -342,7 +343,11 @@ impl Rewriting<'_> {
         let home_views = collected.iter().flat_map(|collected| &collected.views);
         let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
         let mut pulls_all = reads_home.is_none();
-        if mentions.temporary() {
+        // Only what names one of the session's own tables is changed to its rows.
+        let temporary = tables.iter().filter(|table| table.relation.is_temporary());
+        let ordinals = temporary.filter_map(|table| self.ordinals.get(&table.factor).copied());
+        let named = |at: &usize| forms.get(*at).is_some_and(|form| form.temporary);
+        if mentions.temporary != ordinals.filter(named).collect::<HashSet<_>>().len() {
             return Err(Obstacle::new("a temporary table beside rows of several shards"));
         }
         for table in tables.iter().filter(|table| !inner.iter().any(|inner| inner.contains(table.leaf))) {
@@ -520,11 +525,11 @@ impl Rewriting<'_> {
             Relation::Unsharded { place, .. } => PullSource::One(place.shard),
             Relation::View { .. } | Relation::System => PullSource::One(self.model.scope.topology.home),
         };
-        let Form { only, renamed } = form;
+        let Form { only, renamed, temporary: _ } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
         let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
         let mut filters = if self.prints { filters(self.model, scanned) } else { Vec::new() };
-        let top = match (self.prints, &self.tree) {
+        let top = match (self.prints && self.model.uses.numbering.gives.is_none(), &self.tree) {
             // The first rows of a sample are not a sample of the first rows.
             (true, Statement::Query(query)) if self.model.uses.sample.is_none() => {
                 top(self.model, query, first, &columns)
@@ -653,7 +658,8 @@ pub(crate) fn forms(tree: &Statement) -> Vec<Form> {
         type Break = ();
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
             self.0.push(match factor {
-                TableFactor::Table { alias, .. } => Form {
+                TableFactor::Table { name, alias, .. } => Form {
+                    temporary: parts(name).and_then(|of| of.0).is_some_and(|schema| is_temporary_schema(&schema)),
                     only: reads_only(factor),
                     renamed: alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()),
                 },
@@ -685,6 +691,8 @@ fn wrapped(finish: &Finish, before: &str, after: &str) -> Finish {
         text.sql.push(after);
         text
     };
+    /// It is named in the schema of temporary tables.
+    temporary: bool,
     Finish {
         alone: wrap(&finish.alone),
         in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),

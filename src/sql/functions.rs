@@ -283,7 +283,7 @@ pub fn returns_sets(name: &str) -> bool {
 }
 
 /// Prefixes of the functions that look into the server's catalogs and state.
-fn reads_server(name: &str) -> bool {
+pub(crate) fn reads_server(name: &str) -> bool {
     const PREFIXES: [&str; 9] = ["pg_", "has_", "inet_", "txid_", "to_reg", "col_", "obj_", "shobj_", "format_type"];
     const NAMES: [&str; 9] = [
         // Of what set_config(.., true) set: that is known to one shard.

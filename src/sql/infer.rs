@@ -126,6 +126,7 @@ fn function_type(model: &Model<'_>, level: LevelId, function: &Function) -> Opti
         "round" | "trunc" | "ceil" | "ceiling" | "floor" => arg(0).filter(|ty| ty.oid == oid::NUMERIC),
         "mod" => arithmetic(&BinaryOperator::Modulo, arg(0)?, arg(1)?),
         "date" | "make_date" | "to_date" => plain(oid::DATE),
+        "pg_typeof" => plain(oid::REGTYPE),
         "date_part" => plain(oid::FLOAT8),
         "date_trunc" => match (arg(1)?.oid, args.as_ref()?.len()) {
             (oid::TIMESTAMP, 2) => plain(oid::TIMESTAMP),

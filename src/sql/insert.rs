@@ -9,7 +9,7 @@ use sqlparser::ast::{
 
 use crate::catalog::{Column, Identity, Table};
 use crate::fault::Fault;
-use crate::ids::QualifiedName;
+use crate::ids::{Oid, QualifiedName};
 use crate::sql::analyze::{Analyzer, analyze, routed};
 use crate::sql::block_time::{clock_default, note_defaults};
 use crate::sql::conflicts::{check_conflict, conflict_assignments, walk_conflict};
@@ -65,7 +65,7 @@ impl Analyzer<'_> {
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
-        let source = source(model, insert, ctes)?;
+        let source = source(model, insert, ctes, &stored_types(table.as_deref(), columns.as_deref()))?;
         if let Some(table) = &table {
             let left = omitted(table, columns.as_deref(), &source);
             check_defaults(&model.scope, &relation, &left)?;
@@ -608,6 +608,16 @@ pub(crate) fn check_view(table: &Table, hidden: &[Column], apart: Option<Obstacl
     hidden.iter().try_for_each(|column| from_sequence(column, table))
 }
 
+/// The types of the columns that an INSERT gives values to.
+pub(crate) fn stored_types(table: Option<&Table>, columns: Option<&[String]>) -> Vec<Option<Oid>> {
+    let Some(table) = table else { return Vec::new() };
+    let of = |column: &Column| Some(column.type_oid);
+    match columns {
+        Some(named) => named.iter().map(|name| table.column(name).and_then(|(_, column)| of(column))).collect(),
+        None => table.columns.iter().map(of).collect(),
+    }
+}
+
 /// The columns that SET names.
 pub(crate) fn assigned(assignments: &[Assignment]) -> impl Iterator<Item = String> {
     let last = |name: &sqlparser::ast::ObjectName| {
@@ -629,6 +639,16 @@ pub(crate) fn walk_assignments<'q>(
             if model.may_be_time(at.level, &assignment.target) {
                 model.note_bare_moment(&assignment.value);
             }
+            let stored = match &assignment.target {
+                AssignmentTarget::ColumnName(name) => name.0.last().and_then(|part| part.as_ident()),
+                AssignmentTarget::Tuple(_) => None,
+            };
+            let target = model.levels[at.level].leaves.first().copied();
+            let column = target.zip(stored).and_then(|(leaf, name)| {
+                let columns = &model.leaves[leaf].columns.list;
+                columns.iter().find(|column| *column.name == *folded(name)).and_then(|column| column.ty)
+            });
+            model.note_stored(at.level, &assignment.value, column.map(|ty| ty.oid));
             model.walk(at, &assignment.value)?;
         }
     }
@@ -643,7 +663,10 @@ pub(crate) fn walk_returning<'q>(
     let inside = At { vary: false, ..at.clone() };
     for item in items.unwrap_or_default() {
         match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => model.walk(&inside, expr)?,
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                model.tell_name(inside.level, expr);
+                model.walk(&inside, expr)?;
+            }
             SelectItem::Wildcard(_) => model.levels[at.level].wildcard = true,
             SelectItem::QualifiedWildcard(..) => {}
             SelectItem::ExprWithAliases { .. } => return Err(Stop::NotUnderstood("several aliases")),

@@ -7,7 +7,7 @@ use sqlparser::ast::{Expr, Insert, Query, Select, SetExpr, Values};
 
 use crate::catalog::{Column, Table};
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
+use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::insert::is_default;
@@ -126,7 +126,13 @@ pub(crate) fn from_query(
     Ok(Keys::Lie(spread.clone()))
 }
 
-pub(crate) fn source<'q>(model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<'q>) -> Result<InsertSource<'q>, Stop> {
+/// `types`: those of the columns that get the values.
+pub(crate) fn source<'q>(
+    model: &mut Model<'_>,
+    insert: &'q Insert,
+    ctes: &Ctes<'q>,
+    types: &[Option<Oid>],
+) -> Result<InsertSource<'q>, Stop> {
     let Some(query) = &insert.source else { return Ok(InsertSource::Defaults) };
     if let SetExpr::Values(values) = &*query.body
         && query.with.is_none()
@@ -137,15 +143,19 @@ pub(crate) fn source<'q>(model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<
         let level = model.add_level(None, None);
         let at = At { level, ctes: ctes.clone(), vary: true };
         for row in &values.rows {
-            for cell in &row.content {
+            for (at_column, cell) in row.content.iter().enumerate() {
                 if !is_default(cell) {
+                    model.note_stored(level, cell, types.get(at_column).copied().flatten());
                     model.walk(&at, cell)?;
                 }
             }
         }
         return Ok(InsertSource::Values(values));
     }
+    model.set_arms += 1;
     let rows = model.query(query, None, None, ctes)?;
+    model.set_arms -= 1;
+    model.note_stored_columns(&rows.columns, types.iter().copied());
     Ok(InsertSource::Query(rows.spread, (rows.columns, query)))
 }
 

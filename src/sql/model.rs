@@ -190,6 +190,8 @@ pub(crate) struct Level {
     pub wildcard: bool,
     /// There is a FULL JOIN in it.
     pub full_join: bool,
+    /// Of what it gives, what is a name of the catalog: the place in its select list, and its own name.
+    pub names: Vec<(usize, Box<str>)>,
 }
 
 /// A use of a window function.
@@ -391,8 +393,11 @@ pub(crate) struct Model<'s> {
     pub view_depth: usize,
     /// Output columns of the subqueries behind IN, where they are columns of tables; by the subquery's address.
     pub subquery_columns: HashMap<*const Query, Vec<Option<(LeafId, NodeId)>>>,
-    /// Places of `tableoid`, and of names of the catalog, that are told by name or compared with one another: see [`crate::sql::numbered`].
+    /// Places of `tableoid`, and of names of the catalog, that are told by name or compared with one another, until the walk comes to them; see
+    /// [`crate::sql::numbered`].
     pub told_numbers: HashSet<*const Expr>,
+    /// How many queries the walk is inside of whose columns are none that the client is told: set operations, and rows that are stored.
+    pub set_arms: usize,
     /// CTEs being expanded (a reference to one of them is recursive), and those referenced at all; by their address.
     pub expanding: Vec<*const Cte>,
     pub referenced: HashSet<*const Cte>,
@@ -446,6 +451,7 @@ impl<'s> Model<'s> {
             view_depth: 0,
             subquery_columns: HashMap::new(),
             told_numbers: HashSet::new(),
+            set_arms: 0,
             expanding: Vec::new(),
             referenced: HashSet::new(),
             ordered: HashSet::new(),

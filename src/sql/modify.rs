@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use crate::catalog::{Sets, Table};
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed_by_values};
-use crate::sql::defaults::check_assigned;
+use crate::sql::defaults::{check_assigned, written_clock_default};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
@@ -22,6 +22,7 @@ use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::moving::{Moving, alias_of};
 use crate::sql::moving_from::Unjoined;
+use crate::sql::moving_supply::printed;
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::percall::check_calls;
@@ -54,8 +55,20 @@ impl Analyzer<'_> {
         model.unused_ctes(with, ctes)?;
         let change = self.key_change(model, parsed, update, with, &changed);
         let copies = copies_of(model, &changed, with);
+        let sharded = match &changed.relation {
+            Relation::Sharded { table: Some(table), .. } if with.is_none() => Some(Arc::clone(table)),
+            _ => None,
+        };
         let outcome = self
             .change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_update(model, update, ctes));
+        let outcome = match (outcome, sharded) {
+            (Ok(Outcome::Routed(Routed { many: Err(reason), groups, also, key_change, found_by })), Some(table)) => {
+                let supply = self.with_clock_defaults(parsed, update, &table, &reason);
+                let many = supply.map(Many::Supply).ok_or(reason);
+                Ok(Outcome::Routed(Routed { many, groups, also, key_change, found_by }))
+            }
+            (outcome, _) => outcome,
+        };
         let once = |table: &Arc<Table>| self.update_once(model, parsed, update, table);
         let outcome = match outcome {
             Err(Stop::Refuse(fault)) => copies.as_ref().and_then(once).ok_or(Stop::Refuse(fault)),
@@ -174,6 +187,39 @@ impl Analyzer<'_> {
         };
         let supplying = Supplying { of: self, parsed, reason, sorted };
         supplying.supply(walk).map(Arc::new)
+    }
+
+    /// What is sent along where SET gives columns defaults that read the clock: the statement with these defaults written into it reads the
+    /// client's time.
+    fn with_clock_defaults(
+        &self,
+        parsed: &Parsed<'_>,
+        update: &Update,
+        table: &Table,
+        reason: &Fault,
+    ) -> Option<Arc<Supply>> {
+        let mut written = update.clone();
+        let mut found = false;
+        for assignment in &mut written.assignments {
+            let names: Vec<String> = assigned(std::slice::from_ref(assignment)).collect();
+            let values: Vec<&mut Expr> = match &mut assignment.value {
+                Expr::Tuple(members) => members.iter_mut().collect(),
+                value => vec![value],
+            };
+            for (name, value) in names.iter().zip(values).filter(|(_, value)| is_default(value)) {
+                let (_, column) = table.column(name)?;
+                if let Some(default) = written_clock_default(&self.scope, column) {
+                    (*value, found) = (default, true);
+                }
+            }
+        }
+        if !found {
+            return None;
+        }
+        let (tree, other) = printed(self, parsed, &Statement::Update(written))?;
+        let parsed = Parsed { tree: &tree, bytes: parsed.bytes.clone(), other: Some(other) };
+        let Statement::Update(update) = &tree else { return None };
+        self.supply_of(&parsed, None, reason, Sorted::Any, |model, ctes| walk_update(model, update, ctes)).ok()
     }
 
     /// What becomes of rows whose key an UPDATE sets.

@@ -14,7 +14,7 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::from::JoinTree;
 use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert::{
-    assigned, check_insert, check_view, column_list, target_level, walk_returning, write_reference,
+    assigned, check_insert, check_view, column_list, stored_types, target_level, walk_returning, write_reference,
 };
 use crate::sql::insert_keys::{InsertSource, Keys, Target, keys_of, source};
 use crate::sql::keys::{KeyName, RowKey};
@@ -72,10 +72,12 @@ impl Model<'_> {
                 {
                     return Err(key_change(&name).into());
                 }
+                self.note_returned_below(changed.level, update.returning.as_deref());
                 self.changed_rows(&changed, update.returning.as_deref())?
             }
             SetExpr::Delete(Statement::Delete(delete)) => {
                 let changed = walk_delete(self, delete, &ctes)?;
+                self.note_returned_below(changed.level, delete.returning.as_deref());
                 self.changed_rows(&changed, delete.returning.as_deref())?
             }
             SetExpr::Insert(Statement::Insert(insert)) => self.inserted_rows(insert, &ctes)?,
@@ -126,7 +128,7 @@ impl Model<'_> {
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;
-        let source = source(self, insert, ctes)?;
+        let source = source(self, insert, ctes, &stored_types(relation.table(), columns.as_deref()))?;
         if let Some(table) = relation.table() {
             check_defaults(&self.scope, &relation, &omitted(table, columns.as_deref(), &source))?;
             check_view(table, &hidden, apart)?;
@@ -134,6 +136,7 @@ impl Model<'_> {
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(self, &at, insert)?;
         walk_returning(self, &at, insert.returning.as_deref())?;
+        self.note_returned_below(level, insert.returning.as_deref());
         let returning = insert.returning.as_deref();
         self.uses.cte_writes_parts |= !matches!(relation, Relation::Reference { .. });
         match relation {

@@ -24,6 +24,8 @@ use crate::sql::words::{self, Words};
 pub(crate) struct Mentions {
     /// Every word and quoted name; `None`: not all can be read.
     words: Option<HashSet<String>>,
+    /// How often it names the schema of temporary tables, which only the session's own connection has.
+    pub temporary: usize,
     /// Names that stand alone in expressions: of columns, or of whole rows.
     bare: HashSet<String>,
     /// `name.*` in a select list or in RETURNING.
@@ -43,12 +45,17 @@ pub(crate) struct Mentions {
 impl Mentions {
     /// `text`: what the tree was parsed from. (The tree has the definitions of views besides.)
     pub fn of(tree: &Statement, text: &str) -> Self {
-        let words = words::identifiers(text, true).and_then(|mut names| {
-            names.extend(words::identifiers(&tree.to_string(), true)?);
-            Some(names.into_iter().collect())
+        let mut temporary = 0;
+        let printed = tree.to_string();
+        let words = [text, &printed].into_iter().map(|text| words::identifiers(text, true)).map(|names| {
+            let of_temporary = names.iter().flatten().filter(|name| name.starts_with("pg_temp")).count();
+            temporary = temporary.max(of_temporary);
+            names
         });
+        let words = words.collect::<Option<Vec<_>>>().map(|names| names.into_iter().flatten().collect());
         let mut mentions = Mentions {
             words,
+            temporary,
             bare: HashSet::new(),
             starred: HashSet::new(),
             rows: HashSet::new(),
@@ -60,11 +67,6 @@ impl Mentions {
         };
         let _ = tree.visit(&mut mentions);
         mentions
-    }
-
-    /// Whether it names the schema of temporary tables, which only the session's own connection has.
-    pub fn temporary(&self) -> bool {
-        self.words.as_ref().is_some_and(|words| words.iter().any(|word| word.starts_with("pg_temp")))
     }
 
     fn stars(&mut self, items: &[SelectItem]) {

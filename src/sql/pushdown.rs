@@ -21,6 +21,10 @@ use crate::sql::template::says_moment;
 /// The conditions on the leaf of a table, with its columns under the names that the table gives them.
 pub(crate) fn filters(model: &Model<'_>, table: Scanned<'_>) -> Vec<Pieces> {
     let Some(collected) = &model.collected else { return Vec::new() };
+    // A shard has other numbers than the one that finishes the statement.
+    if model.uses.numbering.gives.is_some() {
+        return Vec::new();
+    }
     let level = model.leaves[table.leaf].level;
     let of_leaf = collected.filters.iter().filter(|f| f.leaves.contains(&table.leaf) && f.level == level);
     let carried = carried(model, table.leaf);

@@ -18,6 +18,7 @@ use crate::sql::infer::type_of;
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
 use crate::sql::names::{folded, parts};
 use crate::sql::spelling::MORE_COLUMNS;
+use crate::types::oid;
 
 /// The rows of a query below the top.
 #[derive(Debug)]
@@ -62,7 +63,12 @@ impl Model<'_> {
         let rows = match &*query.body {
             SetExpr::Select(select) => self.subselect(query, select, outer, leaf_of, &ctes)?,
             body => {
+                let first = self.levels.len();
                 let mut rows = self.set_expr(body, outer, leaf_of, &ctes)?;
+                let of_arms = self.levels.get(first..).unwrap_or_default();
+                if query.order_by.is_some() && of_arms.iter().any(|level| !level.names.is_empty()) {
+                    self.note_number("ORDER BY names of the catalog".to_owned());
+                }
                 if is_limited(query) {
                     unnode(&mut rows.columns);
                     rows.spread = tangle(rows.spread, "LIMIT in a subquery");
@@ -105,9 +111,14 @@ impl Model<'_> {
                     arms.push(&**right);
                     at = left;
                 }
+                self.set_arms += 1;
                 let mut rows = self.set_expr(at, outer, leaf_of, ctes)?;
                 for arm in arms.into_iter().rev() {
                     let next = self.set_expr(arm, outer, leaf_of, ctes)?;
+                    self.note_stored_columns(
+                        &next.columns,
+                        rows.columns.list.iter().map(|column| column.ty.map(|ty| ty.oid)),
+                    );
                     rows.bases.extend(next.bases);
                     // Arms of different types meet in a third one, by rules that are not modelled.
                     for (i, column) in rows.columns.list.iter_mut().enumerate() {
@@ -119,6 +130,7 @@ impl Model<'_> {
                         (spread, _) => tangle(spread, "a set operation over rows of several shards"),
                     };
                 }
+                self.set_arms -= 1;
                 unnode(&mut rows.columns);
                 Ok(rows)
             }
@@ -297,9 +309,15 @@ impl Model<'_> {
         if let Some(Distinct::On(exprs)) = &select.distinct {
             self.walk_all(&at, exprs)?;
         }
-        for item in &select.projection {
+        let place = (outer.is_some(), leaf_of.is_some());
+        for (position, item) in select.projection.iter().enumerate() {
             match item {
                 SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    let name = match item {
+                        SelectItem::ExprWithAlias { alias, .. } => folded(alias).into_owned(),
+                        _ => output_name(expr),
+                    };
+                    self.note_output(level, place, position, &name, expr);
                     self.note_bare_moment(expr);
                     self.walk(&at, expr)?;
                 }
@@ -320,6 +338,7 @@ impl Model<'_> {
             GroupByExpr::All(_) => return Err(Stop::NotUnderstood("GROUP BY ALL")),
             GroupByExpr::Expressions(exprs, modifiers) => {
                 self.levels[level].grouping_sets |= !modifiers.is_empty();
+                exprs.iter().for_each(|expr| self.tell_name(level, expr));
                 self.walk_all(&at, exprs)?;
             }
         }
@@ -338,6 +357,14 @@ impl Model<'_> {
             }
         }
         let columns = self.output(level, &select.projection);
+        if columns.list.len() > select.projection.len() {
+            let names = columns
+                .list
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| column.ty.is_some_and(|ty| oid::is_name_of_catalog(ty.oid)));
+            self.levels[level].names.extend(names.map(|(at, column)| (at, column.name.clone())));
+        }
         Ok(SelectLevel { level, base, columns })
     }
 

@@ -35,7 +35,7 @@ impl Supplying<'_> {
             && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
         check_names(model).map_err(|why| format!("it has {}; give one of them an alias", why.detail))?;
         let mentions = Mentions::of(self.parsed.tree, source.text);
-        if mentions.temporary() {
+        if mentions.temporary > 0 {
             return Err("it names the schema of temporary tables".to_owned());
         }
         let forms = forms(self.parsed.tree);

@@ -179,6 +179,11 @@ pub enum SetStatement {
     },
     Reset(Box<str>),
     ResetAll,
+    /// `SET [LOCAL] name FROM CURRENT`
+    Current {
+        name: Box<str>,
+        local: bool,
+    },
     /// `SET TRANSACTION modes` (text after the keywords): for the current transaction.
     Transaction(Box<str>),
     /// `SET TRANSACTION SNAPSHOT 'id'`: the id is of one server.

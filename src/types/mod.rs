@@ -34,6 +34,7 @@ pub mod oid {
     pub const TIMESTAMPTZ: Oid = 1184;
     pub const INTERVAL: Oid = 1186;
     pub const NUMERIC: Oid = 1700;
+    pub const REGCLASS: Oid = 2205;
     pub const REGTYPE: Oid = 2206;
     pub const REGTYPE_ARRAY: Oid = 2211;
     pub const RECORD: Oid = 2249;
@@ -41,6 +42,24 @@ pub mod oid {
     pub const UUID: Oid = 2950;
     pub const JSONB: Oid = 3802;
     pub const TIMETZ: Oid = 1266;
+
+    /// One of `regclass` and its like, by its name.
+    pub fn of_name_of_catalog(name: &str) -> Option<Oid> {
+        Some(match name {
+            "regproc" => 24,
+            "regprocedure" => 2202,
+            "regoper" => 2203,
+            "regoperator" => 2204,
+            "regclass" => REGCLASS,
+            "regtype" => REGTYPE,
+            "regconfig" => 3734,
+            "regdictionary" => 3769,
+            "regnamespace" => 4089,
+            "regrole" => 4096,
+            "regcollation" => 4191,
+            _ => return None,
+        })
+    }
 
     /// `regclass` and its like, and arrays of them: values are numbers of a server's catalog, in text the names.
     pub fn is_name_of_catalog(of: Oid) -> bool {

@@ -281,3 +281,36 @@ SET TIME ZONE LOCAL;
 BEGIN;
 SET LOCAL TimeZone TO local;
 ROLLBACK;
+
+-- script
+SET work_mem = '5MB';
+SET work_mem FROM CURRENT;
+SHOW work_mem;
+SET search_path FROM CURRENT;
+SHOW search_path;
+BEGIN;
+SET LOCAL work_mem = '6MB';
+SET LOCAL DateStyle = 'SQL, DMY';
+SET work_mem FROM CURRENT;
+SET SESSION DateStyle FROM CURRENT;
+COMMIT;
+SHOW work_mem;
+SHOW DateStyle;
+SELECT min(placed) FROM orders;
+RESET work_mem;
+RESET DateStyle;
+SHOW work_mem;
+BEGIN;
+SET LOCAL IntervalStyle = 'sql_standard';
+SAVEPOINT a;
+SET IntervalStyle FROM CURRENT;
+ROLLBACK TO a;
+SHOW IntervalStyle;
+COMMIT;
+SHOW IntervalStyle;
+SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE;
+SET LOCAL work_mem FROM CURRENT;
+SHOW work_mem;
+
+-- error: 42704
+SET no_such_setting FROM CURRENT

@@ -330,3 +330,18 @@ SELECT * FROM labels ORDER BY code;
 
 -- params: 7, 'L3'
 UPDATE labels SET rank = $1 + floor(random())::int WHERE code = $2 RETURNING code, rank
+
+-- Defaults that read the clock: one time on all shards.
+-- script
+INSERT INTO stamps (word, made, day) VALUES ('a', '2020-01-01', '2020-01-01'), ('b', '2020-01-02', '2020-01-01'), ('c', '2020-01-03', '2020-01-01'), ('d', '2020-01-04', NULL), ('e', '2020-01-05', NULL);
+UPDATE stamps SET made = DEFAULT, n = n + 1;
+SELECT count(*), count(DISTINCT made), bool_and(made > now() - interval '1 hour'), sum(n) FROM stamps;
+UPDATE stamps SET (day, made) = (DEFAULT, DEFAULT), n = 4 WHERE word > 'b';
+SELECT word, day = current_date, made > now() - interval '1 hour', n FROM stamps WHERE word > 'b' ORDER BY word;
+UPDATE stamps s SET made = DEFAULT, n = t.seats FROM tenants t WHERE t.id = s.n RETURNING s.made = now(), s.n;
+BEGIN;
+SELECT count(*) FROM orders WHERE placed < now();
+UPDATE stamps SET made = DEFAULT, day = DEFAULT, n = 5 WHERE word IN ('a', 'b', 'c', 'd');
+SELECT count(DISTINCT made), bool_and(made = now()), bool_and(day = current_date), max(n) FROM stamps WHERE n = 5;
+ROLLBACK;
+SELECT count(*), sum(n) FROM stamps;

@@ -138,3 +138,15 @@ DROP TABLE c;
 CREATE TEMP TABLE c (x text);
 INSERT INTO c VALUES ('a'), ('B');
 SELECT x, count(*) FROM c, sparse GROUP BY x ORDER BY x;
+
+-- By the name of their schema.
+-- script
+CREATE TEMP TABLE picked (customer_id bigint, tenant_id int, label text COLLATE "C");
+INSERT INTO pg_temp.picked SELECT id, tenant_id, 'n' || id FROM customers WHERE id % 7 = 0;
+SELECT o.id, p.label FROM pg_temp.picked p JOIN orders o USING (customer_id) ORDER BY o.id, p.label LIMIT 20;
+SELECT count(*), max(picked.label) FROM pg_temp.picked JOIN orders o USING (tenant_id, customer_id);
+SELECT id FROM orders WHERE customer_id IN (SELECT customer_id FROM pg_temp.picked WHERE tenant_id < 9) ORDER BY id;
+WITH p AS (SELECT * FROM pg_temp.picked) SELECT a.label, count(*) FROM p a JOIN p b USING (tenant_id) JOIN orders o ON o.tenant_id = a.tenant_id GROUP BY 1 ORDER BY 1;
+SELECT a.label, b.label FROM pg_temp.picked a, picked b, orders o WHERE o.customer_id = a.customer_id AND b.customer_id = a.customer_id ORDER BY 1, 2 LIMIT 5;
+DELETE FROM pg_temp.picked WHERE customer_id > 20;
+SELECT count(*) FROM pg_temp.picked p JOIN customers c ON c.id = p.customer_id;

@@ -79,6 +79,7 @@ impl Modes {
             }
             SetStatement::Reset(_)
             | SetStatement::ResetAll
+            | SetStatement::Current { .. }
             | SetStatement::TransactionSnapshot
             | SetStatement::Opaque
             | SetStatement::Characteristics(_)

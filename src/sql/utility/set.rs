@@ -80,6 +80,11 @@ fn form(cursor: &mut Cursor<'_>, local: bool) -> Option<SetStatement> {
         (name.into(), one_value(cursor)?)
     } else {
         let name = setting_name(cursor)?;
+        if cursor.accept_all(&["from", "current"]) {
+            // What a transaction is is no setting of the session.
+            let own = name.starts_with("transaction_") || name.starts_with(ROUTER);
+            return (!own).then_some(SetStatement::Current { name, local });
+        }
         if !cursor.accept("to") && !cursor.accept_operator("=") {
             return None;
         }
