@@ -22,6 +22,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::admin::UserView;
+use crate::backend::asked::AuthQuery;
 use crate::backend::breaker::BreakerLimits;
 use crate::backend::breakers::Breakers;
 use crate::backend::cluster::{Database, DatabaseSettings, Look, Membership};
@@ -427,6 +428,11 @@ fn database_settings(
         key_rate: database.keys.rate,
         key_places: database.keys.at_once,
         members: members(settings, &database.name, &access.keys),
+        auth_query: settings.auth.query.as_ref().map(|query| AuthQuery {
+            text: query.text.clone().unwrap_or_else(|| control::users::OWN_QUERY.into()),
+            ttl: query.ttl,
+            timeout: query.timeout,
+        }),
     })
 }
 

@@ -55,7 +55,7 @@ pub(super) fn derive_beside(accounts: &Accounts, mock: &Arc<MockKey>) {
     }
 }
 
-fn method(auth_type: AuthType) -> AuthMethod {
+pub(super) fn method(auth_type: AuthType) -> AuthMethod {
     match auth_type {
         AuthType::Trust => AuthMethod::Trust,
         AuthType::Md5 => AuthMethod::Md5,

@@ -574,7 +574,7 @@ impl Live {
         }
         drop(ways);
         let stays = |database: &str, user: &str| {
-            all.iter().any(|known| *known.name == *database && known.members.contains_key(user))
+            all.iter().any(|known| *known.name == *database && known.member(user).is_some())
         };
         shared.cancels.ask_those(Wish::Drain, |database, user| !stays(database, user));
         self.clients.become_those(clients, &settings.listen.addresses).await;
@@ -911,6 +911,7 @@ fn front(
     Front {
         shared,
         accounts,
+        asked_method: crate::app::accounts::method(settings.auth.auth_type),
         databases: databases.iter().map(|database| (database.name.as_ref().into(), Arc::clone(database))).collect(),
         context,
         console: console_rules(&settings.console),
@@ -936,7 +937,8 @@ fn client_limits(settings: &Settings) -> ClientLimits {
     fn limited<'a>(all: impl Iterator<Item = (&'a Arc<str>, Option<NonZeroU32>)>) -> HashMap<Box<str>, usize> {
         all.filter_map(|(name, most)| Some((name.as_ref().into(), most?.get() as usize))).collect()
     }
-    ClientLimits { users: limited(users), databases: limited(databases) }
+    let address = settings.limits.max_client_conn_per_address.map(|most| most.get() as usize);
+    ClientLimits { users: limited(users), databases: limited(databases), address }
 }
 
 impl Certificates {

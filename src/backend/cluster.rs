@@ -1,5 +1,6 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::backend::asked::AuthQuery;
 use crate::backend::combiners::CombineServers;
 use crate::backend::connector::{Credentials, ServerAccess, ServerConnector};
 use crate::backend::hot_keys::HotKeys;
@@ -72,6 +74,22 @@ pub struct Membership {
     pub takes_hints: bool,
 }
 
+impl Membership {
+    /// Of somebody whom the configuration does not have: in all as the database says.
+    fn of_asked(credentials: Credentials) -> Self {
+        Self {
+            credentials,
+            pool_size: None,
+            session_mode: None,
+            times: TimeWishes::default(),
+            connect_timeout: None,
+            login_timeout: None,
+            read_preference: None,
+            takes_hints: false,
+        }
+    }
+}
+
 /// What a configuration says of a logical database.
 #[derive(Clone)]
 pub struct DatabaseSettings {
@@ -94,6 +112,8 @@ pub struct DatabaseSettings {
     pub key_places: Option<NonZeroU32>,
     /// Those who may connect.
     pub members: HashMap<Box<str>, Membership>,
+    /// How the home shard is asked for others who may; `None`: there are none.
+    pub auth_query: Option<AuthQuery>,
 }
 
 /// One logical database that clients connect to, under one configuration. Another configuration is another value, its successor: see
@@ -109,6 +129,8 @@ pub struct Database {
     pub(super) successor: OnceLock<Option<Arc<Database>>>,
     /// Those who may connect.
     pub members: HashMap<Box<str>, Membership>,
+    /// How the home shard is asked for others who may; `None`: there are none.
+    pub auth_query: Option<AuthQuery>,
     pub access: ServerAccess,
     pub limits: PoolLimits,
     /// Combine connections for each user and server.
@@ -224,6 +246,7 @@ impl Database {
             lasting,
             successor: OnceLock::new(),
             members: settings.members,
+            auth_query: settings.auth_query,
             name,
             cluster: ArcSwap::from_pointee(cluster),
             configured,
@@ -270,14 +293,25 @@ impl Database {
 
     /// The pools of one client user, made at its first login. `None`: it may not connect.
     pub fn pools(&self, user: &str) -> Option<Arc<UserPools>> {
-        let member = self.members.get(user)?;
+        let member = self.member(user)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = pools.get(user) {
+        let found = pools.get(user);
+        // One that the home shard has told of may have another password now.
+        if let Some(found) = found.filter(|found| *found.credentials() == member.credentials) {
             return Some(Arc::clone(found));
         }
-        let made = UserPools::new(self, &self.configured, member, None);
+        let made = UserPools::new(self, &self.configured, &member, found.map(|found| &**found));
         pools.insert(user.into(), Arc::clone(&made));
         Some(made)
+    }
+
+    /// How a user works here. `None`: it may not connect.
+    pub fn member(&self, user: &str) -> Option<Cow<'_, Membership>> {
+        if let Some(member) = self.members.get(user) {
+            return Some(Cow::Borrowed(member));
+        }
+        self.auth_query.as_ref()?;
+        Some(Cow::Owned(Membership::of_asked(self.asked().credentials(user)?)))
     }
 
     /// Whether a user's server connections stay with it until it leaves.

@@ -1,5 +1,6 @@
 //! `Backend`: one server connection, what it owes, what state it carries. Knows nothing of clients and plans.
 
+pub mod asked;
 pub mod breaker;
 pub mod breakers;
 pub mod cancel;

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::backend::asked::AskedUsers;
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize};
 use crate::backend::combiners::CombineServers;
 use crate::backend::hot_keys::HotKeys;
@@ -37,6 +38,7 @@ pub(super) struct Lasting {
     pub(super) hot_keys: Arc<HotKeys>,
     pub(super) sizes: Arc<Mutex<Vec<ShardSize>>>,
     pub(super) disabled: Arc<AtomicBool>,
+    pub(super) asked: Arc<AskedUsers>,
     /// Whoever changes a topology, or hands over, holds it.
     placements: Arc<Mutex<Placements>>,
 }
@@ -80,6 +82,11 @@ impl Database {
     /// The statements that run, by their keys.
     pub fn places_of_keys(&self) -> &Arc<KeyPlaces> {
         &self.lasting.key_places
+    }
+
+    /// Users whom the configuration does not have.
+    pub fn asked(&self) -> &AskedUsers {
+        &self.lasting.asked
     }
 
     /// Who counts statements by their keys.
@@ -245,8 +252,8 @@ impl Database {
     fn take_pools(&self, before: &Self) {
         let mut pools = HashMap::new();
         for (user, old) in before.all_pools() {
-            match self.members.get(&user) {
-                Some(member) => drop(pools.insert(user, UserPools::new(self, &self.configured, member, Some(&old)))),
+            match self.member(&user) {
+                Some(member) => drop(pools.insert(user, UserPools::new(self, &self.configured, &member, Some(&old)))),
                 None => old.dissolve(),
             }
         }

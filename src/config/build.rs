@@ -197,6 +197,12 @@ impl<'a> Build<'a> {
             let most = general.as_ref().map_or(0, |(general, _)| general.max_db_client_connections.value);
             let max_clients = section.max_db_client_connections.as_ref().map_or(most, |own| own.value);
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
+            let asks = read.general.as_ref().is_some_and(|general| !general.auth_query.value.trim().is_empty());
+            if asks && section.router_user.is_none() {
+                let message =
+                    format!("database `{name}` needs a router_user: auth_query asks its home shard as that one");
+                self.fail(&section.origin, message);
+            }
             let safe_functions = self.safe_functions(section);
             if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
                 let message = "two_phase_commit = \"best_effort\": transactions over several shards are not atomic";

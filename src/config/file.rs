@@ -40,6 +40,8 @@ section! {
 
         /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",
+        /// Of these, from one address (of IPv6: one /64); further ones are refused with 53300. The admin console does not count. 0: no limit of its own.
+        max_client_conn_per_address: u32 = "0",
         /// Clients at one time that have not logged in yet. Where one more comes, one is disconnected that has not sent a startup packet: of the address (of IPv6: the /64) that has most of these, the one that came first. So a flood of sockets that say nothing keeps nobody out. Where all of them have, the newest is refused with 53300. 0: as many as max_client_conn.
         max_login_conn: u32 = "0",
         /// Clients of one user at one time (53300 for one more). 0: any number.
@@ -166,6 +168,12 @@ section! {
         auth_ident_file: PathBuf = "",
         /// Users beside those of `[[users]]`, who may connect to all databases, and passwords of those who have none there: a file in the format of PgBouncer's userlist.txt, `"user" "password"` on each line.
         auth_file: PathBuf = "",
+        /// Users beside those of the configuration: what the home shard is asked for them, as router_user of the database. `on`: for the roles of Postgres that may log in; or a query of one's own with the name as `$1`, for a name and its password as it is stored. Empty: nobody is asked for.
+        auth_query: String = "",
+        /// How long what auth_query has told of a user counts, at most 60 s: a changed password, or a role that may not log in any more, is known by then.
+        auth_query_ttl: Duration = "30s",
+        /// Time that auth_query may take.
+        auth_query_timeout: Duration = "5s",
         /// Failed logins that one user may have from one address (of IPv6: one /64) at once, and ten times as many that the address may have of all users; further ones are refused for a while (28000). 0: any number.
         auth_failure_limit: u32 = "20",
         /// After so long one more may fail.

@@ -119,6 +119,8 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
     pub max_client_conn: usize,
+    /// `None`: no limit.
+    pub max_client_conn_per_address: Option<NonZeroU32>,
     /// Of those who have not logged in.
     pub max_login_conn: usize,
     /// Bytes of one message with its header, at most 1 GiB.
@@ -286,6 +288,17 @@ pub struct AuthSettings {
     pub idents: Arc<ident::IdentMaps>,
     /// Failed logins that are let pass; `None`: all.
     pub failures: Option<FailureSettings>,
+    /// How a database's home shard is asked for users; `None`: it is not.
+    pub query: Option<AuthQuerySettings>,
+}
+
+/// See `auth_query`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthQuerySettings {
+    /// `None`: the router's own.
+    pub text: Option<Arc<str>>,
+    pub ttl: Duration,
+    pub timeout: Duration,
 }
 
 /// See `auth_failure_limit`.

@@ -21,6 +21,7 @@ pub mod timelines;
 pub mod transactions;
 mod uncalled;
 pub mod uniques;
+pub mod users;
 
 use std::sync::Arc;
 

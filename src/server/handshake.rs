@@ -73,6 +73,14 @@ pub struct Applicant<'a> {
 pub trait Accounts: Sync {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account>;
 
+    /// The same for users whom `lookup` does not know, where somebody else is asked for them.
+    ///
+    /// # Errors
+    /// Nobody can tell now; the same fault for every name.
+    fn ask(&self, _: Applicant<'_>) -> impl Future<Output = Result<Option<Account>, Fault>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// The name by which entries of the HBA file know this database, where it has several.
     fn entry_name<'a>(&self, database: &'a str) -> &'a str {
         database
@@ -259,7 +267,14 @@ impl Conversation {
         let applicant = Applicant { database: &database, user: &user, peer: self.peer, tls };
         let meant = Applicant { database: accounts.entry_name(&database), ..applicant };
         let entry = rules::entry(context.hba.as_deref(), &meant)?;
-        let account = accounts.lookup(applicant);
+        let account = match accounts.lookup(applicant) {
+            Some(account) => Some(account),
+            None => {
+                // Before somebody is asked: who guesses names is stopped like who guesses passwords.
+                self.may_try(context, &user)?;
+                accounts.ask(applicant).await?
+            }
+        };
         let proven = self.authenticate(context, &user, account, entry).await;
         self.count(context, &user, &proven);
         let _: bool = proven?;

@@ -9,7 +9,7 @@ pub mod peers;
 pub mod population;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::admin::UserView;
 use crate::backend::cluster::Database;
 use crate::backend::user_pools::UserPools;
 use crate::config::Shown;
+use crate::control;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::metrics::Overdue;
 use crate::net::{ClientStream, Keepalive};
@@ -31,7 +32,7 @@ use crate::tls::ServerTls;
 use crate::wire::reply;
 use crate::wire::startup::Question;
 use console::{Console, ConsoleRules};
-use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
+use handshake::{Account, Accounts, Admitted, Applicant, AuthMethod, Handshake, HandshakeContext, handshake};
 use knocking::Knocking;
 use peers::{Came, Peers};
 use population::{ClientLimits, Population, Present};
@@ -46,6 +47,8 @@ pub struct Front {
     pub shared: Arc<Shared>,
     /// The users of the configuration.
     pub accounts: HashMap<Box<str>, Account>,
+    /// How those prove who they are whom a home shard is asked for.
+    pub asked_method: AuthMethod,
     pub databases: HashMap<Box<str>, Arc<Database>>,
     pub context: HandshakeContext,
     pub console: ConsoleRules,
@@ -81,6 +84,17 @@ impl Front {
 impl Accounts for Front {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account> {
         self.accounts.get(applicant.user).cloned()
+    }
+
+    fn ask(&self, applicant: Applicant<'_>) -> impl Future<Output = Result<Option<Account>, Fault>> + Send {
+        let database = self.databases.get(applicant.database).filter(|database| database.auth_query.is_some());
+        let database = database.map(|database| database.newest().unwrap_or_else(|| Arc::clone(database)));
+        let (user, method) = (applicant.user.to_owned(), self.asked_method);
+        async move {
+            let Some(database) = database else { return Ok(None) };
+            let found = control::users::find(&database, &user).await?;
+            Ok(found.map(|asked| Account { method, verifier: Some(asked.verifier), passed: asked.credentials.passed }))
+        }
     }
 
     fn entry_name<'a>(&self, database: &'a str) -> &'a str {
@@ -234,7 +248,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front
             }
         };
     }
-    match enter(front, &user, &name) {
+    match enter(front, &user, &name, stream.peer_addr().ok().map(|peer| peer.ip())) {
         Ok((database, pools, _present)) => {
             front.shared.metrics.logins.inc();
             if front.log_connections {
@@ -262,7 +276,12 @@ async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front
 }
 
 /// The database of a client that has proven who it is, and its pools there, or why it still cannot come in.
-fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<UserPools>, Present), Fault> {
+fn enter(
+    front: &Front,
+    user: &str,
+    name: &str,
+    from: Option<IpAddr>,
+) -> Result<(Arc<Database>, Arc<UserPools>, Present), Fault> {
     let unknown = || Fault::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist")).fatal();
     let database = front.databases.get(name).ok_or_else(unknown)?;
     // One that came while the configuration changed is a client of the new one.
@@ -289,7 +308,7 @@ fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<Us
             .blame(Blame::Router)
             .fatal());
     }
-    let present = front.population.enter(user, name, &front.client_limits)?;
+    let present = front.population.enter(user, name, from, &front.client_limits)?;
     Ok((database, pools, present))
 }
 

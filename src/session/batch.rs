@@ -206,7 +206,7 @@ impl Session {
     }
 
     /// An error within a batch: told in its place, and the rest is skipped until Sync.
-    async fn fail_batch(&mut self, failure: Failure) -> Result<(), Stop> {
+    pub(super) async fn fail_batch(&mut self, failure: Failure) -> Result<(), Stop> {
         self.batch.kept = None;
         match failure {
             Failure::Stop(stop) => return Err(stop),
@@ -443,7 +443,7 @@ impl Session {
         Ok(())
     }
 
-    async fn flush_batch(&mut self) -> Result<(), Failure> {
+    pub(super) async fn flush_batch(&mut self) -> Result<(), Failure> {
         self.settle_parse().await?;
         if let Some(at) = self.open_at()
             && self.may_send_again(at)

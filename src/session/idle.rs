@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::config::limits::Limit;
 use crate::exec::client::Idle;
@@ -9,6 +10,9 @@ use crate::fault::{Fault, SqlState};
 use crate::metrics::Overdue;
 use crate::session::{Session, Stop};
 use crate::wire::frame::Frame;
+
+/// After so long in the middle of a pipeline its client is taken to wait for an answer.
+const PIPELINE_REST: Duration = Duration::from_millis(20);
 
 enum Event {
     Read,
@@ -25,6 +29,12 @@ impl Session {
         let in_batch = self.batch.is_open() || self.batch.discarding;
         if !in_batch && !self.has_begun() {
             self.seat.rest();
+        }
+        if in_batch
+            && self.open_at().is_some_and(|at| self.held[at].server.inflight.owes_ends())
+            && let Some(frame) = self.next_of_pipeline().await?
+        {
+            return Ok(frame);
         }
         // A batch without its Sync may be a transaction, and holds its servers as one does.
         let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
@@ -48,6 +58,21 @@ impl Session {
             Ok(Err(fault)) => Err(Stop::Fatal(fault)),
             Err(_) => Err(Stop::Fatal(self.overslept(in_transaction))),
         }
+    }
+
+    /// The next message of a pipeline that has asked for something. `None`: none has come, and what was asked for has been carried out, as
+    /// in Postgres, which does not wait for the Sync: the client may wait for its rows.
+    async fn next_of_pipeline(&mut self) -> Result<Option<Frame>, Stop> {
+        match tokio::time::timeout(PIPELINE_REST, self.client.next_frame()).await {
+            Ok(Ok(Some(frame))) => return Ok(Some(frame)),
+            Ok(Ok(None)) => return Err(Stop::Gone),
+            Ok(Err(fault)) => return Err(Stop::Fatal(fault)),
+            Err(_) => {}
+        }
+        if let Err(failure) = self.flush_batch().await {
+            self.fail_batch(failure).await?;
+        }
+        Ok(None)
     }
 
     /// The client was silent for too long.

@@ -112,8 +112,7 @@ impl Session {
             Moved::Tables(tables) => tables.iter().all(|table| self.view.topology.closed.contains_key(table)),
             Moved::Everything => false,
         };
-        let same_login =
-            next.members.get(&*self.user).is_some_and(|member| *member.credentials.user == *self.server_user);
+        let same_login = next.member(&self.user).is_some_and(|member| *member.credentials.user == *self.server_user);
         if !opened || !same_login || is_own(&self.view.catalog) || self.lost_shard(&next).is_some() {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 //! How clients of a whole router prove who they are, with psql and real servers.
 #![allow(clippy::unwrap_used)]
 
+mod asked;
 mod failures;
 mod hba;
 mod listed;

@@ -113,6 +113,15 @@ fn flush_brings_what_was_asked_for_and_no_end() {
     exchange(&world, "a write that was flushed lasts", |t| {
         vec![Send([t.run(INSERT), m::flush()].concat()), Read(3), Quiet, Send(m::sync()), Ready]
     });
+    // Postgres sends what has filled its buffer, whether somebody asks for it or not.
+    exchange(&world, "many rows come without a Flush", |t| {
+        let many = t.run("SELECT k, id, repeat('x', 20000) FROM {t} WHERE {w} ORDER BY k, id");
+        vec![Send(many), Read(7), Send(m::sync()), Ready]
+    });
+    exchange(&world, "an error comes without a Flush", |t| {
+        let failing = t.run("SELECT 1 / (n - n) FROM {t} WHERE {w} ORDER BY k, id");
+        vec![Send([t.run(INSERT), failing].concat()), Read(6), Quiet, Send([t.run(ROWS), m::sync()].concat()), Ready]
+    });
     exchange(&world, "Flush alone", |_| {
         vec![Send([m::flush(), m::flush()].concat()), Quiet, Send([m::sync(), m::flush()].concat()), Ready, Quiet]
     });

@@ -212,14 +212,14 @@ fn is_silence(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// Values are shown by their beginning, their length and a sum: some are a hundred megabytes.
+/// Long values are shown by their beginning, their end, and their length: some are a hundred megabytes.
 fn shown(bytes: &[u8]) -> String {
-    const MOST: usize = 200;
+    const MOST: usize = 400;
     if bytes.len() <= MOST {
         return String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| format!("{bytes:02x?}"));
     }
-    let sum = bytes.iter().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
-    format!("{}... {} bytes, sum {sum:x}", String::from_utf8_lossy(&bytes[..MOST]), bytes.len())
+    let (begin, end) = (&bytes[..MOST / 2], &bytes[bytes.len() - MOST / 2..]);
+    format!("{}...{} of {} bytes", String::from_utf8_lossy(begin), String::from_utf8_lossy(end), bytes.len())
 }
 
 /// The fields of a message, but for those that may differ.

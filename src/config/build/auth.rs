@@ -11,11 +11,13 @@ use crate::config::ident::IdentMaps;
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, SslMode};
 use crate::config::userlist::{self, Listed};
-use crate::config::{AuthSettings, FailureSettings};
+use crate::config::{AuthQuerySettings, AuthSettings, FailureSettings};
 
 /// What is longer, or more, is a slip.
 const LONGEST: Duration = Duration::from_secs(86_400);
 const MOST: u32 = 100_000;
+/// What auth_query has told counts no longer, and is waited for no longer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 /// Bytes of one of these files; it is none if it is longer.
 const LARGEST: u64 = 4 << 20;
 /// Errors of one file that are told.
@@ -65,6 +67,7 @@ impl Build<'_> {
             hba: hba.map(Arc::new),
             idents: Arc::new(idents.unwrap_or_default()),
             failures: self.failures(general),
+            query: self.auth_query(general),
         })
     }
 
@@ -95,6 +98,30 @@ impl Build<'_> {
                 self.warn(origin, message);
             }
         }
+    }
+
+    fn auth_query(&mut self, general: &General) -> Option<AuthQuerySettings> {
+        let (query, ttl, timeout) = (&general.auth_query, &general.auth_query_ttl, &general.auth_query_timeout);
+        let text: Option<Arc<str>> = match query.value.trim() {
+            "" => return None,
+            "on" => None,
+            text => Some(text.into()),
+        };
+        if matches!(general.auth_type.value, AuthType::Trust | AuthType::Cert) {
+            let message =
+                "auth_query asks for passwords, and auth_type asks clients for none; use scram-sha-256, md5 or hba";
+            self.fail(&query.origin, message);
+        }
+        if text.as_ref().is_some_and(|text| !text.contains("$1")) {
+            self.fail(&query.origin, "auth_query has no $1, the name of the user; give a query for one user, or `on`");
+        }
+        if ttl.value > LONGEST_ANSWER {
+            self.fail(&ttl.origin, "auth_query_ttl can be 60 s at most: passwords that were changed would count on");
+        }
+        if timeout.value.is_zero() || timeout.value > LONGEST_ANSWER {
+            self.fail(&timeout.origin, "auth_query_timeout is to be between 1 ms and 60 s");
+        }
+        Some(AuthQuerySettings { text, ttl: ttl.value, timeout: timeout.value })
     }
 
     fn failures(&mut self, general: &General) -> Option<FailureSettings> {

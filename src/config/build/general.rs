@@ -242,6 +242,7 @@ impl Build<'_> {
         }
         Some(LimitSettings {
             max_client_conn: max_client_conn?.get() as usize,
+            max_client_conn_per_address: NonZeroU32::new(general.max_client_conn_per_address.value),
             max_login_conn: match general.max_login_conn.value {
                 0 => max_client_conn?.get() as usize,
                 most => most as usize,

@@ -39,7 +39,8 @@ impl Build<'_> {
     /// `databases`: every name under [databases].
     pub(super) fn users(&mut self, users: &[file::User], databases: &[String], general: Option<&General>) -> Vec<User> {
         let mut listed = general.map(|general| self.listed(general)).unwrap_or_default();
-        if users.is_empty() && listed.is_empty() {
+        let asks = general.is_some_and(|general| !general.auth_query.value.trim().is_empty());
+        if users.is_empty() && listed.is_empty() && !asks {
             self.fail(&Origin::Default, "no [[users]]; add at least one with a name and a password");
         }
         let auth_type = general.map(|general| general.auth_type.value);

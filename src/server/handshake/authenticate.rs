@@ -68,7 +68,7 @@ impl Conversation {
     }
 
     /// Whether the user may try a password from here. Asked again just before one is looked at: many may have begun side by side.
-    fn may_try(&self, context: &HandshakeContext, user: &str) -> Result<(), End> {
+    pub(super) fn may_try(&self, context: &HandshakeContext, user: &str) -> Result<(), End> {
         let Some(limits) = context.failure_limits else { return Ok(()) };
         context.failures.admit(self.peer.ip(), user, Instant::now(), limits).map_err(End::Throttled)
     }
