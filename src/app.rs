@@ -51,6 +51,7 @@ use crate::server::console::ConsoleRules;
 use crate::server::failures::{FailureLimits, Failures};
 use crate::server::handshake::HandshakeContext;
 use crate::server::http::{self, Readiness, Report, Unready};
+use crate::session::desk::Desks;
 use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientCertificates, ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};

@@ -87,6 +87,14 @@ impl ClientStream {
         SockRef::from(self.tcp())
     }
 
+    /// Ready when there may be something to read: an attempt tells. TLS may hold it already.
+    pub fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(cx).map(drop),
+            Self::Tls(_) => Poll::Ready(()),
+        }
+    }
+
     /// As [`ServerStream::try_read`].
     pub fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<Option<usize>> {
         try_read(self, buffer)

@@ -190,6 +190,8 @@ impl Live {
             statement_log: StatementLog::default(),
             operators: Crowd::default(),
             tracer: Tracer::default(),
+            desks: Desks::default(),
+            buffers: Arc::default(),
             limits: ArcSwap::from_pointee(session_limits(settings)),
             contended: Default::default(),
             router: router_name()?.into(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -33,8 +33,41 @@ const LARGE_HEAD: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientGone;
 
+/// Buffers that no client needs now. The one that was given back last is the first to be used again: it is warm.
+#[derive(Debug, Default)]
+pub struct Buffers(Mutex<Vec<BytesMut>>);
+
+impl Buffers {
+    const KEPT: usize = 128;
+    /// One that has grown larger is not kept.
+    const LARGEST: usize = 2 * OUT_HIGH;
+
+    fn all(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lend(&self, wanting: [&mut BytesMut; 2]) {
+        let mut all = self.all();
+        for buffer in wanting.into_iter().filter(|buffer| buffer.capacity() == 0) {
+            *buffer = all.pop().unwrap_or_default();
+        }
+    }
+
+    fn take_back(&self, buffers: [&mut BytesMut; 2]) {
+        let mut all = self.all();
+        for buffer in buffers.into_iter().filter(|buffer| buffer.is_empty() && buffer.capacity() > 0) {
+            let buffer = std::mem::take(buffer);
+            if buffer.capacity() <= Self::LARGEST && all.len() < Self::KEPT {
+                all.push(buffer);
+            }
+        }
+    }
+}
+
 pub struct Client {
     stream: ClientStream,
+    /// Where its buffers are while it is idle.
+    buffers: Option<Arc<Buffers>>,
     pub read: BytesMut,
     pub out: BytesMut,
     pub control: Arc<Control>,
@@ -69,6 +102,7 @@ impl Client {
     pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize, hold: Hold) -> Self {
         Self {
             stream,
+            buffers: None,
             read,
             out: BytesMut::new(),
             control,
@@ -103,6 +137,29 @@ impl Client {
         if let Some(news) = self.news.take() {
             self.out.extend_from_slice(&news);
         }
+    }
+
+    /// Idle, it has no buffers of its own.
+    #[must_use]
+    pub fn sharing(self, buffers: Arc<Buffers>) -> Self {
+        Self { buffers: Some(buffers), ..self }
+    }
+
+    /// Reads once, of a client that is idle: it has buffers when something has come.
+    pub fn poll_read_idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if self.read.capacity() == 0
+            && let Some(buffers) = &self.buffers
+        {
+            ready!(self.stream.poll_unread(cx));
+            buffers.lend([&mut self.read, &mut self.out]);
+        }
+        let came = self.poll_read(cx);
+        if came.is_pending()
+            && let Some(buffers) = &self.buffers
+        {
+            buffers.take_back([&mut self.read, &mut self.out]);
+        }
+        came
     }
 
     /// Queues what the client is to know before ReadyForQuery.

@@ -176,7 +176,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: A
         };
         tokio::select! {
             biased;
-            came = handshake(stream, &front.context, &*front, &has_room) => came,
+            // Boxed, as all that is over when the client is in: a session that waits has no room for it.
+            came = Box::pin(handshake(stream, &front.context, &*front, &has_room)) => came,
             () = sent_away.wait() => {
                 front.shared.metrics.login_failures.inc();
                 front.shared.metrics.logins_displaced.inc();
@@ -186,11 +187,11 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: A
         }
     };
     match came {
-        Handshake::Login(admitted) => admit(*admitted, &front, fronts).await,
+        Handshake::Login(admitted) => admit(admitted, &front, fronts).await,
         Handshake::Cancel { key, passed_on, stream } => {
             let came = if passed_on { Came::Router } else { Came::Client };
             let cancel = front.router.cancel(&key, came, &front.peer_tls);
-            let _ = tokio::time::timeout(CANCEL_LIMIT, cancel).await;
+            let _ = Box::pin(tokio::time::timeout(CANCEL_LIMIT, cancel)).await;
             front.shared.metrics.cancels.inc();
             drop(stream);
         }
@@ -230,9 +231,9 @@ fn too_many_logins(most: usize) -> Fault {
         .fatal()
 }
 
-async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) {
+async fn admit(admitted: Box<Admitted>, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) {
     let secret_len = admitted.cancel_secret_len();
-    let Admitted { stream, leftover, user, database: name, settings, .. } = admitted;
+    let Admitted { stream, leftover, user, database: name, settings, .. } = *admitted;
     if console::is_console(front, &name) {
         return match console::enter(front, &user, &name, &stream) {
             Ok(access) => {
@@ -240,7 +241,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front
                 if front.log_connections {
                     tracing::info!(user, access = access.label(), tls = stream.is_tls(), "console login");
                 }
-                Console::serve(fronts, stream, leftover, user, access).await;
+                Box::pin(Console::serve(fronts, stream, leftover, user, access)).await;
             }
             Err(fault) => {
                 front.shared.metrics.login_failures.inc();

@@ -41,15 +41,18 @@ impl Session {
         let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
         let own = if in_batch { None } else { self.idle_limit() };
         let limit = [limit, own].into_iter().flatten().min();
-        let waiting = async {
-            if !in_batch {
-                return self.wait_idle().await;
+        let waited = {
+            // Pinned where it is made: a future that is a variable first is copied whole, for every message.
+            let waiting = std::pin::pin!(async {
+                if !in_batch {
+                    return self.wait_idle().await;
+                }
+                Ok(self.client.next_frame().await?.map_or(Idle::Gone, Idle::Frame))
+            });
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, waiting).await,
+                None => Ok(waiting.await),
             }
-            Ok(self.client.next_frame().await?.map_or(Idle::Gone, Idle::Frame))
-        };
-        let waited = match limit {
-            Some(limit) => tokio::time::timeout(limit, waiting).await,
-            None => Ok(waiting.await),
         };
         match waited {
             Ok(Ok(Idle::Frame(frame))) => Ok(frame),
@@ -101,7 +104,7 @@ impl Session {
         let mut fences = keeps.then(|| self.database.rules.changes());
         // One that was raised while a statement ran is not told again.
         if keeps && (0..self.held.len()).any(|at| !self.is_well_marked(at)) {
-            self.follow_fence().await?;
+            Box::pin(self.follow_fence()).await?;
         }
         loop {
             self.pass_news();
@@ -119,7 +122,7 @@ impl Session {
                 if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
                     return Poll::Ready(Event::Gone);
                 }
-                if let Poll::Ready(read) = client.poll_read(cx) {
+                if let Poll::Ready(read) = client.poll_read_idle(cx) {
                     return Poll::Ready(if read.is_ok() { Event::Read } else { Event::Gone });
                 }
                 if fence.as_mut().is_some_and(|fence| fence.as_mut().poll(cx).is_ready()) {
@@ -138,7 +141,7 @@ impl Session {
                 Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
                 Event::Server(Err(fault)) => return Err(fault.fatal()),
                 // Whoever has raised it waits for the connections that this session keeps.
-                Event::Fence => self.follow_fence().await?,
+                Event::Fence => Box::pin(self.follow_fence()).await?,
             }
         }
     }

@@ -19,6 +19,7 @@ pub mod deadlines;
 mod defaults;
 mod delivery;
 mod describe;
+pub mod desk;
 mod draw;
 mod execute;
 mod explain;
@@ -92,7 +93,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database};
 use crate::backend::defaults::Defaults;
@@ -109,7 +109,7 @@ use crate::config::LogStatements;
 use crate::config::limits::TimeLimits;
 use crate::control::live::Steering;
 use crate::control::map::MapState;
-use crate::exec::client::Client;
+use crate::exec::client::{Buffers, Client};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::memory::Memory;
@@ -149,6 +149,9 @@ pub struct Shared {
     pub fanout: Arc<Fanout>,
     pub statement_log: StatementLog,
     pub tracer: Tracer,
+    /// Where statements run, and the buffers that clients have while they do.
+    pub desks: desk::Desks,
+    pub buffers: Arc<Buffers>,
     /// Those who are at the console.
     pub operators: Crowd,
     /// Those of now: a session follows them with its next statement outside of a transaction.
@@ -356,13 +359,32 @@ impl Session {
     }
 
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
-    pub async fn serve(login: Login, shared: Arc<Shared>) {
+    pub fn serve(login: Login, shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
+        let Opened { mut session, secret, date_styles, entry } = Self::of_login(login, shared);
+        async move {
+            let _entry = entry;
+            // What is done once takes no room in a session that waits.
+            let greeted = Box::pin(session.greet(&secret, &date_styles)).await;
+            let (mut session, end) = match greeted {
+                Ok(()) => session.run().await,
+                Err(stop) => (session, stop),
+            };
+            session.shared.metrics.clients.dec();
+            if std::mem::take(&mut session.is_limited) {
+                session.shared.cancels.note_limited(false);
+            }
+            Box::pin(session.leave(end)).await;
+        }
+    }
+
+    fn of_login(login: Login, shared: Arc<Shared>) -> Opened {
         let control = Arc::new(Control::default());
         let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
-        let _entry = Registered { shared: Arc::clone(&shared), pid };
+        let entry = Registered { shared: Arc::clone(&shared), pid };
         let limits = shared.limits.load_full();
         let hold = shared.memory.hold();
-        let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold());
+        let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold())
+            .sharing(Arc::clone(&shared.buffers));
         let mut startup = SessionSettings::default();
         let mut date_styles = DateStyles::default();
         for (name, value) in &login.settings {
@@ -374,7 +396,7 @@ impl Session {
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let takes_hints = login.database.takes_hints(&login.user);
-        let mut session = Self {
+        let mut session = Box::new(Self {
             scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
             seat: login.database.traffic().sit(),
             shared,
@@ -422,47 +444,26 @@ impl Session {
             named_key: AtomicU64::new(0),
             key_place: None,
             temporaries: (0, HashSet::new()),
-        };
+        });
         session.shared.metrics.clients.inc();
         session.tally.add(Count::Logins, 1);
         session.note_application();
         session.follow_limits();
-        let end = match session.greet(&secret, &date_styles).await {
-            Ok(()) => session.run().await,
-            Err(stop) => stop,
-        };
-        session.shared.metrics.clients.dec();
-        if std::mem::take(&mut session.is_limited) {
-            session.shared.cancels.note_limited(false);
-        }
-        session.leave(end).await;
+        Opened { session, secret, date_styles, entry }
     }
 
-    async fn run(&mut self) -> Stop {
+    /// Until the client leaves, or is to go.
+    async fn run(mut self: Box<Self>) -> (Box<Self>, Stop) {
+        let shared = Arc::clone(&self.shared);
         loop {
-            let frame = match self.client.cut() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => match self.next_frame().await {
-                    Ok(frame) => frame,
-                    Err(stop) => return stop,
-                },
-                Err(fault) => return Stop::Fatal(fault),
+            let frame = match self.next_frame().await {
+                Ok(frame) => frame,
+                Err(stop) => return (self, stop),
             };
-            let done = if tracing::enabled!(tracing::Level::DEBUG) {
-                let span = tracing::debug_span!(
-                    "statement",
-                    client = self.pid,
-                    message = %char::from(frame.tag),
-                    route = tracing::field::Empty,
-                    shards = tracing::field::Empty,
-                    took = tracing::field::Empty,
-                );
-                Box::pin(self.dispatch(frame).instrument(span)).await
-            } else {
-                self.dispatch(frame).await
-            };
+            let done;
+            (self, done) = shared.desks.work(self, frame).await;
             if let Err(stop) = done {
-                return stop;
+                return (self, stop);
             }
         }
     }
@@ -508,7 +509,7 @@ impl Session {
     }
 
     /// The session is over: tells the client what it can still be told, ends what runs for it.
-    async fn leave(mut self, end: Stop) {
+    async fn leave(mut self: Box<Self>, end: Stop) {
         let end = match end {
             // It was not the client who left; half a message cannot be followed by another one.
             Stop::Gone if self.client.control.wish() == Wish::Kill && self.can_be_told() => {
@@ -595,6 +596,14 @@ impl From<crate::wire::frame::Malformed> for Failure {
     fn from(malformed: crate::wire::frame::Malformed) -> Self {
         Self::Fault(malformed.into())
     }
+}
+
+/// A session that is about to greet its client.
+struct Opened {
+    session: Box<Session>,
+    secret: Vec<u8>,
+    date_styles: DateStyles,
+    entry: Registered,
 }
 
 struct Registered {
