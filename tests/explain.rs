@@ -217,3 +217,31 @@ fn explain_route_says_why_not_one_shard() {
     let json: Json = serde_json::from_str(&plain(&json)).unwrap();
     assert_eq!(json["not_one_shard"][1]["remedy"], "join them by p.id = i.id as well", "{json:#}");
 }
+
+#[test]
+fn the_command_explains_in_the_words_and_documents_of_the_router() {
+    let db = Sharded::create("explaincli", "");
+    let mut raw = db.connect();
+    let command = |more: &[&str], sql: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pgloom"));
+        command.arg("explain").args(more).arg(sql).arg("--config").arg(&db.router.config);
+        command.output().unwrap()
+    };
+    for (sql, status) in [
+        ("SELECT n FROM items WHERE id = 5", 0),
+        ("SELECT n, count(*) FROM items GROUP BY n ORDER BY n LIMIT 3", 0),
+        ("SELECT i.n FROM items i JOIN parts p ON p.id = i.n", 0),
+        ("SELECT rank() OVER (ORDER BY n) FROM items", 0),
+        ("UPDATE items SET id = id + random()", 1),
+    ] {
+        let shown = lines(&mut raw, &format!("EXPLAIN (ROUTE) {sql}"));
+        let said = command(&[], sql);
+        assert_eq!(String::from_utf8_lossy(&said.stdout).lines().collect::<Vec<_>>(), shown, "{sql}");
+        assert_eq!(said.status.code(), Some(status), "{sql}: {said:?}");
+        let shown = plain(&raw.value(&format!("EXPLAIN (ROUTE, FORMAT JSON) {sql}")));
+        let said = command(&["--json"], sql);
+        let read = |text: &str| serde_json::from_str::<Json>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(read(&String::from_utf8_lossy(&said.stdout)), read(&shown), "{sql}");
+        assert_eq!(said.status.code(), Some(status), "{sql}: {said:?}");
+    }
+}

@@ -467,12 +467,9 @@ fn rows_are_printed_as_the_settings_say_when_they_are_fetched() {
     );
     let plain = "SELECT id, name, id > 3 FROM items ORDER BY id".to_owned();
     for (kind, sql) in [("merged", &merged), ("finished", &finished), ("one shard", &one), ("plain", &plain)] {
-        for change in [
-            "SET TIME ZONE 'Asia/Tokyo'",
-            "SET LOCAL DateStyle = 'German'",
-            "SET my.x TO 'y'",
-            "SET work_mem = '8MB'",
-        ] {
+        for change in
+            ["SET TIME ZONE 'Asia/Tokyo'", "SET LOCAL DateStyle = 'German'", "SET my.x TO 'y'", "SET work_mem = '8MB'"]
+        {
             for format in [0, 1] {
                 let rest = [
                     m::execute("p1", 2),
@@ -628,4 +625,162 @@ fn a_portal_without_a_name_outlives_what_others_do() {
 fn named(sql: &str) -> Vec<u8> {
     [m::parse("t", sql, &[]), m::bind("t", "t", &[], &[]), m::execute("t", 0), m::close(b'P', "t"), m::close(b'S', "t")]
         .concat()
+}
+
+/// Queries whose rows come over shards in every way, and of one shard.
+const OVER_SHARDS: [&str; 8] = [
+    "SELECT count(*) FROM items",
+    ALL,
+    FINISHED,
+    "SELECT DISTINCT n FROM items ORDER BY 1",
+    "SELECT n, count(*) FROM items GROUP BY n ORDER BY n",
+    "SELECT stddev(n) FROM items",
+    "SELECT id, now() > '2020-01-01' FROM items WHERE id IN (1, 2) ORDER BY id LIMIT 3",
+    ONE,
+];
+
+/// What changes what a query sees, or what its names and values mean.
+const CHANGES: [&str; 11] = [
+    "DELETE FROM items",
+    "UPDATE items SET n = n + 100",
+    "INSERT INTO items SELECT id + 1000, name, n FROM items",
+    "SET LOCAL search_path = ''",
+    "TRUNCATE items",
+    "ALTER TABLE items ADD COLUMN z int",
+    "DROP TABLE items CASCADE",
+    "CREATE INDEX ON items (n)",
+    "SAVEPOINT a",
+    "SELECT count(*) FROM items WHERE n = 1",
+    "CREATE TABLE other (id int)",
+];
+
+#[test]
+fn a_portal_sees_the_moment_of_its_bind() {
+    let world = world("portalsb");
+    for sql in OVER_SHARDS {
+        for change in CHANGES {
+            let behind = |then: &[Vec<u8>]| {
+                let mut steps = queries(&[change]);
+                steps.extend(each(then));
+                steps
+            };
+            let all = [m::execute("p1", 0), m::sync()];
+            world.answers(&format!("{sql}: {change}"), &behind_portal(sql, 0, behind(&all)));
+            let pieces =
+                [m::execute("p1", 1), m::execute("p1", 2), run("SELECT 1", &[]), m::execute("p1", 0), m::sync()];
+            world.answers(&format!("{sql}: {change}, in pieces"), &behind_portal(sql, 0, behind(&pieces)));
+            let mut fetched = queries(&[change, "FETCH 2 FROM p1", "MOVE 1 FROM p1", "FETCH ALL FROM p1"]);
+            fetched.extend(each(&[m::close(b'P', "p1"), m::sync()]));
+            world.answers(&format!("{sql}: {change}, fetched"), &behind_portal(sql, 0, fetched));
+            // In one pipeline, also with a Flush in between.
+            for flushes in [false, true] {
+                let mut messages = vec![m::parse("s", sql, &[]), m::bind("p1", "s", &[], &[])];
+                messages.extend(flushes.then(m::flush));
+                messages.extend([run(change, &[]), m::execute("p1", 0), m::sync()]);
+                let name = format!("{sql}: {change}, in one pipeline, flush {flushes}");
+                let script =
+                    vec![Send(m::query("BEGIN")), Ready, batch(&messages), Ready, Send(m::query("ROLLBACK")), Ready];
+                world.answers(&name, &script);
+            }
+        }
+        // The pipeline is one transaction in Postgres, too.
+        for change in ["TRUNCATE items", "ALTER TABLE items ADD COLUMN z int", "UPDATE items SET n = n", "SELECT 1 / 0"]
+        {
+            let messages = [m::parse("s", sql, &[]), m::bind("p1", "s", &[], &[]), run(change, &[])];
+            let mut script = each(&[&messages[..], &[m::execute("p1", 0), m::sync()]].concat());
+            script.extend(queries(&["SELECT count(*), sum(n) FROM items", "DEALLOCATE s"]));
+            world.answers(&format!("{sql}: {change}, without a block"), &script);
+        }
+        for change in
+            ["SET LOCAL extra_float_digits = 0", "SET LOCAL timezone = 'Asia/Tokyo'", "SET LOCAL datestyle = 'German'"]
+        {
+            let mut script = queries(&[change]);
+            script.extend(each(&[m::execute("p1", 0), m::sync()]));
+            world.same(&format!("{sql}: {change}"), &behind_portal(sql, 0, script));
+        }
+        // What is closed is in the way of nobody.
+        let mut closed = each(&[m::close(b'P', "p1"), m::sync()]);
+        closed.extend(queries(&["TRUNCATE items", "SELECT count(*) FROM items"]));
+        world.answers(&format!("{sql}: closed"), &behind_portal(sql, 0, closed));
+        let mut ended = queries(&["CLOSE p1", "ALTER TABLE items ADD COLUMN z int"]);
+        ended.extend(queries(&["SELECT count(z) FROM items"]));
+        world.answers(&format!("{sql}: closed in SQL"), &behind_portal(sql, 0, ended));
+        let mut undone = queries(&["SAVEPOINT a", "DELETE FROM items", "ROLLBACK TO a"]);
+        undone.extend(each(&[m::describe(b'P', "p1"), m::execute("p1", 0), m::sync()]));
+        world.answers(&format!("{sql}: a savepoint behind it"), &behind_portal(sql, 0, undone));
+    }
+}
+
+/// Other sessions commit between Bind and Execute.
+#[test]
+fn a_portal_does_not_see_what_others_commit_behind_its_bind() {
+    let world = world("portalsr");
+    for sql in OVER_SHARDS {
+        for flushes in [false, true] {
+            let told = |mut raw: Raw, mut other: Raw| {
+                if !flushes {
+                    raw.must("BEGIN");
+                }
+                let mut messages = vec![m::parse("", sql, &[]), m::bind("p", "", &[], &[])];
+                messages.push(if flushes { m::flush() } else { m::sync() });
+                raw.send(&messages.concat()).unwrap();
+                match flushes {
+                    true => (0..2).for_each(|_| drop(raw.read().unwrap())),
+                    false => drop(raw.read_to_ready().unwrap()),
+                }
+                other.must("INSERT INTO items VALUES (99, 'new', 3); UPDATE items SET n = n + 10 WHERE id <> 99");
+                let rows = raw.exchange(&[m::execute("p", 0), m::sync()].concat(), None).text();
+                if !flushes {
+                    raw.must("ROLLBACK");
+                }
+                other.must("DELETE FROM items WHERE id = 99; UPDATE items SET n = n - 10");
+                rows
+            };
+            let theirs = told(world.db.oracle(), world.db.oracle());
+            let ours = told(world.through(), world.through());
+            assert!(!theirs.is_empty(), "{sql}");
+            if ours != theirs {
+                world.differs(format!("{sql}, flush {flushes}: {ours} for {theirs}"));
+            }
+        }
+    }
+}
+
+/// As in Postgres, definitions of tables that a cursor reads wait for its end.
+#[test]
+fn tables_under_a_cursor_are_in_use() {
+    let world = world("portalsu");
+    for sql in OVER_SHARDS {
+        let declare = format!("DECLARE c CURSOR FOR {sql}");
+        for change in CHANGES {
+            if sql == ONE && change.starts_with("DROP") {
+                // What is in use of a shard's few rows is the table, where one Postgres has its index in use.
+                continue;
+            }
+            for fetched in ["FETCH 1 FROM c", "FETCH ALL FROM c", "SELECT 1"] {
+                let script = queries(&["BEGIN", &declare, fetched, change, "FETCH 2 FROM c", "ROLLBACK"]);
+                world.answers(&format!("{sql}: {fetched}, {change}"), &script);
+            }
+        }
+        let closed = [
+            "BEGIN",
+            &declare,
+            "FETCH 1 FROM c",
+            "CLOSE c",
+            "TRUNCATE items",
+            "SELECT count(*) FROM items",
+            "ROLLBACK",
+        ];
+        world.answers(&format!("{sql}: closed"), &queries(&closed));
+        let undone = [
+            "BEGIN",
+            "SAVEPOINT a",
+            &declare,
+            "ROLLBACK TO a",
+            "TRUNCATE items",
+            "SELECT count(*) FROM items",
+            "ROLLBACK",
+        ];
+        world.answers(&format!("{sql}: undone"), &queries(&undone));
+    }
 }

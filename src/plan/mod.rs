@@ -4,6 +4,7 @@ pub mod advice;
 pub mod cache;
 pub mod claim;
 pub mod combine;
+mod counts;
 pub mod delivery;
 pub mod explain;
 pub mod finish;
@@ -24,15 +25,15 @@ use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
-use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
+use crate::sql::outcome::{Finish, InsertRows, KeyChange, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
 use crate::sql::stamp::Stamped;
 use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
+use crate::types::Format;
 use crate::types::compare::TextStyle;
-use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
@@ -42,6 +43,8 @@ pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
 pub use lookup::LookupPlan;
 pub use supply::{SuppliedRows, SupplyPlan};
+
+use counts::window;
 
 /// The values of one execution.
 pub struct Inputs<'a> {
@@ -526,47 +529,6 @@ fn unknown_value(name: Option<&KeyName>) -> Fault {
         format!("a value that {column} is compared with cannot be read with certainty"),
         "Write the value in the plain form of the column's type.",
     )
-}
-
-/// LIMIT and OFFSET with their parameters read.
-fn window(limit: &Limit, inputs: &Inputs<'_>) -> Result<Window, Fault> {
-    let value = |count: Option<Count>, what: &str, code: &[u8; 5]| -> Result<Option<u64>, Fault> {
-        let value = match count {
-            None => return Ok(None),
-            Some(Count::Constant(value)) => Some(value),
-            Some(Count::Parameter(index)) => count_parameter(index, inputs)?,
-        };
-        let negative = || Fault::new(SqlState(*code), format!("{what} must not be negative"));
-        value.map(|value| u64::try_from(value).map_err(|_| negative())).transpose()
-    };
-    let offset = value(limit.offset, "OFFSET", b"2201X")?.unwrap_or(0);
-    let limit = value(limit.limit, "LIMIT", b"2201W")?;
-    Ok(Window { offset, limit })
-}
-
-/// A bigint parameter; `None` for NULL, and where parameters are not known yet.
-fn count_parameter(index: u16, inputs: &Inputs<'_>) -> Result<Option<i64>, Fault> {
-    let Some((declared, format, bytes)) = inputs.parameters.and_then(|parameters| parameters.get(usize::from(index)))
-    else {
-        return Ok(None);
-    };
-    let Some(bytes) = bytes else { return Ok(None) };
-    let int = matches!(declared, 0 | oid::INT2 | oid::INT4 | oid::INT8 | oid::UNKNOWN);
-    let value = match format {
-        Format::Text => std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok()),
-        Format::Binary => match bytes {
-            [a, b] => Some(i64::from(i16::from_be_bytes([*a, *b]))),
-            [a, b, c, d] => Some(i64::from(i32::from_be_bytes([*a, *b, *c, *d]))),
-            bytes => <[u8; 8]>::try_from(bytes).ok().map(i64::from_be_bytes),
-        },
-    };
-    value.filter(|_| int).map(Some).ok_or_else(|| {
-        Fault::unsupported(
-            "LIMIT or OFFSET of a query over several shards needs an integer",
-            format!("parameter ${} is of another type or form", index + 1),
-            "Send it as bigint.",
-        )
-    })
 }
 
 /// What each shard would do is not known before.

@@ -196,7 +196,10 @@ impl Session {
                 if std::mem::take(&mut self.batch.asks_for_rows) { self.flush_batch().await } else { Ok(()) }
             }
             b'C' => self.close(frame).await,
-            _ => self.flush_batch().await,
+            _ => {
+                self.begin_bound(None).await?;
+                self.flush_batch().await
+            }
         }
     }
 
@@ -470,16 +473,28 @@ impl Session {
     /// A simple Query comes in the middle of a batch. What the batch has done is part of the Query's transaction, as in Postgres, which
     /// ends transactions at a Sync or at the end of a Query. False: the batch has failed, and the Query is skipped like the rest.
     pub(super) async fn leave_batch(&mut self) -> Result<bool, Stop> {
-        let left = match self.settle_parse().await {
-            Ok(()) => self.leave_open().await,
-            failed => failed,
-        };
-        if let Err(failure) = left {
+        if let Err(failure) = self.leave_for_query().await {
             self.fail_batch(failure).await?;
             return Ok(false);
         }
         self.batch.started = false;
         Ok(true)
+    }
+
+    async fn leave_for_query(&mut self) -> Result<(), Failure> {
+        self.settle_parse().await?;
+        // The one without a name ends with the Query.
+        self.begin_bound(Some(b"")).await?;
+        self.leave_open().await
+    }
+
+    /// Before the Sync of a batch within a block: what comes behind it may change what a portal sees that is bound only.
+    async fn settle_bound(&mut self) -> Result<(), Failure> {
+        self.settle_parse().await?;
+        match self.tx.state {
+            TxState::Block => self.begin_bound(None).await,
+            TxState::None | TxState::Implicit | TxState::Failed => Ok(()),
+        }
     }
 
     /// Outside of a transaction nothing is left of what a batch has made.
@@ -492,8 +507,7 @@ impl Session {
 
     async fn sync(&mut self) -> Result<(), Stop> {
         if !self.batch.discarding
-            && self.batch.pending_parse.is_some()
-            && let Err(failure) = self.settle_parse().await
+            && let Err(failure) = self.settle_bound().await
         {
             self.fail_batch(failure).await?;
         }

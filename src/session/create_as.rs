@@ -11,7 +11,7 @@ use crate::ids::ShardId;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::prepared::ClientStatement;
-use crate::session::run::Ask;
+use crate::session::run::{Ask, How};
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::sql::create_as::{CreateAs, Temporary, check_key};
@@ -179,7 +179,7 @@ impl Session {
             }
             Ask::Bound { statement, bind, .. } => {
                 let statement = self.statement_like(statement, text)?;
-                let ask = Ask::Bound { statement: &statement, bind, columns_added: 0, describe: false };
+                let ask = Ask::Bound { statement: &statement, bind, columns_added: 0, how: How::Through };
                 self.run_parts(&parts, &Combine::CONCAT, None, Access::Write, &ask).await?;
             }
         }
@@ -239,7 +239,7 @@ impl Session {
                     let (parameters, rows) = self.description_of(&statement).await?;
                     statement.set_described(parameters, rows);
                 }
-                let ask = Ask::Bound { statement: &statement, bind, columns_added: 0, describe: false };
+                let ask = Ask::Bound { statement: &statement, bind, columns_added: 0, how: How::Through };
                 self.run_plan(&plan, &statement.analysis, &ask).await
             }
         }

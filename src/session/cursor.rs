@@ -45,6 +45,10 @@ impl Session {
         self.check_new_cursor(&cursor.name).await?;
         let keeps = if cursor.hold { Some(self.pools.keep_combine()?) } else { None };
         let (slot, original) = self.begin_finish(plan, ask, original).await?;
+        if let Err(failure) = self.guard(slot, plan, ask, &original).await {
+            self.end_finish(slot).await;
+            return Err(failure);
+        }
         let at = self.held_at(slot)?;
         self.held[at].keeps = keeps;
         let server = &mut self.held[at].server;

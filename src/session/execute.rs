@@ -12,7 +12,7 @@ use crate::session::control::cursor_of;
 use crate::session::describe::target;
 use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::run::Ask;
+use crate::session::run::{Ask, How};
 use crate::session::scatter::ScatterRun;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
@@ -49,6 +49,13 @@ impl Session {
             self.fetch_mark = None;
         }
         self.batch.queried |= is_query(&statement.analysis.kind);
+        if may_change_what_is_seen(&statement) && !self.statements.bound(Some(name)).is_empty() {
+            // As in Postgres, the pipeline is one transaction, and what is bound in it uses its tables.
+            self.leave_open().await?;
+            self.tx.begin_implicit(&self.settings);
+            self.begin_bound(Some(name)).await?;
+        }
+        let portal = self.statements.portal(name)?;
         if let Place::Server(shard) = portal.place {
             self.check_not_failed(&statement.analysis.kind)?;
             self.check_in_block(&statement.analysis.kind)?;
@@ -286,7 +293,7 @@ impl Session {
             return self.execute_pieces(name, statement, &bind, &plan, max).await;
         }
         let columns_added = self.columns_added_by(&plan);
-        let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
+        let ask = Ask::Bound { statement, bind: &bind, columns_added, how: How::Through };
         match (&plan.kind, max) {
             (PlanKind::Deliver(delivery), Some(max)) => {
                 return Box::pin(self.execute_delivery(name, delivery, &ask, max)).await;
@@ -338,11 +345,11 @@ impl Session {
         plan: &Plan,
         max: u64,
     ) -> Result<(), Failure> {
-        let run = match self.start_pieces(statement, bind, plan).await {
+        let run = match self.start_pieces(statement, bind, plan, How::Through).await {
             Err(failure) if self.look_again(&failure).await => {
-                let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };
+                let ask = Ask::Bound { statement, bind, columns_added: 0, how: How::Through };
                 let (plan, _) = self.plan_again(&ask)?;
-                self.start_pieces(statement, bind, &plan).await?
+                self.start_pieces(statement, bind, &plan, How::Through).await?
             }
             started => started?,
         };
@@ -354,8 +361,9 @@ impl Session {
         statement: &Arc<ClientStatement>,
         bind: &[u8],
         plan: &Plan,
+        how: How<'_>,
     ) -> Result<ScatterRun, Failure> {
-        let ask = Ask::Bound { statement, bind, columns_added: self.columns_added_by(plan), describe: false };
+        let ask = Ask::Bound { statement, bind, columns_added: self.columns_added_by(plan), how };
         match &plan.kind {
             PlanKind::Split { parts, combine } => self.start_run(parts, combine, None, plan.access, &ask).await,
             PlanKind::Scatter { shards, sql, combine, window } => {
@@ -431,6 +439,21 @@ impl Session {
 /// Whether Postgres takes a snapshot for it, so that the modes of its transaction cannot change any more.
 fn is_query(kind: &StatementKind) -> bool {
     matches!(kind, StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete)
+}
+
+/// Whether what is bound and has not begun might see something else behind it. Ends of transactions end portals, too, and a FETCH or CLOSE
+/// begins the one that it names.
+fn may_change_what_is_seen(statement: &ClientStatement) -> bool {
+    use TransactionStatement as Tx;
+    let analysis = &statement.analysis;
+    !analysis.only_reads
+        && !matches!(
+            analysis.kind,
+            StatementKind::Fetch(_)
+                | StatementKind::CloseCursor(_)
+                | StatementKind::Empty
+                | StatementKind::Transaction(Tx::Begin { .. } | Tx::Commit { .. } | Tx::Rollback { .. })
+        )
 }
 
 /// Whether it is a FETCH and no MOVE.

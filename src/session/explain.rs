@@ -22,7 +22,7 @@ use crate::session::combine::Tried;
 use crate::session::finish::{PORTAL, with};
 use crate::session::prepared::ClientStatement;
 use crate::session::pulls::Asked;
-use crate::session::run::Ask;
+use crate::session::run::{Ask, How};
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::wire::frame::{BindView, Frame};
@@ -43,7 +43,7 @@ impl Session {
         self.note_plan(&plan);
         self.columns_of(statement).await?;
         self.leave_open().await?;
-        self.run_multi(&plan, &statement.analysis, &Ask::Bound { statement, bind, columns_added: 0, describe: false })
+        self.run_multi(&plan, &statement.analysis, &Ask::Bound { statement, bind, columns_added: 0, how: How::Through })
             .await
     }
 

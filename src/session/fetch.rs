@@ -17,7 +17,7 @@ use crate::session::execute::{cannot_be_run, check_locked_pieces};
 use crate::session::finish::PORTAL;
 use crate::session::held::Finishing;
 use crate::session::prepared::Place;
-use crate::session::run::Ask;
+use crate::session::run::{Ask, How};
 use crate::session::scatter::ScatterRun;
 use crate::session::sql_execute::{check_formats, other_settings};
 use crate::session::{Failure, Session};
@@ -72,7 +72,7 @@ impl Session {
             return Err(fault.into());
         }
         if let Place::Router { .. } = self.statements.portal(name)?.place {
-            self.begin_portal(name, &fetch).await?;
+            self.begin_portal(name, Some(&fetch)).await?;
         }
         let columns = match fetch.is_move {
             true => None,
@@ -169,6 +169,7 @@ impl Session {
             }
             Step::Forward { skip, take } => (skip, take.unwrap_or(u64::MAX)),
         };
+        self.run_opened(&mut run).await?;
         let mut end = Ok(RunEnd::Suspended);
         if skip > 0 {
             end = self.advance(&mut run, Some(skip), false).await;
@@ -240,8 +241,8 @@ impl Session {
         Ok(())
     }
 
-    /// Begins what a portal runs that was bound only.
-    async fn begin_portal(&mut self, name: &[u8], fetch: &Fetch) -> Result<(), Failure> {
+    /// Begins what a portal runs that was bound only: for this FETCH, or so that it sees the data of now.
+    pub(super) async fn begin_portal(&mut self, name: &[u8], fetch: Option<&Fetch>) -> Result<(), Failure> {
         let portal = self.statements.portal(name)?;
         let mut statement = Arc::clone(&portal.statement);
         let Place::Router { bind, .. } = &portal.place else { return Ok(()) };
@@ -263,24 +264,28 @@ impl Session {
         self.note_plan(&plan);
         self.note_plan_sequences(&statement.analysis, &plan);
         let place = match &plan.kind {
+            PlanKind::Scatter { .. } | PlanKind::Single(_) if fetch.is_none() && self.tx.is_open() => {
+                Place::Running(Box::new(self.open_run(&statement, &bind, &plan).await?))
+            }
             PlanKind::Scatter { .. } | PlanKind::Single(_) => {
-                let rows = match fetch.step(None)? {
+                let rows = match fetch.map(|fetch| fetch.step(None)).transpose()?.flatten() {
                     Some(Step::Forward { skip, take: Some(take) }) => skip.saturating_add(take),
-                    Some(Step::Forward { take: None, .. }) | Some(Step::Stay { .. }) | None => u64::MAX,
+                    Some(Step::Forward { take: None, .. } | Step::Stay { .. }) | None => u64::MAX,
                 };
                 check_locked_pieces(&plan, rows)?;
                 if plan.access != Access::Read {
                     self.tx.begin_implicit(&self.settings);
                 }
-                Place::Running(Box::new(self.start_pieces(&statement, &bind, &plan).await?))
+                Place::Running(Box::new(self.start_pieces(&statement, &bind, &plan, How::Through).await?))
             }
             PlanKind::Finish(finish) if finish.cursor.is_none() && !finish.writes() => {
                 self.columns_of(&statement).await?;
                 self.leave_open().await?;
-                let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added: 0, describe: false };
+                let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added: 0, how: How::Through };
                 let original = self.original(finish, &ask).await?;
-                let (slot, _) = self.begin_finish(finish, &ask, original).await?;
+                let (slot, original) = self.begin_finish(finish, &ask, original).await?;
                 self.settle_bind(slot).await?;
+                self.guard(slot, finish, &ask, &original).await?;
                 Place::Finishing(slot)
             }
             PlanKind::Refuse(fault) => return Err(fault.clone().into()),

@@ -26,7 +26,7 @@ use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::Finishing;
 use crate::session::idle_timers::UNTIMED;
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::run::Ask;
+use crate::session::run::{Ask, How};
 use crate::session::{Failure, Session};
 use crate::sql::utility::{StatementKind, classify};
 use crate::sql::words::identifiers;
@@ -124,7 +124,7 @@ impl Session {
             *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters).without_lookup();
         }
         self.note_plan(&plan);
-        let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };
+        let ask = Ask::Bound { statement, bind, columns_added: 0, how: How::Through };
         let PlanKind::Finish(finish) = &plan.kind else {
             return self.run_multi(&plan, &statement.analysis, &ask).await;
         };
@@ -198,6 +198,7 @@ impl Session {
         self.cursors.retain(|_, shard| *shard != slot);
         let Some(at) = self.held.position(slot) else { return };
         let kept = self.held[at].finishing == Finishing::Held;
+        let guarded = std::mem::take(&mut self.held[at].guarded);
         let server = &mut self.held[at].server;
         if kept {
             server.ask("CLOSE ALL");
@@ -208,10 +209,14 @@ impl Session {
         self.let_go(at);
         // A cursor that outlived its transaction takes part in this one, which goes on without it: nothing of it was there.
         self.tx.forget_part(slot);
+        if guarded && self.tx.is_open() {
+            self.end_guard(slot).await;
+        }
     }
 
     /// The transaction is over, and with it every finishing statement that waits for its next Execute.
     pub(super) async fn close_suspended(&mut self) {
+        self.held.iter_mut().for_each(|held| held.guarded = false);
         let suspended: Vec<ShardId> = self
             .held
             .iter()

@@ -61,6 +61,8 @@ pub struct Held {
     /// It may have settings that no other connection has.
     pub unseen: bool,
     pub finishing: Finishing,
+    /// The home shard has a portal that keeps the tables which are read here.
+    pub guarded: bool,
     /// It does not count how long the client is silent in this transaction.
     pub untimed: bool,
     /// The right to keep it beyond its transaction.
@@ -470,6 +472,7 @@ impl Session {
             unseen_locally: false,
             unseen: false,
             finishing: Finishing::No,
+            guarded: false,
             untimed: false,
             keeps: None,
             beside: None,

@@ -4,6 +4,7 @@ pub mod again;
 pub mod batch;
 mod bind;
 mod block_time;
+mod bound;
 pub mod cancel;
 mod claim;
 mod clock;

@@ -12,11 +12,12 @@ use crate::backend::settings::{Meaning, Printing};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::memory::Hold;
-use crate::plan::{Parameters, Plan};
+use crate::plan::{Access, Parameters, Plan, PlanKind};
 use crate::session::promise::{Description, Promise};
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
 use crate::sql::template::Slot;
+use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Position;
 use crate::types::Format;
 use crate::wire::frame::BindValues;
@@ -165,6 +166,30 @@ impl Portal {
     pub fn new(statement: Arc<ClientStatement>, formats: Vec<i16>, place: Place) -> Self {
         Self { statement, formats, place, depth: 0, meaning: None, position: Some(Position::default()), printed: None }
     }
+
+    /// Whether it is a query that reads over shards and has not begun: Postgres gives one its snapshot at its Bind. What writes, locks, or
+    /// is no query has that of its Execute.
+    fn is_bound(&self) -> bool {
+        let Place::Router { plan, .. } = &self.place else { return false };
+        let begins = match &plan.kind {
+            PlanKind::Scatter { .. } | PlanKind::Single(_) | PlanKind::Lookup(_) => true,
+            PlanKind::Finish(finish) => finish.cursor.is_none() && !finish.writes(),
+            PlanKind::Refuse(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
+            | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => false,
+        };
+        begins && plan.access == Access::Read && self.statement.analysis.kind == StatementKind::Query
+    }
 }
 
 /// Where a portal's rows come from.
@@ -199,6 +224,8 @@ pub struct ClientStatements {
     named: HashMap<Box<[u8]>, Arc<ClientStatement>, foldhash::fast::RandomState>,
     unnamed_portal: Option<Portal>,
     portals: HashMap<Box<[u8]>, Portal, foldhash::fast::RandomState>,
+    /// How many portals of ours were given names on shards.
+    named_on_shards: u64,
 }
 
 /// Bytes of the named statements of one client.
@@ -387,6 +414,22 @@ impl ClientStatements {
         let unnamed = self.unnamed_portal.take_if(|portal| portal.depth >= depth);
         let named = self.portals.extract_if(|_, portal| portal.depth >= depth).map(|(_, portal)| portal);
         unnamed.into_iter().chain(named).collect()
+    }
+
+    /// The portals of queries over shards that have not begun, but for this one.
+    pub fn bound(&self, but: Option<&[u8]>) -> Vec<Box<[u8]>> {
+        let unnamed = self.unnamed_portal.iter().map(|portal| (&b""[..], portal));
+        let all = unnamed.chain(self.portals.iter().map(|(name, portal)| (&**name, portal)));
+        let bound = all.filter(|(name, portal)| Some(*name) != but && portal.is_bound());
+        let mut names: Vec<Box<[u8]>> = bound.map(|(name, _)| name.into()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// A name for a portal of ours on shards.
+    pub fn name_on_shards(&mut self) -> Vec<u8> {
+        self.named_on_shards += 1;
+        format!("pgloom_portal_{}", self.named_on_shards).into_bytes()
     }
 
     pub fn has_running(&self) -> bool {

@@ -50,9 +50,19 @@ pub enum Ask<'a> {
         statement: &'a ClientStatement,
         bind: &'a [u8],
         columns_added: usize,
-        /// The client was not told the columns: EXECUTE in a simple Query.
-        describe: bool,
+        how: How<'a>,
     },
+}
+
+/// How the portal of a [`Ask::Bound`] is run on the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How<'a> {
+    /// To its end.
+    Through,
+    /// The same; the client was not told the columns: EXECUTE in a simple Query.
+    Described,
+    /// Not yet: it gets this name, and whoever asks for its rows executes it. What it sees is of now.
+    Named(&'a [u8]),
 }
 
 /// What a statement may do on the shards, and on which of their servers.
@@ -81,7 +91,7 @@ impl Ask<'_> {
 
     /// Whether the rows are to be described to the client.
     pub fn describes(&self) -> bool {
-        matches!(self, Self::Query { .. } | Self::Bound { describe: true, .. })
+        matches!(self, Self::Query { .. } | Self::Bound { how: How::Described, .. })
     }
 
     /// Queues the request on one server. What it answers for the client is marked so; the rest is ours.
@@ -97,7 +107,7 @@ impl Ask<'_> {
                 request::query(&mut server.out, text.as_bytes())?;
                 server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
             }
-            Self::Bound { statement, bind, columns_added, .. } => {
+            Self::Bound { statement, bind, columns_added, how } => {
                 let (text, chosen) = match sql {
                     ShardSql::AsWritten => (Cow::Borrowed(&*statement.text), None),
                     ShardSql::Rewritten { text, parameters } => (commented(text, comment), parameters.as_deref()),
@@ -111,12 +121,23 @@ impl Ask<'_> {
                 server.parse(b"", text.as_bytes(), &types)?;
                 server.inflight.push(Owed::Parse(Audience::Router));
                 let tail = rebind(bind, chosen, *columns_added)?;
-                server.bind_own(&tail)?;
+                let name = match *how {
+                    How::Through | How::Described => {
+                        server.bind_own(&tail)?;
+                        &b""[..]
+                    }
+                    How::Named(name) => {
+                        request::bind_raw(&mut server.out, name, b"", &tail)?;
+                        name
+                    }
+                };
                 server.inflight.push(Owed::Bind(Audience::Router));
-                request::describe(&mut server.out, request::Target::Portal, b"")?;
+                request::describe(&mut server.out, request::Target::Portal, name)?;
                 server.inflight.push(Owed::DescribePortal(Audience::Client));
-                request::execute(&mut server.out, b"", 0)?;
-                server.inflight.push(Owed::Execute(Audience::Client));
+                if name.is_empty() {
+                    request::execute(&mut server.out, name, 0)?;
+                    server.inflight.push(Owed::Execute(Audience::Client));
+                }
                 server.out.extend_from_slice(request::SYNC);
                 server.inflight.push(Owed::Sync(Audience::Router));
             }
@@ -253,9 +274,9 @@ impl Session {
         let (plan, analysis) = self.plan_again(ask)?;
         match ask {
             Ask::Query { .. } => self.run_plan(&plan, &analysis, ask).await,
-            Ask::Bound { statement, bind, describe, .. } => {
+            Ask::Bound { statement, bind, how, .. } => {
                 let columns_added = self.columns_added_by(&plan);
-                let ask = Ask::Bound { statement, bind, columns_added, describe: *describe };
+                let ask = Ask::Bound { statement, bind, columns_added, how: *how };
                 self.run_plan(&plan, &analysis, &ask).await
             }
         }

@@ -1,24 +1,28 @@
 //! Portals over several shards that live longer than one Execute.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 
+use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::Printing;
 use crate::exec::client::Client;
-use crate::exec::replies::ScatterError;
+use crate::exec::replies::{ScatterError, start_sending};
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
 use crate::fault::Fault;
 use crate::ids::{Oid, ShardId};
 use crate::plan::combine::{Combine, Fold, Step};
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
 use crate::session::held::Held;
-use crate::session::prepared::Place;
-use crate::session::run::Ask;
+use crate::session::prepared::{ClientStatement, Place};
+use crate::session::run::{Ask, How};
 use crate::session::{Failure, Session};
 use crate::sql::utility::fetch::Position;
+use crate::types::compare::TextStyle;
 use crate::types::oid;
 use crate::wire::reply::{self, Column};
+use crate::wire::request;
 
 /// Asks a server to stop what nobody waits for. False: it has not even opened its transaction.
 pub(super) async fn cancel(held: &mut Held) -> bool {
@@ -42,12 +46,20 @@ pub struct ScatterRun {
     /// A transaction was opened for this statement alone.
     opened: bool,
     position: Position,
+    /// It waits on the shards under this name for its first rows to be asked for.
+    waits: Option<Waiting>,
+}
+
+struct Waiting {
+    name: Box<[u8]>,
+    /// How values were printed when its merge was made.
+    style: TextStyle,
 }
 
 impl ScatterRun {
     /// A merge that reads from these shards, within a transaction.
     pub fn new(merged: Merged, shards: Vec<ShardId>) -> Self {
-        Self { merged, shards, opened: false, position: Position::default() }
+        Self { merged, shards, opened: false, position: Position::default(), waits: None }
     }
 
     /// What the client sees of each row.
@@ -114,14 +126,21 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<ScatterRun, Failure> {
         let (merged, shards, opened) = self.start_parts(parts, combine, window, access, Answer::Merged, ask).await?;
-        Ok(ScatterRun { merged, shards, opened, position: Position::default() })
+        Ok(ScatterRun { merged, shards, opened, position: Position::default(), waits: None })
     }
 
     /// Postgres prints rows as the settings of the moment say when they are fetched. So does the one that finishes a statement; what several
     /// shards send was printed when the portal began.
     pub(super) async fn follow_printing(&mut self, name: &[u8]) -> Result<(), Failure> {
-        let now = self.printing();
+        let (now, style) = (self.printing(), self.text_style());
         let portal = self.statements.portal(name)?;
+        if let Place::Running(run) = &portal.place
+            && let Some(waiting) = &run.waits
+        {
+            // The shards have printed nothing yet, and its merge reads what they will.
+            let in_binary = !portal.formats.is_empty() && portal.formats.iter().all(|format| *format == 1);
+            return if waiting.style == style || in_binary { Ok(()) } else { Err(printed_before().into()) };
+        }
         let Some(printed) = portal.printed.filter(|printed| *printed != now) else { return Ok(()) };
         match &portal.place {
             Place::Finishing(slot) => {
@@ -162,7 +181,10 @@ impl Session {
     pub(super) fn note_printed(&mut self, name: &[u8]) {
         let now = self.printing();
         if let Some(portal) = self.statements.find_portal(name)
-            && matches!(portal.place, Place::Running(_) | Place::Finishing(_))
+            && match &portal.place {
+                Place::Running(run) => run.waits.is_none(),
+                place => matches!(place, Place::Finishing(_)),
+            }
         {
             portal.printed.get_or_insert(now);
         }
@@ -194,7 +216,7 @@ impl Session {
         if let Err(error) = held {
             return Err(self.scatter_failure(error, opened).await);
         }
-        let run = ScatterRun { merged, shards, opened, position: Position::default() };
+        let run = ScatterRun { merged, shards, opened, position: Position::default(), waits: None };
         self.resume(name, Box::new(run), Some(max)).await
     }
 
@@ -205,6 +227,7 @@ impl Session {
         mut run: Box<ScatterRun>,
         max: Option<u64>,
     ) -> Result<(), Failure> {
+        self.run_opened(&mut run).await?;
         let end = self.advance(&mut run, max, true).await;
         match self.after_advance(name, run, end).await? {
             Some(tag) => reply::command_complete(&mut self.client.out, &tag)?,
@@ -263,7 +286,7 @@ impl Session {
     pub(super) async fn park_runs(&mut self) -> Result<(), Failure> {
         let mut failed = None;
         for run in self.statements.running() {
-            if run.merged.is_finished() {
+            if run.merged.is_finished() || run.waits.is_some() {
                 continue;
             }
             let mut servers = self.held.servers(&run.shards);
@@ -282,7 +305,7 @@ impl Session {
     pub(super) async fn park_or_stop_runs(&mut self) {
         let mut over = Vec::new();
         for run in self.statements.running() {
-            if run.merged.is_finished() {
+            if run.merged.is_finished() || run.waits.is_some() {
                 continue;
             }
             let mut servers = self.held.servers(&run.shards);
@@ -297,7 +320,54 @@ impl Session {
     /// The client closed a portal that was suspended. Its servers may be in a block that goes on: they are read, not cancelled.
     pub(super) async fn close_run(&mut self, mut run: ScatterRun) {
         run.merged.close();
+        if let Some(waiting) = run.waits.filter(|_| self.tx.is_open()) {
+            self.close_on(&run.shards, &waiting.name);
+        }
         self.quiet(&run.shards, self.tx.is_open()).await;
+    }
+
+    /// The same as [`Self::start_pieces`], within a transaction: the shards have the portal, and run it when its rows are asked for.
+    pub(super) async fn open_run(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+        plan: &Plan,
+    ) -> Result<ScatterRun, Failure> {
+        let name = self.statements.name_on_shards().into_boxed_slice();
+        let mut run = self.start_pieces(statement, bind, plan, How::Named(&name)).await?;
+        self.quiet(&run.shards, true).await;
+        run.waits = Some(Waiting { name, style: self.text_style() });
+        Ok(run)
+    }
+
+    /// Has the shards run what they only have.
+    pub(super) async fn run_opened(&mut self, run: &mut ScatterRun) -> Result<(), Failure> {
+        let Some(waiting) = run.waits.take() else { return Ok(()) };
+        self.park_runs().await?;
+        for shard in &run.shards {
+            let at = self.held_at(*shard)?;
+            let server = &mut self.held[at].server;
+            request::execute(&mut server.out, &waiting.name, 0)?;
+            server.inflight.push(Owed::Execute(Audience::Client));
+            request::close(&mut server.out, request::Target::Portal, &waiting.name)?;
+            server.inflight.push(Owed::Close(Audience::Router));
+            server.out.extend_from_slice(request::SYNC);
+            server.inflight.push(Owed::Sync(Audience::Router));
+        }
+        start_sending(&mut self.held.servers(&run.shards)).await;
+        Ok(())
+    }
+
+    /// Queues the end of a portal of ours on these shards, within the transaction.
+    pub(super) fn close_on(&mut self, shards: &[ShardId], name: &[u8]) {
+        for held in self.held.iter_mut().filter(|held| held.joined && shards.contains(&held.shard)) {
+            let server = &mut held.server;
+            if !server.broken && request::close(&mut server.out, request::Target::Portal, name).is_ok() {
+                server.inflight.push(Owed::Close(Audience::Router));
+                server.out.extend_from_slice(request::SYNC);
+                server.inflight.push(Owed::Sync(Audience::Router));
+            }
+        }
     }
 
     /// The transaction is over, and with it every suspended portal. `patient`: it is to be committed, and to cancel what runs in

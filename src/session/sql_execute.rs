@@ -12,7 +12,7 @@ use crate::metrics::Route;
 use crate::plan::{Access, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::run::Ask;
+use crate::session::run::{Ask, How};
 use crate::session::set_config;
 use crate::session::sql_arguments::bind_body;
 use crate::session::sql_prepare::is_query;
@@ -70,7 +70,7 @@ impl Session {
             statement.set_described(parameters, rows);
         }
         let columns_added = self.columns_added_by(&plan);
-        let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added, describe: true };
+        let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added, how: How::Described };
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
         let done = match &plan.kind {
             PlanKind::Single(shard) => match self.at_cursor(&statement.analysis.kind, *shard).await {

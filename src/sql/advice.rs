@@ -284,7 +284,7 @@ impl Says<'_, '_> {
             }
             Expr::InList { expr, list, negated: false } => match self.around(expr) {
                 Some(around) => (around, plain()),
-                None if list.iter().all(|member| self.model.as_value(member).is_some()) => return None,
+                None if list.iter().all(|member| self.is_value(member)) => return None,
                 None => ("a member of the list is neither a literal nor a parameter".to_owned(), plain()),
             },
             Expr::InSubquery { .. } | Expr::Exists { .. } => self.later("the values come from a subquery"),
@@ -302,6 +302,14 @@ impl Says<'_, '_> {
             _ => ("it is not a comparison of the key with a value".to_owned(), plain()),
         };
         Some(Note { because: format!("{}: {because}", short(expr)), remedy })
+    }
+
+    /// Whether it is a value, or a row of values.
+    fn is_value(&self, expr: &Expr) -> bool {
+        match unnest(expr) {
+            Expr::Tuple(members) => members.iter().all(|member| self.model.as_value(member).is_some()),
+            _ => self.model.as_value(expr).is_some(),
+        }
     }
 
     fn is_join(&self, expr: &Expr) -> bool {
