@@ -621,4 +621,3 @@ fn lost_role(fault: Fault) -> Fault {
         _ => fault,
     }
 }
-

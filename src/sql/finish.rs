@@ -629,6 +629,8 @@ pub(crate) struct Form {
     only: bool,
     /// Its alias has a column list.
     renamed: bool,
+    /// It is named in the schema of temporary tables.
+    temporary: bool,
 }
 
 fn not_found() -> Obstacle {
@@ -691,8 +693,6 @@ fn wrapped(finish: &Finish, before: &str, after: &str) -> Finish {
         text.sql.push(after);
         text
     };
-    /// It is named in the schema of temporary tables.
-    temporary: bool,
     Finish {
         alone: wrap(&finish.alone),
         in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),
