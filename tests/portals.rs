@@ -467,12 +467,9 @@ fn rows_are_printed_as_the_settings_say_when_they_are_fetched() {
     );
     let plain = "SELECT id, name, id > 3 FROM items ORDER BY id".to_owned();
     for (kind, sql) in [("merged", &merged), ("finished", &finished), ("one shard", &one), ("plain", &plain)] {
-        for change in [
-            "SET TIME ZONE 'Asia/Tokyo'",
-            "SET LOCAL DateStyle = 'German'",
-            "SET my.x TO 'y'",
-            "SET work_mem = '8MB'",
-        ] {
+        for change in
+            ["SET TIME ZONE 'Asia/Tokyo'", "SET LOCAL DateStyle = 'German'", "SET my.x TO 'y'", "SET work_mem = '8MB'"]
+        {
             for format in [0, 1] {
                 let rest = [
                     m::execute("p1", 2),
