@@ -338,7 +338,7 @@ UPDATE stamps SET made = DEFAULT, n = n + 1;
 SELECT count(*), count(DISTINCT made), bool_and(made > now() - interval '1 hour'), sum(n) FROM stamps;
 UPDATE stamps SET (day, made) = (DEFAULT, DEFAULT), n = 4 WHERE word > 'b';
 SELECT word, day = current_date, made > now() - interval '1 hour', n FROM stamps WHERE word > 'b' ORDER BY word;
-UPDATE stamps s SET made = DEFAULT, n = t.seats FROM tenants t WHERE t.id = s.n RETURNING s.made = now(), s.n;
+UPDATE stamps s SET made = DEFAULT, n = t.seats FROM tenants t WHERE t.id = s.n RETURNING s.made = now();
 BEGIN;
 SELECT count(*) FROM orders WHERE placed < now();
 UPDATE stamps SET made = DEFAULT, day = DEFAULT, n = 5 WHERE word IN ('a', 'b', 'c', 'd');
