@@ -345,3 +345,4 @@ UPDATE stamps SET made = DEFAULT, day = DEFAULT, n = 5 WHERE word IN ('a', 'b', 
 SELECT count(DISTINCT made), bool_and(made = now()), bool_and(day = current_date), max(n) FROM stamps WHERE n = 5;
 ROLLBACK;
 SELECT count(*), sum(n) FROM stamps;
+UPDATE stamps SET made = '2022-01-01', day = NULL;
