@@ -124,7 +124,8 @@ fn what_is_read_through_views_is_never_denied_below_them() {
             _ => assert_eq!(ours.text(), theirs.text(), "{sql}"),
         }
     }
-    assert!(refused.len() < reads.len() && !refused.contains(&reads[0]), "{refused:?}");
+    // What each shard has a part of is read by the view's name; groups over all shards are made of what the client may not read.
+    assert!(refused.iter().all(|sql| sql.contains("grouped")), "{refused:?}");
     for sql in ["SELECT count(*) FROM items", "SELECT * FROM own WHERE id = 7", "SELECT name FROM items ORDER BY id"] {
         assert_eq!(raw.simple(sql).code(), "42501", "{sql}");
     }

@@ -62,6 +62,8 @@ pub struct FinishPlan {
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them: no Postgres is asked
     /// for their rows, and none looks whether the client may read them.
     pub views: Vec<(QualifiedName, bool)>,
+    /// The plan for a client who may not read all of these tables, which are below the views: the shards read the views by their names.
+    pub by_views: Option<(Box<FinishPlan>, Vec<QualifiedName>)>,
     /// What pulls that change data are sent along, by their places: it is put together before anything else is asked.
     pub supplies: Vec<(usize, SupplyPlan)>,
     pub elsewhere: Elsewhere,
@@ -291,7 +293,17 @@ fn fill_pulls(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>, sharing: Sh
             },
         },
     };
-    Ok(FinishPlan { elsewhere, ..fill_text(finish, text, sharing, inputs, view)? })
+    let by_views = match &finish.by_views {
+        Some(by) => {
+            let text = if view.in_transaction { by.in_transaction.as_ref() } else { Some(&by.alone) };
+            match text {
+                Some(text) => Some((Box::new(fill_text(finish, text, sharing, inputs, view)?), by.below.clone())),
+                None => None,
+            }
+        }
+        None => None,
+    };
+    Ok(FinishPlan { elsewhere, by_views, ..fill_text(finish, text, sharing, inputs, view)? })
 }
 
 fn fill_text(
@@ -340,6 +352,7 @@ fn fill_text(
         reason: finish.reason.clone(),
         depot: text.depot.clone(),
         views: text.views.clone(),
+        by_views: None,
         supplies,
         elsewhere: Elsewhere::Nowhere,
         on: None,

@@ -70,7 +70,7 @@ impl Session {
         ask: &Ask<'_>,
         original: &Original,
     ) -> Result<(ShardId, Vec<Asked>), Failure> {
-        self.check_views(plan).await?;
+        let plan = self.check_views(plan).await?;
         let mut tried = Tried::default();
         loop {
             let on = self.choose_combiner(plan, original, &mut tried);

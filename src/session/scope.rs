@@ -80,6 +80,10 @@ impl SearchScope {
             scope.own = held.iter().find(|held| held.temporary).map(|held| &held.temporaries);
         }
         let own = scope.own.map(|own| own.fingerprint);
+        let at_home = held.iter().find(|held| held.temporary).is_some_and(|held| held.shard == view.topology.home);
+        if at_home && !view.topology.is_all_home() {
+            scope.temporaries = scope.own;
+        }
         if view.topology.places_schemas() {
             scope.changes = tx.changes();
             scope.temporary = held.iter().find(|held| held.temporary).map(|held| held.shard);
@@ -87,9 +91,6 @@ impl SearchScope {
                 scope.fingerprint = hashed((self.fingerprint, scope.changes, scope.temporary, own));
             }
         } else if let Some(own) = own {
-            if !view.topology.is_all_home() {
-                scope.temporaries = scope.own;
-            }
             scope.fingerprint = hashed((self.fingerprint, own));
         }
         scope

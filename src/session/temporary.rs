@@ -61,7 +61,7 @@ impl Session {
     fn code_may_differ(&mut self) -> bool {
         let generation = self.view.catalog.generation;
         let Some(held) = self.held.iter_mut().find(|held| held.temporary) else { return false };
-        let differs = held.temporaries_of.replace(generation) != Some(generation);
+        let differs = held.temporaries_of != Some(generation);
         held.temporaries_seen &= !differs;
         differs
     }
@@ -79,9 +79,8 @@ impl Session {
         self.leave_open().await?;
         let within = self.tx.is_open();
         let collation = self.view.catalog.default_collation;
-        let tables = shard == self.view.topology.home
-            && !self.view.topology.places_schemas()
-            && !self.view.topology.is_all_home();
+        let tables = shard == self.view.topology.home && !self.view.topology.is_all_home();
+        let generation = self.view.catalog.generation;
         let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         let (before, after) = if within { (BEFORE, AFTER) } else { (BEFORE_ALONE, AFTER_ALONE) };
@@ -101,6 +100,7 @@ impl Session {
         let changed = held.temporaries.fingerprint != now.fingerprint;
         held.temporaries = now;
         held.temporaries_seen = true;
+        held.temporaries_of = Some(generation);
         Ok(changed)
     }
 }

@@ -21,12 +21,15 @@ struct Rights {
 impl Session {
     /// Fails as Postgres does where the client may not read a view, before anything is pulled. The tables below it Postgres reads with
     /// the rights of the view's owner, and pulls read them with the client's: where it has none, the statement is refused.
-    pub(super) async fn check_views(&mut self, plan: &FinishPlan) -> Result<(), Failure> {
+    /// Where the shards can read the views by their names, the plan for that takes its place.
+    pub(super) async fn check_views<'p>(&mut self, plan: &'p FinishPlan) -> Result<&'p FinishPlan, Failure> {
         if plan.views.is_empty() {
-            return Ok(());
+            return Ok(plan);
         }
         let (_, shards) = self.feeds(plan)?;
-        let tables: Vec<&QualifiedName> = plan.pulls.iter().filter_map(|pull| pull.table.as_ref()).collect();
+        let below = plan.by_views.iter().flat_map(|(_, below)| below);
+        let tables: Vec<&QualifiedName> =
+            plan.pulls.iter().filter_map(|pull| pull.table.as_ref()).chain(below).collect();
         let relations: Vec<&QualifiedName> = plan.views.iter().map(|(view, _)| view).chain(tables.clone()).collect();
         let home = self.view.topology.home;
         if self.tx.is_open() {
@@ -58,8 +61,11 @@ impl Session {
         // What was not looked at is read where it is, and its rights are looked at there.
         let is_closed = |rights: Option<Rights>| rights.is_some_and(|rights| !rights.some_column);
         match tables.into_iter().zip(rights).find(|(_, rights)| is_closed(*rights)) {
-            Some((table, _)) => Err(not_below(table).into()),
-            None => Ok(()),
+            Some((table, _)) => match &plan.by_views {
+                Some((by_views, _)) => Ok(by_views),
+                None => Err(not_below(table).into()),
+            },
+            None => Ok(plan),
         }
     }
 

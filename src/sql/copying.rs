@@ -390,6 +390,7 @@ fn finished(
     let tail = tail_of(text, &tokens, text.get(to.start..)?, to.start)?;
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {tail}", list.join(", ")));
     let alone = FinishText {
+        below: Vec::new(),
         pulls,
         sql,
         reads_home: None,
@@ -404,7 +405,15 @@ fn finished(
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
-    Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, elsewhere, copy: true, cursor: None })
+    Some(Finish {
+        by_views: None,
+        reason,
+        in_transaction: Ok(alone.clone()),
+        alone,
+        elsewhere,
+        copy: true,
+        cursor: None,
+    })
 }
 
 /// What follows the table, for COPY of a query: that has no place for the BINARY that old statements have before the table.

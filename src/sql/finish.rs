@@ -20,7 +20,7 @@ use crate::sql::locking::locks_copies;
 use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
 use crate::sql::names::{Relation, is_temporary_schema, parts};
 use crate::sql::numbered::is_type_of_names;
-use crate::sql::outcome::{Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
+use crate::sql::outcome::{ByViews, Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
 use crate::sql::partners::{Place, partners};
 use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, add, share};
@@ -34,7 +34,7 @@ use crate::sql::splice::{Edit, Source};
 use crate::sql::supply::Supplies;
 use crate::sql::temporary::is_temporary;
 use crate::sql::top::top;
-use crate::sql::views::Expanded;
+use crate::sql::views::{Expanded, Viewed};
 use crate::sql::{rewrite, views};
 
 /// A statement as it was parsed.
@@ -110,6 +110,7 @@ impl Unmerged<'_> {
                 elsewhere: Err("its WITH changes data".into()),
                 copy: false,
                 cursor: None,
+                by_views: None,
             });
         }
         let in_transaction = text(Variant::InTransaction)
@@ -126,7 +127,22 @@ impl Unmerged<'_> {
                 Err(obstacle) => Err((*obstacle.detail).into()),
             },
         };
-        Ok(Finish { reason: reason.into(), alone, in_transaction, elsewhere, copy: false, cursor: None })
+        let by_views = match &in_transaction {
+            Ok(in_transaction) if !alone.views.is_empty() && !alone.foreign => {
+                self.by_views(&source, prints, in_transaction.below.clone()).map(Arc::new)
+            }
+            _ => None,
+        };
+        Ok(Finish { reason: reason.into(), alone, in_transaction, elsewhere, copy: false, cursor: None, by_views })
+    }
+
+    /// The same for clients who may read the views, but not what is below them: the shards are asked for the rows of each view by its name.
+    fn by_views(&self, source: &Source<'_>, prints: bool, below: Vec<QualifiedName>) -> Option<ByViews> {
+        let text = |variant| {
+            let text = self.text_of(self.parsed.tree, &[], source, prints, variant, Viewed::ByName);
+            text.ok().map(|(text, _)| text).filter(|text| text.views.is_empty())
+        };
+        Some(ByViews { alone: text(Variant::Alone)?, in_transaction: text(Variant::InTransaction), below })
     }
 
     /// The text of a statement around `query`, whose rows it uses on the connection that finishes it. `around`: what is changed beside the
@@ -144,7 +160,15 @@ impl Unmerged<'_> {
         let source = self.parsed.source(self.of);
         let elsewhere = elsewhere::needs(model, self.parsed.tree, source.text, &text.pulls)
             .map(|collations| Elsewhere { text: None, collations: collations.into() });
-        Finish { reason, in_transaction: Ok(text.clone()), alone: text, elsewhere, copy: false, cursor: None }
+        Finish {
+            reason,
+            in_transaction: Ok(text.clone()),
+            alone: text,
+            elsewhere,
+            copy: false,
+            cursor: None,
+            by_views: None,
+        }
     }
 
     fn text(
@@ -154,6 +178,18 @@ impl Unmerged<'_> {
         source: &Source<'_>,
         prints: bool,
         variant: Variant,
+    ) -> Result<(FinishText, Needs), Obstacle> {
+        self.text_of(tree, around, source, prints, variant, Viewed::ByDefinition)
+    }
+
+    fn text_of(
+        &self,
+        tree: &Statement,
+        around: &[Edit],
+        source: &Source<'_>,
+        prints: bool,
+        variant: Variant,
+        viewed: Viewed,
     ) -> Result<(FinishText, Needs), Obstacle> {
         let mut tree = tree.clone();
         let mut expanded = Expanded::default();
@@ -173,9 +209,14 @@ impl Unmerged<'_> {
             let model = self.walk(&tree, &returned)?;
             let ordinals = views::ordinals(&tree);
             let collected = model.collected.as_deref().map_or(&[][..], |collected| &collected.views);
-            let found = collected.iter().filter(|(_, _, sharded)| *sharded || variant.pulls_all());
-            let views: HashMap<usize, _> =
-                found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
+            let by_name = views::by_name(&tree);
+            let found = collected
+                .iter()
+                .filter(|(factor, _, sharded)| (*sharded || variant.pulls_all()) && !by_name.contains(factor));
+            let viewed = |sharded: bool| if sharded { viewed } else { Viewed::ByDefinition };
+            let found = found
+                .filter_map(|(factor, view, sharded)| Some((*ordinals.get(factor)?, (view.clone(), viewed(*sharded)))));
+            let views: HashMap<usize, _> = found.collect();
             if views.is_empty() {
                 check_uses(&model, variant, self.of.draws)?;
                 let returned = &returned;
@@ -340,7 +381,13 @@ impl Rewriting<'_> {
         };
         // What only the finishing statement describes has its parameters described by it too.
         inner.retain(|inner| !(foreign && inner.has_parameters()));
+        let by_name = views::by_name(&self.tree);
+        // A view that would be left is the home shard's alone.
+        if inner.iter().filter(|inner| inner.by_name).count() != by_name.len() {
+            return Err(Obstacle::new("a view whose rows are not those of the shards together"));
+        }
         let home_views = collected.iter().flat_map(|collected| &collected.views);
+        let home_views = home_views.filter(|(factor, ..)| !by_name.contains(factor));
         let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
         let mut pulls_all = reads_home.is_none();
         // Only what names one of the session's own tables is changed to its rows.
@@ -459,8 +506,22 @@ impl Rewriting<'_> {
         let sql = complete.then(|| self.source.splice(edits)).flatten().ok_or_else(not_found)?;
         let clock = self.model.uses.clock.clone();
         let views = self.expanded.views;
+        let named = tables.iter().filter_map(|table| Some(table.relation.table()?.name.clone()));
+        let below = if views.is_empty() { Vec::new() } else { named.collect() };
         Ok((
-            FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None, views, supplies },
+            FinishText {
+                pulls,
+                sql,
+                reads_home,
+                pulls_all,
+                clock,
+                own_clock,
+                foreign,
+                depot: None,
+                views,
+                below,
+                supplies,
+            },
             needs,
         ))
     }
@@ -697,6 +758,10 @@ fn wrapped(finish: &Finish, before: &str, after: &str) -> Finish {
         alone: wrap(&finish.alone),
         in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),
         elsewhere: finish.elsewhere.clone().map(|of| Elsewhere { text: of.text.as_ref().map(wrap), ..of }),
+        by_views: finish.by_views.as_ref().map(|by| {
+            let (alone, in_transaction) = (wrap(&by.alone), by.in_transaction.as_ref().map(wrap));
+            Arc::new(ByViews { alone, in_transaction, below: by.below.clone() })
+        }),
         ..finish.clone()
     }
 }

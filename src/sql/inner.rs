@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use sqlparser::ast::{
     Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value as Literal, Visit,
@@ -10,8 +11,10 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
+use crate::catalog::Table;
 use crate::sql::colnames::output_name;
 use crate::sql::facts::unnest;
+use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, LeafId, Model, NodeId, Part, RefId, Spread};
 use crate::sql::names::{Relation, folded};
 use crate::sql::outcome::PullText;
@@ -19,6 +22,7 @@ use crate::sql::pieces::Piece;
 use crate::sql::query::{is_distinct, is_grouped};
 use crate::sql::splice::Source;
 use crate::sql::whole::{can_be_stored, whole_query};
+use crate::sql::{NameScope, views};
 
 /// A query that becomes an input.
 pub(crate) struct Inner {
@@ -30,6 +34,8 @@ pub(crate) struct Inner {
     leaves: Vec<Range<LeafId>>,
     /// What its columns are called that are columns of tables, where it is used once.
     pub columns: Vec<(NodeId, Box<str>)>,
+    /// It stands for a view that is read by its name.
+    pub by_name: bool,
 }
 
 impl Inner {
@@ -119,6 +125,18 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
     find.found
 }
 
+/// Whether each shard has all that its part of a view's rows is made of.
+fn reads_shards_alone(scope: &NameScope<'_>, view: &Table) -> bool {
+    let mut scratch = Model::new(*scope, Literals::new("", 0, &[]), HashMap::new());
+    let level = scratch.add_level(None, None);
+    let relation = Relation::View { name: view.name.clone(), table: Arc::new(view.clone()) };
+    if scratch.relation_leaf(level, None, &view.name.name, relation, None).is_err() {
+        return false;
+    }
+    let uses = &scratch.uses;
+    uses.home.is_none() && uses.places.is_empty() && uses.system.is_none() && scratch.obstacle.is_none()
+}
+
 struct Find<'m, 's> {
     model: &'m Model<'s>,
     collected: &'m Collected,
@@ -159,7 +177,9 @@ impl Find<'_, '_> {
         if place != Span::empty() && self.source.parenthesised(place.start).is_none() {
             return None;
         }
-        if !select.projection.iter().all(|item| can_be_stored(self.model, level, item)) {
+        let by_name = views::is_by_name(select).is_some();
+        // What a view gives has types that a table can have.
+        if !by_name && !select.projection.iter().all(|item| can_be_stored(self.model, level, item)) {
             return None;
         }
         let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
@@ -168,13 +188,20 @@ impl Find<'_, '_> {
             [only] => self.columns(only, select, &pull),
             _ => Vec::new(),
         };
-        Some(Inner { ordinal, pull, leaves: uses.iter().map(|part| part.leaves.clone()).collect(), columns })
+        let leaves = uses.iter().map(|part| part.leaves.clone()).collect();
+        Some(Inner { ordinal, pull, leaves, columns, by_name })
     }
 
     /// Whether the shards' rows of a query are together its rows, and fewer than those of its tables.
     fn is_whole(&self, part: &Part, select: &Select) -> bool {
         let model = self.model;
         let Some(level) = model.levels.get(part.levels.start) else { return false };
+        if let Some(factor) = views::is_by_name(select) {
+            let view = self.collected.views.iter().find(|(of, ..)| std::ptr::eq(*of, factor));
+            return part.closed
+                && matches!(part.spread, Spread::Parted { .. })
+                && view.is_some_and(|(_, view, _)| reads_shards_alone(&model.scope, view));
+        }
         let shapes = is_grouped(select) || level.aggregates || !level.windows.is_empty() || is_distinct(select);
         let tables = self.collected.tables.iter().filter(|used| part.leaves.contains(&used.leaf));
         let distributed: Vec<LeafId> =

@@ -73,6 +73,7 @@ impl Inserting<'_> {
         finish.clock = finish.clock.or(clock);
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message).into();
         let finish = Finish {
+            by_views: None,
             reason,
             in_transaction: Ok(finish.clone()),
             alone: finish,
@@ -188,6 +189,7 @@ impl Inserting<'_> {
             let mut sql = Pieces::default();
             sql.push(&format!("{into} DEFAULT VALUES"));
             return Ok(FinishText {
+                below: Vec::new(),
                 pulls: Vec::new(),
                 sql,
                 reads_home: None,

@@ -73,6 +73,7 @@ impl Moving<'_> {
         let (depot, sql, clock) = self.fill(&alias, &input, &literals)?;
         let takes_over = self.takes_over(&depot.name);
         let fill = FinishText {
+            below: Vec::new(),
             pulls,
             sql: Pieces::of(&sql).ok_or("its text cannot be rewritten with certainty".to_owned())?,
             reads_home: None,
@@ -85,6 +86,7 @@ impl Moving<'_> {
             supplies: supply.map(|supply| (0, supply)).into_iter().collect(),
         };
         let finish = Finish {
+            by_views: None,
             reason: reason.detail.as_deref().unwrap_or(&reason.message).into(),
             in_transaction: Ok(fill.clone()),
             alone: fill,

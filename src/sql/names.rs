@@ -196,7 +196,11 @@ pub(crate) fn check_connection_view(name: &str) -> Result<(), Fault> {
 /// What `schema.name`, or `name` by the search path, stands for.
 pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Relation {
     match schema {
-        Some("pg_temp") if scope.temporary.is_some() => Relation::Unsharded { table: None, place: scope.unknown() },
+        Some("pg_temp") if scope.temporary.is_some() => {
+            scope.note_temporary();
+            let unknown = || Relation::Unsharded { table: None, place: scope.unknown() };
+            scope.temporary_table(name).unwrap_or_else(unknown)
+        }
         Some("pg_temp") if scope.temporaries.is_some() => {
             scope.note_temporary();
             scope.temporary_table(name).unwrap_or(Relation::System)

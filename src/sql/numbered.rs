@@ -88,10 +88,13 @@ impl Model<'_> {
             if takes_numbers(&name) && args.iter().any(|arg| !self.is_own(level, arg) && !is_plain(arg)) {
                 self.note_number(expr.to_string());
             }
-        } else if !args.iter().any(|arg| self.is_name(level, arg)) {
-        } else if is_users(&self.scope, &name) {
-            // Whatever it makes of them.
-        } else if PASSED.contains(&&*name) {
+        }
+        // Whatever users' functions make of them.
+        let has_names = args.iter().any(|arg| self.is_name(level, arg)) && !is_users(&self.scope, &name);
+        if !has_names || is_type_of_names(&name) || reads_server(&name) {
+            return;
+        }
+        if PASSED.contains(&&*name) {
             self.tell_if_all(level, &args);
         } else if matches!(&*name, "lag" | "lead" | "nth_value") {
             self.tell_if_all(level, &args[..1]);

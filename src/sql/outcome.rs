@@ -130,6 +130,17 @@ pub struct Finish {
     pub copy: bool,
     /// The statement is a DECLARE CURSOR.
     pub cursor: Option<Cursor>,
+    /// For clients who may not read what is below the views.
+    pub by_views: Option<Arc<ByViews>>,
+}
+
+/// How a statement is finished whose views the shards read by their names.
+#[derive(Clone, Debug)]
+pub struct ByViews {
+    pub alone: FinishText,
+    pub in_transaction: Option<FinishText>,
+    /// The tables that the views, and the statement, read.
+    pub below: Vec<QualifiedName>,
 }
 
 impl Finish {
@@ -179,6 +190,8 @@ pub struct FinishText {
     pub depot: Option<Arc<Depot>>,
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them.
     pub views: Vec<(QualifiedName, bool)>,
+    /// Where there are such, the tables that the statement reads then.
+    pub below: Vec<QualifiedName>,
     /// What pulls that change data, by their places, are sent along: the statement of each is that of its supply.
     pub supplies: Supplies,
 }

@@ -67,6 +67,7 @@ pub(crate) fn regroup(
     share(&mut pulls, pull);
     let sql = finishing.over(&pulls.first()?.name, model)?;
     Some(FinishText {
+        below: Vec::new(),
         pulls,
         sql,
         reads_home: None,

@@ -155,6 +155,7 @@ impl Supplying<'_> {
         let mut nothing = Pieces::default();
         nothing.push("SET LOCAL pgloom.supplies = 'here'");
         let text = FinishText {
+            below: Vec::new(),
             pulls,
             sql: nothing,
             reads_home: None,
@@ -167,6 +168,7 @@ impl Supplying<'_> {
             supplies,
         };
         Finish {
+            by_views: None,
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),
             in_transaction: Ok(text.clone()),
             alone: text,

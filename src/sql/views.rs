@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Ident, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Ident, Query, Select, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -14,6 +14,7 @@ use crate::catalog::Table;
 use crate::ids::QualifiedName;
 use crate::sql::MAX_DEPTH;
 use crate::sql::model::Obstacle;
+use crate::sql::pulls::quoted;
 use crate::sql::rewrite;
 use crate::sql::splice::is_placed;
 
@@ -45,14 +46,53 @@ pub(crate) struct Expanded {
     pub placed: HashMap<Span, (Ident, Ident, bool)>,
 }
 
+/// How the rows of a view are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Viewed {
+    /// By what it is made of.
+    ByDefinition,
+    /// By its name: whoever reads it needs no rights on what it is made of.
+    ByName,
+}
+
+/// The alias of a view that is read by its name.
+const BY_NAME: &str = "pgloom_view";
+
+/// The view that is all that a query reads, by its name.
+pub(crate) fn is_by_name(select: &Select) -> Option<&TableFactor> {
+    let [item] = &select.from[..] else { return None };
+    let factor = &item.relation;
+    let TableFactor::Table { alias: Some(alias), .. } = factor else { return None };
+    (item.joins.is_empty() && alias.name.value == BY_NAME).then_some(factor)
+}
+
+/// All such views of a statement.
+pub(crate) fn by_name(tree: &Statement) -> HashSet<*const TableFactor> {
+    struct Named(HashSet<*const TableFactor>);
+    impl Visitor for Named {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { alias: Some(alias), .. } = factor
+                && alias.name.value == BY_NAME
+            {
+                self.0.insert(std::ptr::from_ref(factor));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut named = Named(HashSet::new());
+    let _ = tree.visit(&mut named);
+    named.0
+}
+
 /// Replaces the FROM items at these ordinals by the definitions of the views that they name.
 pub(crate) fn expand(
     tree: &mut Statement,
-    views: &HashMap<usize, std::sync::Arc<Table>>,
+    views: &HashMap<usize, (std::sync::Arc<Table>, Viewed)>,
     expanded: &mut Expanded,
 ) -> Result<(), Obstacle> {
     struct Expand<'a> {
-        views: &'a HashMap<usize, std::sync::Arc<Table>>,
+        views: &'a HashMap<usize, (std::sync::Arc<Table>, Viewed)>,
         next: usize,
         /// The ordinals of the FROM items that the visit is inside of.
         inside: Vec<usize>,
@@ -67,10 +107,10 @@ pub(crate) fn expand(
         }
         // On the way out, so that what is put in is not counted.
         fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Obstacle> {
-            let Some(view) = self.inside.pop().and_then(|ordinal| self.views.get(&ordinal)) else {
+            let Some((view, viewed)) = self.inside.pop().and_then(|ordinal| self.views.get(&ordinal)) else {
                 return ControlFlow::Continue(());
             };
-            match derived(factor, view, self.placed) {
+            match derived(factor, view, *viewed, self.placed) {
                 Ok(derived) => {
                     *factor = derived;
                     ControlFlow::Continue(())
@@ -82,8 +122,10 @@ pub(crate) fn expand(
     let is_first = expanded.views.is_empty();
     let mut in_order: Vec<_> = views.iter().collect();
     in_order.sort_unstable_by_key(|(ordinal, _)| **ordinal);
-    for (_, view) in in_order {
-        if expanded.names.insert((view.name.schema.clone(), view.name.name.clone())) {
+    for (_, (view, viewed)) in in_order {
+        if *viewed == Viewed::ByName {
+            expanded.names.insert((view.name.schema.clone(), view.name.name.clone()));
+        } else if expanded.names.insert((view.name.schema.clone(), view.name.name.clone())) {
             expanded.views.push((view.name.clone(), is_first));
         }
     }
@@ -98,6 +140,7 @@ pub(crate) fn expand(
 fn derived(
     factor: &TableFactor,
     view: &Table,
+    viewed: Viewed,
     placed: &mut HashMap<Span, (Ident, Ident, bool)>,
 ) -> Result<TableFactor, Obstacle> {
     let unclear = || Obstacle::new(format!("the definition of view \"{}\" cannot be put in its place", view.name.name));
@@ -111,7 +154,11 @@ fn derived(
     if view.has_triggers {
         return Err(Obstacle::new(format!("view \"{}\" has rules, or reads tables with row security", view.name.name)));
     }
-    let subquery = definition(view).ok_or_else(unclear)?;
+    let subquery = match viewed {
+        Viewed::ByDefinition => view.definition.as_deref().and_then(unplaced),
+        Viewed::ByName => unplaced(&by_its_name(view)),
+    };
+    let subquery = subquery.ok_or_else(unclear)?;
     let mut columns: Vec<Ident> = view.columns.iter().map(|column| Ident::with_quote('"', &*column.name)).collect();
     let given = alias.iter().flat_map(|alias| &alias.columns);
     for (column, given) in columns.iter_mut().zip(given) {
@@ -130,9 +177,14 @@ fn derived(
     Ok(TableFactor::Derived { lateral: false, subquery, alias, sample: None })
 }
 
+fn by_its_name(view: &Table) -> String {
+    let columns: Vec<String> = view.columns.iter().map(|column| quoted(&column.name)).collect();
+    let QualifiedName { schema, name } = &view.name;
+    format!("SELECT {} FROM {}.{} AS {BY_NAME}", columns.join(", "), quoted(schema), quoted(name))
+}
+
 /// The query of a view. Its literals have no place in the client's text, and so are never taken for slots of it.
-fn definition(view: &Table) -> Option<Box<Query>> {
-    let text = view.definition.as_deref()?;
+fn unplaced(text: &str) -> Option<Box<Query>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().ok()?;
     let mut parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens(tokens);
     let statement = parser.parse_statement().ok()?;

@@ -116,3 +116,22 @@ WITH t AS (SELECT account, count(*) AS n FROM tenant_1.orders GROUP BY account) 
 SELECT DISTINCT ON (a.owner) a.owner, o.note FROM tenant_1.accounts a JOIN tenant_3.orders o ON o.account = a.id ORDER BY a.owner, o.note DESC LIMIT 3
 
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY b.balance), string_agg(a.owner, ',' ORDER BY a.id) FROM tenant_1.accounts a JOIN "Tenant Odd".accounts b USING (id)
+
+-- Temporary tables of the home shard beside what lies elsewhere.
+-- script
+CREATE TEMP TABLE picked (id int, word text);
+INSERT INTO picked VALUES (1, 'one'), (3, 'three'), (77, NULL);
+SELECT p.word, a.owner FROM picked p JOIN tenant_1.accounts a USING (id) ORDER BY 1;
+SELECT p.word, e.what FROM picked p JOIN events e ON e.n = p.id ORDER BY 1, 2;
+SELECT p.word, a.what FROM picked p JOIN audit a USING (id) ORDER BY 1;
+SELECT count(*) FROM events WHERE tenant_id IN (SELECT id FROM picked);
+SELECT p.word, b.owner FROM tenant_2.accounts b LEFT JOIN picked p USING (id) ORDER BY b.id;
+INSERT INTO picked SELECT n, what FROM events WHERE tenant_id <> 2;
+SELECT count(*), max(word) FROM picked;
+SET search_path TO tenant_1, public;
+SELECT word FROM picked JOIN events e ON e.n = picked.id ORDER BY 1 LIMIT 3;
+SELECT count(*) FROM picked p JOIN accounts USING (id);
+DELETE FROM picked WHERE id IN (SELECT n FROM events WHERE tenant_id > 3);
+SELECT count(*) FROM picked;
+DROP TABLE picked;
+SELECT count(*) FROM picked JOIN events e ON e.n = picked.id;
