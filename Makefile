@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny fuzz release sbom check clean
+.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-idle bench-micro instructions check-deploy fmt lint deny fuzz release sbom check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -66,9 +66,17 @@ bench-relay: ## what a bare byte relay costs on each tokio runtime, beside PgBou
 	@scripts/setup bench
 	@scripts/bench-relay $(ARGS)
 
+bench-idle: ## what an idle client takes of the router's memory
+	@scripts/setup instructions
+	@scripts/bench-idle
+
 bench-micro: ## criterion benchmarks of the pure parts (ARGS=name of one)
 	@scripts/setup build
 	cargo bench --benches -- $(ARGS)
+
+instructions: ## instructions and allocations of a routed point read, compared with benches/instructions.txt (UPDATE=1 writes that anew)
+	@scripts/setup instructions
+	@scripts/instructions
 
 check-deploy: ## what is in deploy/: alerts, dashboard, image, compose file, manifests, unit
 	@scripts/setup test
