@@ -659,6 +659,10 @@ fn a_portal_sees_the_moment_of_its_bind() {
     let world = world("portalsb");
     for sql in OVER_SHARDS {
         for change in CHANGES {
+            if sql == ONE && change.starts_with("DROP") {
+                // What is in use of a shard's few rows is the table, where one Postgres has its index in use.
+                continue;
+            }
             let behind = |then: &[Vec<u8>]| {
                 let mut steps = queries(&[change]);
                 steps.extend(each(then));

@@ -197,7 +197,14 @@ impl Session {
             }
             b'C' => self.close(frame).await,
             _ => {
-                self.begin_bound(None).await?;
+                // Who has the answer to a Bind may change what it would see.
+                let is_bound = !self.statements.bound(None).is_empty();
+                if is_bound {
+                    self.client.keep(BATCH_HIGH);
+                    let begun = self.begin_bound(None).await;
+                    self.client.release();
+                    begun?;
+                }
                 self.flush_batch().await
             }
         }

@@ -8,6 +8,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::{Inputs, Parameters, Plan, PlanKind};
 use crate::session::control::is_local;
+use crate::session::execute::may_change_what_is_seen;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
 use crate::session::set_config;
@@ -86,6 +87,10 @@ impl Session {
             self.take_portal(b"").await?;
         }
         self.check_new_portal(view.portal).await?;
+        // Not when it is executed: that would use a server which has it without a name.
+        if may_change_what_is_seen(&statement) {
+            self.begin_bound_before(view.portal).await?;
+        }
         let kind = &statement.analysis.kind;
         self.note_fetch(kind);
         if is_local(kind) || *kind == StatementKind::Empty {

@@ -38,6 +38,18 @@ impl Session {
         Ok(())
     }
 
+    /// The same before a statement that could change what they see is bound to this portal, or run by it.
+    pub(super) async fn begin_bound_before(&mut self, name: &[u8]) -> Result<(), Failure> {
+        if self.statements.bound(Some(name)).is_empty() {
+            return Ok(());
+        }
+        self.settle_parse().await?;
+        self.leave_open().await?;
+        // As in Postgres, the pipeline is one transaction, and what is bound in it uses its tables.
+        self.tx.begin_implicit(&self.settings);
+        self.begin_bound(Some(name)).await
+    }
+
     /// A portal of the query on the home shard, for as long as its rows wait on `slot`. It never runs: it is there for Postgres to say
     /// what may not be done to the tables that it reads (`55006`).
     pub(super) async fn guard(
@@ -48,8 +60,11 @@ impl Session {
         original: &Original,
     ) -> Result<(), Failure> {
         let home = self.view.topology.home;
-        if plan.foreign || !self.tx.counts_as_block() || !self.held.iter().any(|held| held.shard == home && held.joined)
-        {
+        let in_transaction = match &plan.cursor {
+            Some(_) => self.tx.counts_as_block(),
+            None => self.tx.is_open(),
+        };
+        if plan.foreign || !in_transaction || !self.held.iter().any(|held| held.shard == home && held.joined) {
             return Ok(());
         }
         let (text, _) = ask.statement();

@@ -49,11 +49,8 @@ impl Session {
             self.fetch_mark = None;
         }
         self.batch.queried |= is_query(&statement.analysis.kind);
-        if may_change_what_is_seen(&statement) && !self.statements.bound(Some(name)).is_empty() {
-            // As in Postgres, the pipeline is one transaction, and what is bound in it uses its tables.
-            self.leave_open().await?;
-            self.tx.begin_implicit(&self.settings);
-            self.begin_bound(Some(name)).await?;
+        if may_change_what_is_seen(&statement) {
+            self.begin_bound_before(name).await?;
         }
         let portal = self.statements.portal(name)?;
         if let Place::Server(shard) = portal.place {
@@ -443,7 +440,7 @@ fn is_query(kind: &StatementKind) -> bool {
 
 /// Whether what is bound and has not begun might see something else behind it. Ends of transactions end portals, too, and a FETCH or CLOSE
 /// begins the one that it names.
-fn may_change_what_is_seen(statement: &ClientStatement) -> bool {
+pub(super) fn may_change_what_is_seen(statement: &ClientStatement) -> bool {
     use TransactionStatement as Tx;
     let analysis = &statement.analysis;
     !analysis.only_reads
