@@ -21,7 +21,7 @@ use crate::sql::merge_keys::{Keyed, Origin};
 use crate::sql::model::{Cond, Fact, Model, NodeId, Obstacle, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, target};
 use crate::sql::names::{Relation, parts};
-use crate::sql::outcome::{Many, Outcome};
+use crate::sql::outcome::{Many, Outcome, Routed};
 use crate::sql::supplying::Sorted;
 use crate::sql::through::is_through_view;
 use crate::sql::words;
@@ -65,25 +65,40 @@ impl Analyzer<'_> {
         };
         let (distribution, leaf, source) = (*distribution, *leaf, *source);
         let keyed = Keyed { name, table, distribution, key, nodes, leaf, source, merge };
-        match keyed.origin(model, &inserted).map_err(refuse)? {
-            Origin::Lies(of) => self
-                .change_outcome(model, parsed, with, changed, Sorted::Lies(of), |model, ctes| walk(model, ctes, false)),
-            Origin::Columns(columns) => {
-                let sorted = keyed.sorted(columns.clone());
-                let values = keyed.constants(model, &columns);
-                let supplied =
-                    self.supplied(parsed, with, &keyed.unplaced(), sorted, |model, ctes| walk(model, ctes, true));
-                match values {
-                    Some(values) => {
-                        for (node, value) in keyed.nodes.iter().zip(values) {
-                            let cond = Cond::Equal { node: *node, leaf, operand: Operand::One(value) };
-                            model.facts.push(Fact { cond, leaves: vec![leaf] });
-                        }
-                        Ok(routed(model, supplied.map(Many::Supply)))
-                    }
-                    None => Ok(Outcome::Supply(supplied?)),
-                }
+        let columns = match keyed.origin(model, &inserted).map_err(refuse)? {
+            Origin::Lies(of) => {
+                let done =
+                    self.change_outcome(model, parsed, with, changed.clone(), Sorted::Lies(of), |model, ctes| {
+                        walk(model, ctes, false)
+                    });
+                let refused = match done {
+                    Ok(Outcome::Routed(routed @ Routed { many: Err(_), .. })) => routed,
+                    done => return done,
+                };
+                // The source reads other rows too: it is put together, and sorted by its own columns.
+                let sorted = keyed.columns(model, &inserted).ok().map(|columns| keyed.sorted(columns));
+                let supplied = sorted.map(|sorted| {
+                    self.supplied(parsed, with, &keyed.unplaced(), sorted, |model, ctes| walk(model, ctes, true))
+                });
+                return Ok(Outcome::Routed(match supplied {
+                    Some(Ok(supply)) => Routed { many: Ok(Many::Supply(supply)), ..refused },
+                    Some(Err(_)) | None => refused,
+                }));
             }
+            Origin::Columns(columns) => columns,
+        };
+        let sorted = keyed.sorted(columns.clone());
+        let values = keyed.constants(model, &columns);
+        let supplied = self.supplied(parsed, with, &keyed.unplaced(), sorted, |model, ctes| walk(model, ctes, true));
+        match values {
+            Some(values) => {
+                for (node, value) in keyed.nodes.iter().zip(values) {
+                    let cond = Cond::Equal { node: *node, leaf, operand: Operand::One(value) };
+                    model.facts.push(Fact { cond, leaves: vec![leaf] });
+                }
+                Ok(routed(model, supplied.map(Many::Supply)))
+            }
+            None => Ok(Outcome::Supply(supplied?)),
         }
     }
 

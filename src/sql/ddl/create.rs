@@ -391,7 +391,8 @@ impl Definition<'_, '_> {
         // What reads a table of the home shard can be there alone; the router puts its definition in its place.
         self.words.skip_to(&["as"]);
         self.words.take("as");
-        let query = parse(self.words.rest()).or_else(|| parse(self.text));
+        let rest = self.words.rest();
+        let query = parse(self.words.before_check_option()).or_else(|| parse(rest)).or_else(|| parse(self.text));
         let at_home = query.is_some_and(|query| names_home(&self.of.scope, &query));
         Ok(if self.of.distributed_name(false).is_some() && !at_home { Belongs::EVERYWHERE } else { Belongs::to(place) })
     }
