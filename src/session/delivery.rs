@@ -335,7 +335,7 @@ impl Session {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
             wrote.push(held.wrote);
-            held.wrote = true;
+            held.note_rows(matches!(plan.landing.place, Place::Everywhere));
             held.server.lose_unnamed();
             request::query(&mut held.server.out, copy.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });

@@ -39,6 +39,8 @@ pub struct Held {
     pub joined: bool,
     /// It may have written in this transaction.
     pub wrote: bool,
+    /// It may have written what other shards have not: not copies alone.
+    pub wrote_apart: bool,
     /// It may have locked rows in it.
     pub locked: bool,
     /// Why it stays with the client after the transaction.
@@ -103,10 +105,16 @@ impl Held {
             Access::Read => {}
             Access::Lock => self.locked = true,
             Access::Write => {
-                self.wrote = true;
+                self.note_rows(false);
                 self.temporaries_seen = false;
             }
         }
+    }
+
+    /// Rows are written here. `copies`: every shard writes the same.
+    pub fn note_rows(&mut self, copies: bool) {
+        self.wrote = true;
+        self.wrote_apart |= !copies;
     }
 
     /// A statement runs here that may leave something behind.
@@ -371,6 +379,7 @@ impl Session {
                 held.server.ask(&opening);
                 held.joined = true;
                 held.wrote = false;
+                held.wrote_apart = false;
                 held.locked = false;
                 held.untimed = untimed;
                 if untimed {
@@ -451,6 +460,7 @@ impl Session {
             server,
             joined: false,
             wrote: false,
+            wrote_apart: false,
             locked: false,
             pin,
             temporary: false,
@@ -580,9 +590,6 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
     Ok(())
 }
 
-fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
-    matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
-}
 /// A role that the session has taken on was dropped: one Postgres goes on with its number.
 fn lost_role(fault: Fault) -> Fault {
     let role = fault.message.strip_prefix("role \"").and_then(|rest| rest.strip_suffix("\" does not exist"));

@@ -126,7 +126,7 @@ impl Session {
         let table = quoted(&wanted.table);
         for shard in &all {
             let at = self.held_at(*shard)?;
-            self.held[at].wrote = true;
+            self.held[at].note_rows(false);
             let server = &mut self.held[at].server;
             server.query(MODES).await?;
             server.query(NAMES).await?;

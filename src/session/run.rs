@@ -394,7 +394,13 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.note_access(access);
+            match answer == Answer::First && access == Access::Write {
+                true => {
+                    held.note_rows(true);
+                    held.temporaries_seen = false;
+                }
+                false => held.note_access(access),
+            }
             held.server.comment.clone_from(&comment);
             if unchecked && *shard != self.view.topology.home {
                 held.server.ask(BODIES_OFF);

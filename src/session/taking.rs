@@ -67,7 +67,7 @@ impl Session {
             let bind = bind(&of, ask, &arrays)?;
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote = true;
+            held.note_rows(everywhere);
             let server = &mut held.server;
             server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));
