@@ -60,6 +60,7 @@ impl Session {
         };
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
+        self.check_event_triggers(&shards).await?;
         let tag = if between {
             // It has no parameter, whatever the statement has.
             let at = self.held_at(home)?;

@@ -592,16 +592,22 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
 
 /// A role that the session has taken on was dropped: one Postgres goes on with its number.
 fn lost_role(fault: Fault) -> Fault {
-    let role = fault.message.strip_prefix("role \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
-    match role {
-        Some(role) if matches!(fault.code, SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT) => {
-            Fault::unsupported(
-                "going on under a role that was dropped is not supported",
-                format!("The session has taken on role \"{role}\", which does not exist any more."),
-                "RESET ROLE goes back to the user who has logged in.",
-            )
-        }
-        _ => fault,
+    match missing_role(&fault) {
+        Some(role) => Fault::unsupported(
+            "going on under a role that was dropped is not supported",
+            format!("The session has taken on role \"{role}\", which does not exist any more."),
+            "RESET ROLE goes back to the user who has logged in.",
+        ),
+        None => fault,
     }
 }
 
+/// The role that a server does not have, where that is why it refuses a setting.
+pub(super) fn missing_role(fault: &Fault) -> Option<&str> {
+    let code = matches!(fault.code, SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT);
+    fault.message.strip_prefix("role \"")?.strip_suffix("\" does not exist").filter(|_| code)
+}
+
+fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
+    matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
+}

@@ -124,7 +124,8 @@ impl SequenceMemory {
         let was = self.oids.get(sequence).copied();
         let other = |oid: Oid| {
             let shadowed = self.others.iter().rev().find(|(of, _)| *of == oid).map(|(_, value)| Known::Value(*value));
-            let renamed = || self.oids.iter().find(|(_, of)| **of == oid).and_then(|(name, _)| self.known.get(name)).copied();
+            let renamed =
+                || self.oids.iter().find(|(_, of)| **of == oid).and_then(|(name, _)| self.known.get(name)).copied();
             shadowed.or_else(renamed)
         };
         match (self.known.get(sequence), oid) {

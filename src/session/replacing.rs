@@ -131,6 +131,7 @@ impl Session {
             server.query(MODES).await?;
             server.query(NAMES).await?;
         }
+        self.check_event_triggers(&all).await?;
         self.ask_on(home, &rules::settle(closing, None)).await?;
         if self.is_dropped(&wanted.table, &all).await? {
             self.ask_on(home, &rules::settle(closing, Some(&StoredKind::Unsharded))).await?;
