@@ -53,7 +53,7 @@ impl Analyzer<'_> {
         }
         let refuse = |why: String| -> Fault { no_origin(&name.name, why) };
         let Some(table) = table else { return Err(refuse("the table is not in the catalog".to_owned()).into()) };
-        check_omitted(model, table, &inserted)?;
+        let clock = check_omitted(model, table, &inserted)?;
         let overrides = words::identifiers(self.text, self.scope.standard_strings)
             .is_none_or(|words| words.iter().any(|word| *word == "overriding"));
         if overrides && table.columns.iter().any(|column| matches!(column.default, ColumnDefault::Sequence(_))) {
@@ -72,7 +72,8 @@ impl Analyzer<'_> {
                         walk(model, ctes, false)
                     });
                 let refused = match done {
-                    Ok(Outcome::Routed(routed @ Routed { many: Err(_), .. })) => routed,
+                    // Each shard would fill in a time of its own.
+                    Ok(Outcome::Routed(routed @ Routed { many: Err(_), .. })) if clock.is_none() => routed,
                     done => return done,
                 };
                 // The source reads other rows too: it is put together, and sorted by its own columns.
@@ -98,7 +99,11 @@ impl Analyzer<'_> {
                 }
                 Ok(routed(model, supplied.map(Many::Supply)))
             }
-            None => Ok(Outcome::Supply(supplied?)),
+            // Each shard would fill in a time of its own.
+            None => match clock {
+                Some(fault) => Err(fault.into()),
+                None => Ok(Outcome::Supply(supplied?)),
+            },
         }
     }
 
@@ -252,7 +257,9 @@ fn omitted(table: &Table, insert: &MergeInsertExpr) -> Vec<usize> {
     (0..table.columns.len()).filter(left).collect()
 }
 
-fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertExpr]) -> Result<(), Fault> {
+/// What is wrong with a default that new rows get on several shards: that it reads the clock.
+fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertExpr]) -> Result<Option<Fault>, Fault> {
+    let mut clock = None;
     for insert in inserted {
         let omitted = omitted(table, insert);
         refuse_sequences(table, &omitted)?;
@@ -263,10 +270,12 @@ fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertE
         if let Some(column) = columns.into_iter().find(|column| reads_clock(&model.scope, column)) {
             let detail =
                 format!("the default of column \"{}\" reads the clock, which differs between shards", column.name);
-            model.hinder(Obstacle::new(detail).hint("Send the time as a parameter or a literal."));
+            let obstacle = Obstacle::new(detail).hint("Send the time as a parameter or a literal.");
+            clock = Some(obstacle.clone().fault());
+            model.hinder(obstacle);
         }
     }
-    Ok(())
+    Ok(clock)
 }
 
 /// SET of the key is allowed where it says what ON says.
