@@ -225,6 +225,12 @@ fn roles_are_made_once_on_each_server() {
     client.must(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {group}"));
     client.must(&format!("DROP ROLE {role}, {group}"));
     assert_eq!(count(&format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{role}', '{group}')")), ["0", "0"]);
+    // It locks what the databases of one server share.
+    client.must("ANALYZE");
+    client.must("BEGIN; ANALYZE items; COMMIT");
+    client.must("BEGIN");
+    assert_eq!(client.simple("ANALYZE").code(), "0A000");
+    client.must("ROLLBACK");
     drop(client);
     drop(router);
     db.cluster.shards[0].connect("postgres").must(&format!("DROP DATABASE {second} WITH (FORCE)"));
@@ -344,4 +350,25 @@ fn other_routers_hear_of_definitions() {
     eventually(10, "the first router knows that it is gone", || {
         route(&mut client, "SELECT count(*) FROM shown").contains("Single s0")
     });
+}
+
+/// ANALYZE and VACUUM of what some shards do not have; ANALYZE in a read-only transaction.
+#[test]
+fn maintenance_goes_where_each_table_lies() {
+    let world = Sharded::create("ddl_lists", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE at_home (id int, n int)");
+    for sql in [
+        "ANALYZE items, at_home",
+        "ANALYSE at_home (id), items (name)",
+        "VACUUM (ANALYZE) at_home, items",
+        "BEGIN; ANALYZE at_home, items; COMMIT",
+        "BEGIN; ANALYSE VERBOSE items; COMMIT",
+        "BEGIN READ ONLY; ANALYZE items; ANALYZE at_home, items; COMMIT",
+    ] {
+        client.must(sql);
+    }
+    let analyzed = "SELECT count(*) FROM pg_stat_user_tables WHERE relname = 'items' AND analyze_count >= 3";
+    eventually(20, "the tables were analyzed", || world.on_each(analyzed) == vec!["1"; SHARDS]);
+    client.must("BEGIN; ANALYZE; COMMIT");
 }

@@ -97,7 +97,7 @@ UNION ALL SELECT '', concat_ws(' | ', 'schema', nspname, pg_get_userbyid(nspowne
 UNION ALL SELECT '', concat_ws(' | ', 'extension', extname) FROM pg_extension
 UNION ALL SELECT '', concat_ws(' | ', 'publication', pubname, puballtables, (SELECT string_agg(prrelid::regclass::text, ',' ORDER BY 1)
     FROM pg_publication_rel WHERE prpubid = p.oid)) FROM pg_publication p
-UNION ALL SELECT '', concat_ws(' | ', 'event trigger', evtname, evtevent, evtenabled) FROM pg_event_trigger
+UNION ALL SELECT 'event triggers', concat_ws(' | ', evtname, evtevent, evtenabled) FROM pg_event_trigger
 UNION ALL SELECT '', concat_ws(' | ', 'operator', o.oid::regoperator) FROM pg_operator o WHERE o.oid >= 16384
 UNION ALL SELECT '', concat_ws(' | ', 'text search', cfgname) FROM pg_ts_config WHERE oid >= 16384
 UNION ALL SELECT '', concat_ws(' | ', 'cast', castsource::regtype, casttarget::regtype) FROM pg_cast WHERE oid >= 16384

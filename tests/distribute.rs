@@ -241,8 +241,8 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
     refused("SELECT pgloom.undistribute('places')", "55000", "configuration");
     refused("SELECT pgloom.undistribute('plain')", "55000", "not distributed");
     refused("SELECT pgloom.distribute('none', 'id')", "42P01", "none");
-    refused("SELECT pgloom.distribute('l', 'k')", "0A000", "function twice(l)");
-    refused("SELECT pgloom.reference('m')", "0A000", "type boxed");
+    refused("SELECT pgloom.distribute('l', 'k')", "0A000", "function public.twice(public.l)");
+    refused("SELECT pgloom.reference('m')", "0A000", "public.boxed");
     refused("SELECT pgloom.distribute('c', 'k'), 1", "0A000", "alone");
     refused("SELECT pgloom.reference('b')", "0A000", "b_i_fkey");
     client.must("BEGIN");

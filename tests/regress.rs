@@ -545,3 +545,183 @@ fn what_replaces_a_function_has_its_owner_everywhere() {
     let refused = ours.simple("CREATE OR REPLACE FUNCTION everywhere() RETURNS int LANGUAGE sql AS 'SELECT 2'");
     assert_eq!(refused.code(), "0A000", "{}", refused.text());
 }
+
+/// Migration tools run all definitions within a transaction, in the extended protocol.
+#[test]
+fn functions_and_types_of_plain_tables_are_made_in_transactions() {
+    const STEPS: [&str; 22] = [
+        "BEGIN",
+        "CREATE TABLE fresh (id int PRIMARY KEY, n int)",
+        "INSERT INTO fresh VALUES (1, 7), (2, 8)",
+        "CREATE FUNCTION n_of(fresh) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1.n'",
+        "CREATE FUNCTION all_fresh() RETURNS SETOF fresh LANGUAGE sql AS 'SELECT * FROM fresh'",
+        "CREATE FUNCTION of_all(int) RETURNS int LANGUAGE sql AS 'SELECT $1'",
+        "CREATE TYPE boxed AS (p fresh)",
+        "CREATE DOMAIN many AS fresh[]",
+        "CREATE PROCEDURE puts(fresh) LANGUAGE plpgsql AS 'BEGIN INSERT INTO fresh SELECT $1.*; END'",
+        "CREATE OR REPLACE FUNCTION n_of(fresh) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1.n + 1'",
+        "COMMENT ON FUNCTION n_of(fresh) IS 'of'",
+        "SAVEPOINT a",
+        "DROP DOMAIN many",
+        "ROLLBACK TO a",
+        "SELECT n_of(fresh) FROM fresh ORDER BY 1",
+        "SELECT (row(row(1, 2)::fresh)::boxed).p",
+        "ALTER FUNCTION n_of(fresh) RENAME TO n_plus",
+        "INSERT INTO items VALUES (100, 1), (101, 2), (102, 3)",
+        "COMMIT",
+        "SELECT n_plus(fresh) FROM fresh ORDER BY 1",
+        "DROP DOMAIN many",
+        "SELECT count(*) FROM items",
+    ];
+    let world = world("regrblocktypes");
+    world.answers("in a block", &queries(&STEPS));
+    world.answers("undone", &queries(&["DROP FUNCTION n_plus(fresh)", "DROP FUNCTION of_all(int)", "DROP TYPE boxed"]));
+    world.answers(
+        "undone in a block",
+        &queries(&[
+            "BEGIN",
+            "CREATE FUNCTION more(fresh) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'",
+            "CREATE CAST (fresh AS int) WITH FUNCTION more(fresh)",
+            "DROP CAST (fresh AS int)",
+            "DROP FUNCTION all_fresh(), more(fresh)",
+            "DROP PROCEDURE puts(fresh)",
+            "DROP TABLE fresh",
+            "COMMIT",
+        ]),
+    );
+    let extended: Vec<_> = STEPS.iter().map(|sql| batch(&[run_one(sql), m::sync()])).collect();
+    world.answers("in a block, extended", &extended);
+    world.answers(
+        "at once",
+        &queries(&[
+            "DROP FUNCTION n_plus(fresh); DROP TYPE boxed; DROP PROCEDURE puts(fresh); CREATE TYPE boxed AS (p fresh); DELETE FROM items WHERE id > 99",
+            "SELECT (row(row(1, 2)::fresh)::boxed).p",
+        ]),
+    );
+    world.answers(
+        "one by one, extended",
+        &[
+            "DROP TYPE boxed",
+            "CREATE TYPE boxed AS (p fresh)",
+            "CREATE FUNCTION n_of(fresh) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1.n'",
+            "SELECT n_of(fresh) FROM fresh ORDER BY 1",
+        ]
+        .map(|sql| batch(&[run_one(sql), m::sync()])),
+    );
+    // What every shard has is not hidden by it: one error leaves nothing behind.
+    world.answers(
+        "failed",
+        &queries(&[
+            "BEGIN",
+            "CREATE FUNCTION n_of(nothing) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "SELECT 1",
+            "ROLLBACK",
+        ]),
+    );
+}
+
+fn run_one(sql: &str) -> Vec<u8> {
+    [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::describe(b'P', ""), m::execute("", 0)].concat()
+}
+
+/// An event trigger is made on the home shard, where it runs once for each definition; one that others have past the router is named.
+#[test]
+fn event_triggers_run_once() {
+    let functions = "CREATE TABLE items (id int PRIMARY KEY, n int); \
+        CREATE FUNCTION note_ddl() RETURNS event_trigger LANGUAGE plpgsql AS \
+          $$ BEGIN INSERT INTO audit VALUES (tg_tag); END $$; \
+        CREATE FUNCTION unknown() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN NULL; END $$";
+    let placed = [("items", Placed::By("id"))];
+    let world = Pair::with_safe_functions("regrevents", functions, &placed, &["public.note_ddl"]);
+    world.fill(&["CREATE TABLE audit (tag text)"]);
+    world.answers(
+        "audit",
+        &queries(&[
+            "CREATE EVENT TRIGGER note_all ON ddl_command_end EXECUTE FUNCTION note_ddl()",
+            "ALTER TABLE items ADD COLUMN more int",
+            "BEGIN; CREATE INDEX ON items (more); CREATE TABLE beside (id int); COMMIT",
+            "BEGIN; CREATE TYPE gone AS ENUM ('a'); ROLLBACK",
+            "CREATE FUNCTION of_home(audit) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "BEGIN; CREATE FUNCTION of_home2(audit) RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMIT",
+            "CREATE INDEX CONCURRENTLY items_n ON items (n)",
+            "COMMENT ON EVENT TRIGGER note_all IS 'notes'",
+            "SELECT tag, count(*) FROM audit GROUP BY tag ORDER BY tag",
+            "ALTER EVENT TRIGGER note_all RENAME TO notes_all",
+            "BEGIN; DROP EVENT TRIGGER notes_all; COMMIT",
+            "CREATE TABLE after (id int)",
+            "SELECT count(*) FROM audit",
+        ]),
+    );
+    let past = "CREATE EVENT TRIGGER past ON ddl_command_end EXECUTE FUNCTION unknown()";
+    world.db.shard(1).must(past);
+    let mut ours = world.through();
+    let refused = ours.simple("ALTER TABLE items DROP COLUMN more");
+    assert_eq!(refused.code(), "0A000");
+    assert!(refused.text().contains("event trigger \"past\""), "{}", refused.text());
+    world.db.shard(1).must("DROP EVENT TRIGGER past");
+    ours.must("ALTER TABLE items DROP COLUMN more");
+}
+
+/// What copies are written alike is told once, whichever shard says it.
+#[test]
+fn deferred_triggers_of_reference_tables_are_heard_once() {
+    let schema = format!("{SCHEMA}; CREATE TABLE places (id int PRIMARY KEY, n int)");
+    let placed = [("items", Placed::By("id")), ("places", Placed::Reference)];
+    let world = Pair::with_safe_functions("regrheardonce", &schema, &placed, &["public.loud"]);
+    let late = |table: &str| {
+        format!(
+            "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION loud()"
+        )
+    };
+    world.fill(&[&late("places"), &late("items")]);
+    let run = |sql: &str| batch(&[run_one(sql), m::sync()]);
+    world.answers(
+        "copies",
+        &[
+            run("INSERT INTO places VALUES (1, 1), (2, 2)"),
+            batch(&[m::query("INSERT INTO places VALUES (3, 1)")]),
+            batch(&[m::query("BEGIN")]),
+            batch(&[m::query("INSERT INTO places VALUES (4, 1)")]),
+            batch(&[m::query("SET CONSTRAINTS ALL IMMEDIATE")]),
+            batch(&[m::query("INSERT INTO places SELECT 5, count(*) FROM items")]),
+            run("COMMIT"),
+        ],
+    );
+    world.answers("rows", &queries(&["BEGIN", "INSERT INTO items VALUES (200, 1)", "COMMIT"]));
+}
+
+#[test]
+fn names_that_plpgsql_does_not_have_are_refused_at_once() {
+    let world = world("regrplpgsql");
+    world.answers(
+        "reserved",
+        &queries(&[
+            "DO $$ BEGIN NULL; END $$",
+            "SET plpgsql.typo = 1",
+            "SELECT set_config('plpgsql.typo', '1', false)",
+            "BEGIN; SET LOCAL plpgsql.typo = 1",
+            "ROLLBACK",
+            "SET plpgsql.extra_warnings = 'none'",
+            "SHOW plpgsql.extra_warnings",
+            "SELECT count(*) FROM items",
+        ]),
+    );
+    // Also before anything has loaded it.
+    let mut ours = world.through();
+    assert_eq!(ours.simple("SET plpgsql.typo = 1").code(), "42602");
+    ours.must("SELECT count(*) FROM items");
+}
+
+#[test]
+fn a_role_that_was_dropped_is_named() {
+    let world = world("regrrole");
+    let mut ours = world.through();
+    let role = format!("gone_{}", world.db.name);
+    ours.must(&format!("CREATE ROLE {role}; SET ROLE {role}"));
+    world.through().must(&format!("DROP ROLE {role}"));
+    let refused = ours.simple("SELECT count(*) FROM items");
+    assert_eq!(refused.code(), "0A000", "{}", refused.text());
+    assert!(refused.text().contains(&role) && refused.text().contains("RESET ROLE"), "{}", refused.text());
+    ours.must("RESET ROLE");
+    ours.must("SELECT count(*) FROM items");
+}

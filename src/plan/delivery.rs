@@ -37,6 +37,8 @@ pub struct TakingPlan {
     pub parameters: Vec<u16>,
     /// RETURNING gives every row once, in its order.
     pub in_order: bool,
+    /// Every shard must read the same time in `tail`.
+    pub reads_clock: bool,
 }
 
 impl DeliveryPlan {
@@ -80,6 +82,7 @@ fn fill(delivery: &Delivery, inputs: &Inputs<'_>, view: &View<'_>, parameters: u
                 tail,
                 parameters: used.map_or_else(|| (0..parameters).collect(), |used| used.to_vec()),
                 in_order: taking.in_order,
+                reads_clock: taking.reads_clock,
             })
         }
     };

@@ -351,7 +351,8 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
     Plan { kind, access: analysis.access, why }
 }
 
-fn texts(parts: &[(ShardId, Arc<str>)]) -> Vec<(ShardId, ShardSql)> {
+/// What each shard runs.
+pub fn texts(parts: &[(ShardId, Arc<str>)]) -> Vec<(ShardId, ShardSql)> {
     let part =
         |(shard, text): &(ShardId, Arc<str>)| (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None });
     parts.iter().map(part).collect()

@@ -90,8 +90,18 @@ impl Session {
     }
 
     pub(super) fn pass_said(&mut self) {
-        for notice in self.held.iter_mut().flat_map(|held| held.server.take_said()) {
-            self.client.notice(&notice);
+        // What has written copies alone says the same on every shard.
+        let copies = !self.held.iter().any(|held| held.wrote_apart);
+        let home = self.view.topology.home;
+        let one = self.held.iter().find(|held| held.wrote && held.shard == home).map(|held| held.shard);
+        for held in self.held.iter_mut() {
+            let said = held.server.take_said();
+            if copies && held.wrote && one.is_some_and(|one| one != held.shard) {
+                continue;
+            }
+            for notice in said {
+                self.client.notice(&notice);
+            }
         }
     }
 

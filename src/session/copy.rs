@@ -127,7 +127,7 @@ impl Session {
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote = true;
+            held.note_rows(plan.distribution.is_none());
             request::query(&mut held.server.out, text.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }

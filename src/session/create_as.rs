@@ -60,10 +60,11 @@ impl Session {
         };
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
+        self.check_event_triggers(&shards).await?;
         let tag = if between {
             // It has no parameter, whatever the statement has.
             let at = self.held_at(home)?;
-            self.held[at].wrote = true;
+            self.held[at].note_rows(false);
             self.held[at].server.query(&create.empty).await.map_err(Fault::without_position)?;
             String::new()
         } else {
@@ -74,7 +75,7 @@ impl Session {
             let sql = create.copy_text(copies, &columns);
             for shard in shards.iter().filter(|shard| **shard != home) {
                 let at = self.enlist(*shard).await?;
-                self.held[at].wrote = true;
+                self.held[at].note_rows(false);
                 self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
             }
         }

@@ -133,6 +133,9 @@ impl Session {
         let targets = plan.targets(&self.view.topology);
         let draws = &plan.landing.draws;
         let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
+        if plan.taking.as_ref().is_some_and(|taking| taking.reads_clock) && self.tx.time.is_none() {
+            self.moment_of(self.shard_of_time()).await?;
+        }
         let targets: Vec<ShardId> = targets.iter().collect();
         let mut filled = 0;
         let delivered = match self.empty_depot(slot, plan, &targets, ask, original, &mut filled).await {
@@ -332,7 +335,7 @@ impl Session {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
             wrote.push(held.wrote);
-            held.wrote = true;
+            held.note_rows(matches!(plan.landing.place, Place::Everywhere));
             held.server.lose_unnamed();
             request::query(&mut held.server.out, copy.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });

@@ -42,6 +42,8 @@ pub struct Held {
     pub joined: bool,
     /// It may have written in this transaction.
     pub wrote: bool,
+    /// It may have written what other shards have not: not copies alone.
+    pub wrote_apart: bool,
     /// It may have locked rows in it.
     pub locked: bool,
     /// Why it stays with the client after the transaction.
@@ -110,10 +112,16 @@ impl Held {
             Access::Read => {}
             Access::Lock => self.locked = true,
             Access::Write => {
-                self.wrote = true;
+                self.note_rows(false);
                 self.temporaries_seen = false;
             }
         }
+    }
+
+    /// Rows are written here. `copies`: every shard writes the same.
+    pub fn note_rows(&mut self, copies: bool) {
+        self.wrote = true;
+        self.wrote_apart |= !copies;
     }
 
     /// A statement runs here that may leave something behind.
@@ -382,6 +390,7 @@ impl Session {
                 held.server.ask(&opening);
                 held.joined = true;
                 held.wrote = false;
+                held.wrote_apart = false;
                 held.locked = false;
                 held.untimed = untimed;
                 if untimed {
@@ -462,6 +471,7 @@ impl Session {
             server,
             joined: false,
             wrote: false,
+            wrote_apart: false,
             locked: false,
             pin,
             temporary: false,
@@ -604,20 +614,24 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
     Ok(())
 }
 
-fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
-    matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
-}
 /// A role that the session has taken on was dropped: one Postgres goes on with its number.
 fn lost_role(fault: Fault) -> Fault {
-    let role = fault.message.strip_prefix("role \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
-    match role {
-        Some(role) if matches!(fault.code, SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT) => {
-            Fault::unsupported(
-                "going on under a role that was dropped is not supported",
-                format!("The session has taken on role \"{role}\", which does not exist any more."),
-                "RESET ROLE goes back to the user who has logged in.",
-            )
-        }
-        _ => fault,
+    match missing_role(&fault) {
+        Some(role) => Fault::unsupported(
+            "going on under a role that was dropped is not supported",
+            format!("The session has taken on role \"{role}\", which does not exist any more."),
+            "RESET ROLE goes back to the user who has logged in.",
+        ),
+        None => fault,
     }
+}
+
+/// The role that a server does not have, where that is why it refuses a setting.
+pub(super) fn missing_role(fault: &Fault) -> Option<&str> {
+    let code = matches!(fault.code, SqlState::INVALID_PARAMETER_VALUE | SqlState::UNDEFINED_OBJECT);
+    fault.message.strip_prefix("role \"")?.strip_suffix("\" does not exist").filter(|_| code)
+}
+
+fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
+    matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
 }

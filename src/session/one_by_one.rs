@@ -7,8 +7,8 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
-use crate::plan::ShardSql;
 use crate::plan::combine::Combine;
+use crate::plan::{ShardSql, texts};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::outcome::OneByOne;
@@ -25,11 +25,23 @@ impl Session {
     ) -> Result<(), Failure> {
         if self.tx.is_open() || self.batch.executed {
             let inside = self.tx.counts_as_block();
+            if *steps.command == *"ANALYZE" {
+                return Err(Fault::unsupported(
+                    "ANALYZE of all tables in a transaction is not supported here",
+                    "Shards are databases of one server, and their parts of it would wait for each other.",
+                    "Run it outside of the transaction, or name the tables.",
+                )
+                .into());
+            }
             let place = if inside { "run inside a transaction block" } else { "be executed within a pipeline" };
             let message = format!("{} cannot {place}", steps.command);
             return Err(Fault::new(SqlState::ACTIVE_SQL_TRANSACTION, message).into());
         }
         let mut all: Vec<ShardId> = shards.iter().collect();
+        let texts = steps.parts.as_deref().map(texts);
+        if let Some(texts) = &texts {
+            all.retain(|shard| texts.iter().any(|(of, _)| of == shard));
+        }
         if let Some((parent, partition)) = &steps.detached {
             all = self.still_attached(all, parent, partition).await?;
         }
@@ -38,9 +50,16 @@ impl Session {
             if let Some(index) = &steps.index {
                 self.check_valid(*shard, index).await?;
             }
+            if ["CREATE", "DROP", "ALTER"].iter().any(|verb| steps.command.starts_with(verb)) {
+                self.enlist(*shard).await?;
+                let checked = self.check_event_triggers(&[*shard]).await;
+                self.release_idle();
+                checked?;
+            }
         }
         self.client.tell_once(true);
-        let done = self.run_on_each(steps, &all, sql, ask).await;
+        let texts = texts.unwrap_or_else(|| all.iter().map(|shard| (*shard, sql.clone())).collect());
+        let done = self.run_on_each(steps, &all, &texts, ask).await;
         self.client.tell_once(false);
         reply::command_complete(&mut self.client.out, &done?)?;
         Ok(())
@@ -51,11 +70,12 @@ impl Session {
         &mut self,
         steps: &OneByOne,
         all: &[ShardId],
-        sql: &ShardSql,
+        texts: &[(ShardId, ShardSql)],
         ask: &Ask<'_>,
     ) -> Result<String, Failure> {
         let mut tag = String::new();
         for (at, shard) in all.iter().enumerate() {
+            let Some((_, sql)) = texts.iter().find(|(of, _)| of == shard) else { continue };
             let done = match self.enlist(*shard).await {
                 Ok(place) => self.run_alone(place, *shard, sql, ask).await,
                 Err(Failure::Fault(fault)) => Err(ScatterError::Fault(fault)),

@@ -408,7 +408,7 @@ impl Session {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a change that is pulled outside of a transaction"));
             }
             // Noted before it is sent: a shard that breaks off may have done it.
-            self.held[at].wrote = true;
+            self.held[at].note_rows(false);
         }
         let comment: Option<Arc<str>> = self.clock.trace.as_ref().map(|trace| trace.context.comment().into());
         let server = &mut self.held[at].server;

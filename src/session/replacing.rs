@@ -126,11 +126,12 @@ impl Session {
         let table = quoted(&wanted.table);
         for shard in &all {
             let at = self.held_at(*shard)?;
-            self.held[at].wrote = true;
+            self.held[at].note_rows(false);
             let server = &mut self.held[at].server;
             server.query(MODES).await?;
             server.query(NAMES).await?;
         }
+        self.check_event_triggers(&all).await?;
         self.ask_on(home, &rules::settle(closing, None)).await?;
         if self.is_dropped(&wanted.table, &all).await? {
             self.ask_on(home, &rules::settle(closing, Some(&StoredKind::Unsharded))).await?;

@@ -18,11 +18,11 @@ use crate::exec::scatter::{Answer, Manner, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window, texts};
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
-use crate::session::whereabouts::{Whereabouts, replaced_in_part};
+use crate::session::whereabouts::{MARK, Whereabouts, replaced_in_part};
 use crate::session::{Failure, Session, Stop, of_server};
 use crate::sql::utility::{self, StatementKind};
 use crate::sql::{Analysis, ddl};
@@ -72,11 +72,13 @@ pub(super) struct Reach {
     pub servers: Servers,
     /// It defines a reference table: who writes one is waited for.
     pub takes_turn: bool,
+    /// The definition may turn out to be one of the home shard alone: within the transaction its shards can be taken back to before it.
+    pub may_be_homes: bool,
 }
 
 impl From<Access> for Reach {
     fn from(access: Access) -> Self {
-        Self { access, servers: Servers::Primaries, takes_turn: false }
+        Self { access, servers: Servers::Primaries, takes_turn: false, may_be_homes: false }
     }
 }
 
@@ -323,8 +325,13 @@ impl Session {
                     Why::OneByOne(steps) if shards.len() > 1 && !(steps.in_block && in_block) => {
                         self.run_one_by_one(steps, &shards, sql, ask).await
                     }
-                    _ => {
-                        let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
+                    why => {
+                        let parts = match why {
+                            Why::OneByOne(steps) => steps.parts.as_deref().map(texts),
+                            _ => None,
+                        };
+                        let all = || shards.iter().map(|shard| (shard, sql.clone())).collect();
+                        let parts: Vec<_> = parts.unwrap_or_else(all);
                         self.run_each(parts, plan.access, &plan.why, analysis.takes_turn, ask).await
                     }
                 }
@@ -334,7 +341,7 @@ impl Session {
             }
             PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
-                let reach = Reach { access: plan.access, servers: self.servers_for(analysis)?, takes_turn: false };
+                let reach = Reach { servers: self.servers_for(analysis)?, ..Reach::from(plan.access) };
                 self.run_parts(&parts, combine, *window, reach, ask).await
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
@@ -395,7 +402,7 @@ impl Session {
         answer: Answer,
         ask: &Ask<'_>,
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
-        let Reach { access, servers, takes_turn } = reach.into();
+        let Reach { access, servers, takes_turn, may_be_homes } = reach.into();
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
         let several = parts.len() > 1 || access == Access::Write && self.changed_rows;
@@ -411,13 +418,25 @@ impl Session {
             (Servers::Primaries, false) => self.enlist_all(&shards).await?,
             (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
         }
+        if answer == Answer::Defined && ddl::fires_event_triggers(ask.statement().0, self.scope.standard_strings()) {
+            self.check_event_triggers(&shards).await?;
+        }
         let comment: Option<Arc<str>> = self.clock.trace.as_ref().map(|trace| trace.context.comment().into());
         let unchecked = answer == Answer::Defined && self.has_body_unchecked(ask);
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.note_access(access);
+            match answer == Answer::First && access == Access::Write {
+                true => {
+                    held.note_rows(true);
+                    held.temporaries_seen = false;
+                }
+                false => held.note_access(access),
+            }
             held.server.comment.clone_from(&comment);
+            if may_be_homes {
+                held.server.ask(MARK);
+            }
             if unchecked && *shard != self.view.topology.home {
                 held.server.ask(BODIES_OFF);
             }
@@ -446,6 +465,13 @@ impl Session {
                     Answer::Defined => self.lacking(error, shards.first().copied()).await,
                     Answer::Merged | Answer::First => error,
                 };
+                if let ScatterError::Fault(fault) = &error
+                    && may_be_homes
+                    && is_lacking(fault)
+                    && self.back_to_mark(&shards).await
+                {
+                    return Err(Failure::Fault(fault.clone()));
+                }
                 Err(self.scatter_failure(error, opened).await)
             }
         }
@@ -543,34 +569,41 @@ impl Session {
             return self.run_parts(&[(*only, sql.clone())], &Combine::CONCAT, None, access, ask).await;
         }
         let answer = if *why == Why::Ddl { Answer::Defined } else { Answer::First };
-        let alone = parts.first().filter(|(shard, _)| *shard == home && !self.tx.is_open()).cloned();
-        let object = match *why == Why::Ddl && alone.is_some() {
-            true => ddl::one_object(ask.statement().0, self.scope.standard_strings()),
+        let alone = parts.first().filter(|(shard, _)| *shard == home).cloned();
+        let within = self.tx.is_open();
+        let objects = match *why == Why::Ddl && alone.is_some() {
+            true => ddl::objects(ask.statement().0, self.scope.standard_strings()),
             false => None,
         };
         if ddl::replaces(ask.statement().0, self.scope.standard_strings())
-            && *why == Why::Ddl
-            && let Some((_, sql)) = parts.first().filter(|(shard, _)| *shard == home)
-            && let Some(object) = ddl::one_object(ask.statement().0, self.scope.standard_strings())
+            && let Some(part) = &alone
+            && let Some([object]) = objects.as_deref()
         {
             // Made anew elsewhere, it would have another owner and other rights there than what it replaces.
-            let sql = sql.clone();
-            match self.whereabouts(&object).await? {
+            match self.whereabouts(object).await? {
                 Whereabouts::HomeAlone => {
-                    return self.run_parts(&[(home, sql)], &Combine::CONCAT, None, access, ask).await;
+                    return self.run_parts(std::slice::from_ref(part), &Combine::CONCAT, None, access, ask).await;
                 }
-                Whereabouts::Some => return Err(replaced_in_part(&object).into()),
+                Whereabouts::Some => return Err(replaced_in_part(object).into()),
                 Whereabouts::Nowhere | Whereabouts::Everywhere => {}
             }
         }
         let takes_turn = takes_turn && parts.first().is_some_and(|(shard, _)| *shard == home);
-        let reach = Reach { takes_turn, ..Reach::from(access) };
+        let may_be_homes = within && objects.is_some();
+        let reach = Reach { takes_turn, may_be_homes, ..Reach::from(access) };
         let (mut run, shards, opened) =
-            match (self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await, alone, object) {
+            match (self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await, alone, objects) {
                 // It names what the home shard alone has: there it belongs.
-                (Err(Failure::Fault(fault)), Some(part), Some(object)) if is_lacking(&fault) => {
-                    if !matches!(self.whereabouts(&object).await?, Whereabouts::Nowhere | Whereabouts::HomeAlone) {
-                        return Err(fault.into());
+                (Err(Failure::Fault(fault)), Some(part), Some(objects)) if is_lacking(&fault) => {
+                    for object in &objects {
+                        let at = self.whereabouts(object).await?;
+                        match at {
+                            Whereabouts::Nowhere | Whereabouts::HomeAlone => {}
+                            Whereabouts::Some | Whereabouts::Everywhere if within => {
+                                return Err(self.scatter_failure(ScatterError::Fault(fault), false).await);
+                            }
+                            Whereabouts::Some | Whereabouts::Everywhere => return Err(fault.into()),
+                        }
                     }
                     return self.run_parts(&[part], &Combine::CONCAT, None, access, ask).await;
                 }
@@ -587,6 +620,9 @@ impl Session {
             Ok(tag) => tag,
             Err(fault) => return Err(self.scatter_failure(ScatterError::Fault(fault), opened).await),
         };
+        if may_be_homes {
+            self.release_mark(&shards).await?;
+        }
         if !opened && *why == Why::Ddl && self.has_body_unchecked(ask) {
             for shard in shards.iter().filter(|shard| **shard != home) {
                 let at = self.held_at(*shard)?;

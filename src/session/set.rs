@@ -9,7 +9,7 @@ use crate::catalog::placeholders::Placeholders;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::deadlines::{check_limit, unknown_setting};
-use crate::session::held::put_settings;
+use crate::session::held::{missing_role, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::replica;
 use crate::session::scope::SearchScope;
@@ -202,6 +202,10 @@ impl Session {
                 // What it may set is the role's own matter, and the order of roles counts.
                 true => match put_settings(server, &self.settings).await {
                     Ok(()) => server.query(sql).await.map(|_| server.applied = Some(Arc::clone(&wanted))),
+                    // A role that was dropped is left all the same.
+                    Err(fault) if missing_role(&fault).is_some() && !wanted.has_roles() => {
+                        put_settings(server, &wanted).await
+                    }
                     failed => failed,
                 },
                 false => put_settings(server, &wanted).await,

@@ -278,7 +278,7 @@ impl Session {
             put_formats(&mut bind, ask)?;
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote = true;
+            held.note_rows(plan.everywhere);
             let server = &mut held.server;
             server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));

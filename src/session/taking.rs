@@ -21,6 +21,7 @@ use crate::session::pulls::{declared_types, values_of};
 use crate::session::run::Ask;
 use crate::session::sent::{Sent, from_arrays, names};
 use crate::session::supply::put_formats;
+use crate::sql::block_time::{ReadsTime, with_time};
 use crate::sql::delivery::{Depot, Landing, Place};
 use crate::sql::pulls::quoted;
 use crate::types::Format;
@@ -51,7 +52,10 @@ impl Session {
         let collected = self.collect_depot(slot, &of, &rows, &sent).await?;
         let everywhere = matches!(of.landing.place, Place::Everywhere);
         let (shards, gather) = who_takes(&of, &collected, everywhere);
-        let text = statement(&of, &sent);
+        let mut text = statement(&of, &sent);
+        if let (true, Some(time)) = (of.taking.reads_clock, &self.tx.time) {
+            text = with_time(&text, &ReadsTime::default(), time, &self.names()).map_err(unwritten)?;
+        }
         let mut types = declared_types(&of.taking.parameters, original);
         types.extend(sent.iter().map(|sent| sent.array));
         let none: Vec<ArrayWriter> = sent.iter().map(|sent| ArrayWriter::new(sent.element)).collect();
@@ -63,7 +67,7 @@ impl Session {
             let bind = bind(&of, ask, &arrays)?;
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote = true;
+            held.note_rows(everywhere);
             let server = &mut held.server;
             server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));
@@ -101,6 +105,14 @@ impl Session {
             |row: &RowView<'_>| place(row, &of.landing.place, &of.landing.table, &formats, &topology, of.targets);
         collect(source, &mut self.client, of.targets.len(), &elements, (limit, hold), place, || too_many(limit)).await
     }
+}
+
+fn unwritten(what: String) -> Fault {
+    Fault::unsupported(
+        "this use of the time in ON CONFLICT or RETURNING is not supported",
+        format!("every shard must read the same time, and {what}"),
+        "Take the time once (SELECT now()) and send it with the statement.",
+    )
 }
 
 /// The shards that run the statement: those that have rows, but at least one, which says what it returns and whether it may run. And how

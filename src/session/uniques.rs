@@ -69,7 +69,7 @@ impl Session {
             let shard = ShardId(u16::try_from(place).map_err(|_| unread())?);
             let at = self.enlist(shard).await.map_err(fault_of)?;
             let held = &mut self.held[at];
-            held.wrote = true;
+            held.note_rows(true);
             let rows = held.server.query(&put(&entries, &names)).await?;
             if let Some([Some(scope), Some(shown)]) = rows.first().map(|row| &row[..]) {
                 return Err(self.duplicate(scope, shown));

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{RelationKind, UserFunction, Volatility};
+use crate::catalog::{Catalog, RelationKind, UserFunction, Volatility};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, unsafe_function};
@@ -16,6 +16,11 @@ use crate::sql::{NameScope, utility};
 /// Whether a function could read or write distributed tables behind the router's back.
 pub(crate) fn is_unsafe(function: &UserFunction) -> bool {
     !function.declared_safe && function.volatility != Volatility::Immutable
+}
+
+/// Whether all functions of users that have this name leave distributed tables alone.
+pub fn is_known_safe(catalog: &Catalog, name: &str) -> bool {
+    catalog.functions.get(name).is_some_and(|function| !is_unsafe(function))
 }
 
 impl Analyzer<'_> {

@@ -77,7 +77,7 @@ impl OneByOne {
         "Remove the cause and run the command again: what is done already is done once more, or skipped.";
 
     fn again(command: impl Into<Box<str>>) -> Self {
-        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN, in_block: false }
+        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN, in_block: false, parts: None }
     }
 }
 
@@ -454,9 +454,9 @@ impl Definition<'_, '_> {
     }
 }
 
-/// The one function or type that a definition is about, without its schema: where it names what the home shard alone has, it goes there alone,
-/// if no other shard has one of the name. `Some("")`: a cast that is made.
-pub(crate) fn one_object(text: &str, standard_strings: bool) -> Option<String> {
+/// The functions or types that a definition is about, without their schemas: where it names what the home shard alone has, it goes there alone,
+/// if no other shard has any of the names. A cast has none.
+pub(crate) fn objects(text: &str, standard_strings: bool) -> Option<Vec<String>> {
     const KINDS: [&str; 6] = ["function", "procedure", "routine", "aggregate", "type", "domain"];
     let mut words = Words::new(text, standard_strings)?;
     let creates = words.take("create");
@@ -468,23 +468,33 @@ pub(crate) fn one_object(text: &str, standard_strings: bool) -> Option<String> {
     } else if !(words.take_all(&["comment", "on"]) || words.take("drop") || words.take("alter")) {
         return None;
     }
-    if creates && words.is(0, "cast") {
-        return Some(String::new());
+    if words.is(0, "cast") {
+        return Some(Vec::new());
     }
-    if !KINDS.iter().any(|kind| words.take(kind)) {
+    if !KINDS.iter().any(|kind| words.take(kind)) && !words.take_all(&["event", "trigger"]) {
         return None;
     }
     words.take_all(&["if", "exists"]);
-    let (_, name) = words.name()?;
-    if words.is_punct(b'(') {
-        words.take_list()?;
+    let mut names = Vec::new();
+    loop {
+        names.push(words.name()?.1);
+        if words.is_punct(b'(') {
+            words.take_list()?;
+        }
+        if !words.take_punct(b',') {
+            return Some(names);
+        }
     }
-    (!words.is_punct(b',')).then_some(name)
 }
 
 /// CREATE OR REPLACE
 pub(crate) fn replaces(text: &str, standard_strings: bool) -> bool {
     Words::new(text, standard_strings).is_some_and(|mut words| words.take_all(&["create", "or", "replace"]))
+}
+
+/// Whether event triggers run with it.
+pub(crate) fn fires_event_triggers(text: &str, standard_strings: bool) -> bool {
+    Words::new(text, standard_strings).is_none_or(|words| !words.is(0, "truncate"))
 }
 
 /// Whether it makes a function or procedure, whose body Postgres looks at.
@@ -531,12 +541,39 @@ pub(super) fn check_bounds(of: &Analyzer<'_>, text: &str) -> Result<(), Fault> {
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.
 pub(crate) fn maintenance(of: &Analyzer<'_>) -> Verdict {
     let text = of.text.get(of.scan.start..of.scan.end).unwrap_or_default();
-    let command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
-    let words = Words::new(text, true);
-    let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
+    let mut command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
+    if command == "ANALYSE" {
+        command = "ANALYZE".into();
+    }
+    let Some(mut words) = Words::new(text, of.scope.standard_strings) else { return of.not_understood(&command) };
+    words.at += 1;
+    if words.is_punct(b'(') {
+        words.take_list();
+    }
+    for option in ["full", "freeze", "verbose", "analyze", "analyse"] {
+        words.take(option);
+    }
+    let names_none = words.is_done();
     if of.distributed_name(false).is_some() || names_none && !of.scope.topology.is_all_home() {
-        let in_block = command == "ANALYZE" || command == "CLUSTER" && !names_none;
-        return one_by_one(OneByOne { in_block, ..OneByOne::again(command) });
+        let parts = match Members::read(&of.scope, &mut words, Kind::Relation, &["using"]) {
+            Ok(Some(members)) => members.belong(&of.scope, &command, text),
+            Ok(None) => Ok(Belongs::EVERYWHERE),
+            Err(fault) => Err(fault),
+        };
+        let parts = match parts {
+            Ok(Belongs::Parts(parts) | Belongs::Each(parts)) => {
+                Some(parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect())
+            }
+            Ok(_) => None,
+            Err(fault) => return Verdict::refuse(fault),
+        };
+        // Without a table it locks what databases of one server share: they would wait for each other.
+        let topology = &of.scope.topology;
+        let apart = !names_none || servers::one_of_each_server(topology).len() == topology.shards.len();
+        let in_block = command == "ANALYZE" && apart || command == "CLUSTER" && !names_none;
+        // It changes nothing that a statement could see, and read only transactions may have it.
+        let access = if command == "ANALYZE" { Access::Lock } else { Access::Write };
+        return Verdict { access, ..one_by_one(OneByOne { in_block, parts, ..OneByOne::again(command) }) };
     }
     match of.named_place(false) {
         Ok(place) => Verdict::at(&place, &of.scope),

@@ -133,4 +133,6 @@ pub struct Taking {
     pub tail: Pieces,
     /// Rows come back in the order in which they are given.
     pub in_order: bool,
+    /// `tail` reads the time of the transaction, which must be the same on every shard.
+    pub reads_clock: bool,
 }

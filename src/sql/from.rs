@@ -23,7 +23,7 @@ use crate::sql::spelling::is_marked;
 use crate::topology::UniqueRule;
 
 /// How the leaves of a FROM list are joined.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum JoinTree {
     Leaf(LeafId),
     Inner(Box<JoinTree>, Box<JoinTree>),

@@ -26,12 +26,13 @@ use crate::sql::names::{folded, is_temporary_schema, parts};
 use crate::sql::outcome::{Finish, FinishText};
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
+use crate::sql::pushdown::reads_clock as reads_clock_text;
 use crate::sql::query::is_modifying;
 use crate::sql::sequences;
 use crate::sql::spelling;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::through::is_through_view;
-use crate::sql::words::{text_of, tokens};
+use crate::sql::words::{name_of, text_of, tokens};
 
 /// An INSERT whose rows are to be delivered.
 pub(crate) struct Inserting<'a> {
@@ -235,7 +236,8 @@ impl Inserting<'_> {
         if insert.on.is_none() && insert.returning.is_none() && !statement {
             return Ok(None);
         }
-        self.check_tail()?;
+        let tail = text.get(regions.tail..).unwrap_or_default();
+        let reads_clock = self.check_tail(tail)?;
         let sometimes = match &insert.on {
             // A trigger can leave a row out.
             None => by_code,
@@ -254,18 +256,18 @@ impl Inserting<'_> {
         if let Some(alias) = &insert.table_alias {
             head.push_str(&format!(" AS {}", quoted(&folded(&alias.alias))));
         }
-        let tail = text.get(regions.tail..).unwrap_or_default();
         let source = self.parsed.source(self.of);
         let tail = Source { text: tail, base: source.base + regions.tail, slots: source.slots };
         Ok(Some(Taking {
             head,
             tail: tail.splice(Vec::new()).ok_or("its end cannot be read with certainty".to_owned())?,
             in_order: insert.returning.is_some() && (ordered || !sometimes),
+            reads_clock,
         }))
     }
 
-    /// ON CONFLICT and RETURNING run on each shard for its rows.
-    fn check_tail(&self) -> Result<(), String> {
+    /// ON CONFLICT and RETURNING run on each shard for its rows. Whether they read the time of the transaction where all must read the same.
+    fn check_tail(&self, text: &str) -> Result<bool, String> {
         if has_query(&self.insert.on) || has_query(&self.insert.returning) {
             return Err("there is a subquery in its ON CONFLICT or RETURNING".to_owned());
         }
@@ -273,12 +275,16 @@ impl Inserting<'_> {
         if let Some(what) = &uses.home {
             return Err(format!("its ON CONFLICT or RETURNING needs the home shard for {what}"));
         }
-        let varying = [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.user_function];
-        match varying.into_iter().flatten().next() {
-            Some(name) if matches!(self.target, Target::Everywhere) => {
+        if !matches!(self.target, Target::Everywhere) {
+            return Ok(false);
+        }
+        let varying = [&uses.volatile, &uses.server, &uses.unknown_function, &uses.user_function];
+        let clock = uses.clock.as_ref().filter(|_| !is_told(text, self.of.scope.standard_strings));
+        match varying.into_iter().flatten().chain(clock).next() {
+            Some(name) => {
                 Err(format!("function {name}() in its ON CONFLICT or RETURNING can give another value on each shard"))
             }
-            _ => Ok(()),
+            None => Ok(uses.clock.is_some()),
         }
     }
 
@@ -293,6 +299,18 @@ impl Inserting<'_> {
         walk_returning(&mut scratch, &at, self.insert.returning.as_deref()).ok()?;
         Some(scratch.uses)
     }
+}
+
+/// Whether all that reads the clock in a text reads the start of the transaction, by the functions that a time is written in the place of.
+fn is_told(text: &str, standard_strings: bool) -> bool {
+    const OTHERS: [&str; 3] = ["statement_timestamp", "clock_timestamp", "age"];
+    let Some(tokens) = tokens(text, standard_strings) else { return false };
+    tokens.iter().all(|token| match token.kind {
+        TokenKind::Word | TokenKind::Quoted => name_of(text, token).is_some_and(|name| !OTHERS.contains(&&*name)),
+        TokenKind::Literal(_) => !reads_clock_text(text_of(text, token)),
+        TokenKind::UnicodeQuoted => false,
+        _ => true,
+    })
 }
 
 /// Whether the text takes or reads no values of sequences.

@@ -37,6 +37,15 @@ pub(crate) struct Keyed<'a> {
 impl Keyed<'_> {
     /// Where the new rows have their keys from; or in words why that is not known.
     pub fn origin(&self, model: &Model<'_>, inserted: &[&MergeInsertExpr]) -> Result<Origin, String> {
+        let values = self.values(inserted)?;
+        match self.lies(model, &values) {
+            Some(of) => Ok(Origin::Lies(of)),
+            None => self.columns(model, inserted).map(Origin::Columns),
+        }
+    }
+
+    /// What the new rows get as their keys, of each INSERT one after the other.
+    fn values<'i>(&self, inserted: &[&'i MergeInsertExpr]) -> Result<Vec<&'i Expr>, String> {
         let mut values = Vec::new();
         for insert in inserted {
             for key in self.key {
@@ -44,9 +53,12 @@ impl Keyed<'_> {
                 values.push(value.ok_or_else(|| format!("it gives no value to the sharding key \"{key}\""))?);
             }
         }
-        if let Some(of) = self.lies(model, &values) {
-            return Ok(Origin::Lies(of));
-        }
+        Ok(values)
+    }
+
+    /// The columns of the source that ON compares with the key, where the new rows have their keys from these.
+    pub fn columns(&self, model: &Model<'_>, inserted: &[&MergeInsertExpr]) -> Result<Vec<usize>, String> {
+        let values = self.values(inserted)?;
         let mut columns = Vec::new();
         for (at, node) in self.nodes.iter().enumerate() {
             let column = self.compared(model, *node).ok_or_else(|| {
@@ -61,7 +73,7 @@ impl Keyed<'_> {
             }
             columns.push(column);
         }
-        Ok(Origin::Columns(columns))
+        Ok(columns)
     }
 
     /// A sharded table of the source whose key is the new rows' and compared with the table's own.

@@ -21,7 +21,7 @@ use crate::sql::merge_keys::{Keyed, Origin};
 use crate::sql::model::{Cond, Fact, Model, NodeId, Obstacle, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, target};
 use crate::sql::names::{Relation, parts};
-use crate::sql::outcome::{Many, Outcome};
+use crate::sql::outcome::{Many, Outcome, Routed};
 use crate::sql::supplying::Sorted;
 use crate::sql::through::is_through_view;
 use crate::sql::words;
@@ -53,7 +53,7 @@ impl Analyzer<'_> {
         }
         let refuse = |why: String| -> Fault { no_origin(&name.name, why) };
         let Some(table) = table else { return Err(refuse("the table is not in the catalog".to_owned()).into()) };
-        check_omitted(model, table, &inserted)?;
+        let clock = check_omitted(model, table, &inserted)?;
         let overrides = words::identifiers(self.text, self.scope.standard_strings)
             .is_none_or(|words| words.iter().any(|word| *word == "overriding"));
         if overrides && table.columns.iter().any(|column| matches!(column.default, ColumnDefault::Sequence(_))) {
@@ -65,25 +65,45 @@ impl Analyzer<'_> {
         };
         let (distribution, leaf, source) = (*distribution, *leaf, *source);
         let keyed = Keyed { name, table, distribution, key, nodes, leaf, source, merge };
-        match keyed.origin(model, &inserted).map_err(refuse)? {
-            Origin::Lies(of) => self
-                .change_outcome(model, parsed, with, changed, Sorted::Lies(of), |model, ctes| walk(model, ctes, false)),
-            Origin::Columns(columns) => {
-                let sorted = keyed.sorted(columns.clone());
-                let values = keyed.constants(model, &columns);
-                let supplied =
-                    self.supplied(parsed, with, &keyed.unplaced(), sorted, |model, ctes| walk(model, ctes, true));
-                match values {
-                    Some(values) => {
-                        for (node, value) in keyed.nodes.iter().zip(values) {
-                            let cond = Cond::Equal { node: *node, leaf, operand: Operand::One(value) };
-                            model.facts.push(Fact { cond, leaves: vec![leaf] });
-                        }
-                        Ok(routed(model, supplied.map(Many::Supply)))
-                    }
-                    None => Ok(Outcome::Supply(supplied?)),
-                }
+        let columns = match keyed.origin(model, &inserted).map_err(refuse)? {
+            Origin::Lies(of) => {
+                let done =
+                    self.change_outcome(model, parsed, with, changed.clone(), Sorted::Lies(of), |model, ctes| {
+                        walk(model, ctes, false)
+                    });
+                let refused = match done {
+                    // Each shard would fill in a time of its own.
+                    Ok(Outcome::Routed(routed @ Routed { many: Err(_), .. })) if clock.is_none() => routed,
+                    done => return done,
+                };
+                // The source reads other rows too: it is put together, and sorted by its own columns.
+                let sorted = keyed.columns(model, &inserted).ok().map(|columns| keyed.sorted(columns));
+                let supplied = sorted.map(|sorted| {
+                    self.supplied(parsed, with, &keyed.unplaced(), sorted, |model, ctes| walk(model, ctes, true))
+                });
+                return Ok(Outcome::Routed(match supplied {
+                    Some(Ok(supply)) => Routed { many: Ok(Many::Supply(supply)), ..refused },
+                    Some(Err(_)) | None => refused,
+                }));
             }
+            Origin::Columns(columns) => columns,
+        };
+        let sorted = keyed.sorted(columns.clone());
+        let values = keyed.constants(model, &columns);
+        let supplied = self.supplied(parsed, with, &keyed.unplaced(), sorted, |model, ctes| walk(model, ctes, true));
+        match values {
+            Some(values) => {
+                for (node, value) in keyed.nodes.iter().zip(values) {
+                    let cond = Cond::Equal { node: *node, leaf, operand: Operand::One(value) };
+                    model.facts.push(Fact { cond, leaves: vec![leaf] });
+                }
+                Ok(routed(model, supplied.map(Many::Supply)))
+            }
+            // Each shard would fill in a time of its own.
+            None => match clock {
+                Some(fault) => Err(fault.into()),
+                None => Ok(Outcome::Supply(supplied?)),
+            },
         }
     }
 
@@ -237,7 +257,9 @@ fn omitted(table: &Table, insert: &MergeInsertExpr) -> Vec<usize> {
     (0..table.columns.len()).filter(left).collect()
 }
 
-fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertExpr]) -> Result<(), Fault> {
+/// What is wrong with a default that new rows get on several shards: that it reads the clock.
+fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertExpr]) -> Result<Option<Fault>, Fault> {
+    let mut clock = None;
     for insert in inserted {
         let omitted = omitted(table, insert);
         refuse_sequences(table, &omitted)?;
@@ -248,10 +270,12 @@ fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertE
         if let Some(column) = columns.into_iter().find(|column| reads_clock(&model.scope, column)) {
             let detail =
                 format!("the default of column \"{}\" reads the clock, which differs between shards", column.name);
-            model.hinder(Obstacle::new(detail).hint("Send the time as a parameter or a literal."));
+            let obstacle = Obstacle::new(detail).hint("Send the time as a parameter or a literal.");
+            clock = Some(obstacle.clone().fault());
+            model.hinder(obstacle);
         }
     }
-    Ok(())
+    Ok(clock)
 }
 
 /// SET of the key is allowed where it says what ON says.

@@ -109,6 +109,7 @@ use crate::ids::{QualifiedName, ShardId};
 use crate::topology::Topology;
 
 pub use analyze::Analysis;
+pub use called::is_known_safe;
 pub use changes::Change;
 pub use implicit::refused_by_code;
 pub use temporary::Temporaries;

@@ -32,6 +32,7 @@ use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several}
 use crate::sql::through::{Written, is_through_view, written};
 
 /// The table that a statement changes.
+#[derive(Clone)]
 pub(crate) struct Changed {
     pub relation: Relation,
     pub level: LevelId,

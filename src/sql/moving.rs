@@ -377,7 +377,7 @@ impl Moving<'_> {
             head.push_str(&format!(" AS {}", quoted(&alias)));
         }
         let tail = returning_text(self.of, self.parsed, text).ok_or("its RETURNING cannot be found".to_owned())?;
-        Ok(Some(Taking { head, tail, in_order: true }))
+        Ok(Some(Taking { head, tail, in_order: true, reads_clock: false }))
     }
 }
 

@@ -460,4 +460,6 @@ pub struct OneByOne {
     pub remedy: &'static str,
     /// Postgres runs it in a transaction block too, where all shards do it or none.
     pub in_block: bool,
+    /// What each shard runs, where it names what not all of them have; the shards that are not here have nothing to do.
+    pub parts: Option<Arc<[(ShardId, Arc<str>)]>>,
 }

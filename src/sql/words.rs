@@ -258,6 +258,21 @@ impl<'a> Words<'a> {
         self.text.get(self.position()..end).unwrap_or_default()
     }
 
+    /// The same without `WITH [CASCADED | LOCAL] CHECK OPTION`, which no query has.
+    pub fn before_check_option(&self) -> &'a str {
+        let word = |back: usize, keyword: &str| {
+            let token = self.tokens.len().checked_sub(back).and_then(|at| self.tokens.get(at));
+            token.is_some_and(|token| text_of(self.text, token).eq_ignore_ascii_case(keyword))
+        };
+        let back = match (word(1, "option") && word(2, "check"), word(3, "with"), word(4, "with")) {
+            (true, true, _) => 3,
+            (true, false, true) if word(3, "cascaded") || word(3, "local") => 4,
+            _ => return self.rest(),
+        };
+        let end = self.tokens.get(self.tokens.len() - back).map_or(0, |token| token.start);
+        self.text.get(self.position()..end).unwrap_or_default()
+    }
+
     /// Where the tokens between two places stand in the text.
     pub fn bytes_of(&self, range: Range<usize>) -> Range<usize> {
         match self.tokens.get(range).unwrap_or_default() {

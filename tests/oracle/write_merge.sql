@@ -136,3 +136,9 @@ MERGE INTO accounts a USING (VALUES ($1::int, $2::int, $3), (4, 9001, 'four')) A
 -- params: 'x', 10
 -- types: text, int4
 MERGE INTO words w USING (SELECT word || $1 AS word, n FROM words WHERE n < $2) s ON s.word = w.word WHEN NOT MATCHED THEN INSERT VALUES (s.word, s.n)
+
+-- A source along the key, beside tables that lie elsewhere.
+-- script
+MERGE INTO transfers x USING (SELECT a.tenant_id, a.id, n.body FROM accounts a JOIN notes n ON n.id = a.id) s ON x.tenant_id = s.tenant_id AND x.id = s.id WHEN MATCHED THEN UPDATE SET amount = length(s.body) WHEN NOT MATCHED THEN INSERT (tenant_id, id, amount) VALUES (s.tenant_id, s.id, 0.5);
+MERGE INTO transfers x USING (SELECT a.tenant_id, a.id, t.name FROM accounts a JOIN tenants t ON t.id = a.id) s ON x.tenant_id = s.tenant_id AND x.id = s.id + 7000 WHEN NOT MATCHED THEN INSERT (tenant_id, id, amount) VALUES (s.tenant_id, s.id + 7000, length(s.name));
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id, tenant_id;

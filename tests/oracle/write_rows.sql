@@ -297,3 +297,12 @@ UPDATE accounts SET note = NULLIF(note, 'now') WHERE id < 20;
 INSERT INTO accounts (tenant_id, id, note) VALUES (1, 901, 'now'), (2, 902, 'tomorrow');
 INSERT INTO accounts (tenant_id, id, note) VALUES (1, 901, 'x'), (2, 902, 'y') ON CONFLICT (tenant_id, id) DO UPDATE SET note = 'yesterday';
 SELECT id, owner, note FROM accounts ORDER BY id;
+
+-- The time of the transaction in ON CONFLICT and RETURNING, alike in all copies.
+-- script
+INSERT INTO labels VALUES ('L1', 'again', 9), ('L88', 'new', 9) ON CONFLICT (code) DO UPDATE SET title = to_char(now(), 'YYYY'), rank = extract(year FROM CURRENT_TIMESTAMP) WHERE labels.rank < 100 RETURNING code, title = to_char(CURRENT_DATE, 'YYYY');
+INSERT INTO labels (code, rank) SELECT 'L' || id, seats FROM tenants WHERE id < 5 ON CONFLICT (code) DO UPDATE SET title = (now() - interval '1 day' < transaction_timestamp())::text;
+BEGIN;
+INSERT INTO labels (code, rank, title) VALUES ('L2', 3, now()::text) ON CONFLICT (code) DO UPDATE SET title = (excluded.title::timestamptz = now())::text RETURNING code, title;
+COMMIT;
+SELECT code, title, rank FROM labels ORDER BY code;

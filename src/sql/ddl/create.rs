@@ -99,6 +99,10 @@ impl Definition<'_, '_> {
         if self.words.take("extension") {
             return self.create_extension();
         }
+        // Once for each definition, which the home shard has whatever it is of.
+        if self.words.is(0, "event") && self.words.is(1, "trigger") && !self.of.scope.topology.places_schemas() {
+            return Ok(self.home());
+        }
         if self.take_object().is_some() || self.words.take("operator") {
             let _ = self.words.take("class") || self.words.take("family");
             self.words.take_all(&["if", "not", "exists"]);
@@ -391,7 +395,8 @@ impl Definition<'_, '_> {
         // What reads a table of the home shard can be there alone; the router puts its definition in its place.
         self.words.skip_to(&["as"]);
         self.words.take("as");
-        let query = parse(self.words.rest()).or_else(|| parse(self.text));
+        let rest = self.words.rest();
+        let query = parse(self.words.before_check_option()).or_else(|| parse(rest)).or_else(|| parse(self.text));
         let at_home = query.is_some_and(|query| names_home(&self.of.scope, &query));
         Ok(if self.of.distributed_name(false).is_some() && !at_home { Belongs::EVERYWHERE } else { Belongs::to(place) })
     }
@@ -459,6 +464,7 @@ impl Definition<'_, '_> {
             index,
             detached: None,
             in_block: false,
+            parts: None,
             remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
         }))
     }

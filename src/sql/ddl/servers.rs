@@ -54,7 +54,7 @@ impl Definition<'_, '_> {
 }
 
 /// One shard of each server: the home shard, and the first of the others. Shards on one primary share its replicas as well.
-fn one_of_each_server(topology: &Topology) -> Vec<ShardId> {
+pub(super) fn one_of_each_server(topology: &Topology) -> Vec<ShardId> {
     let addresses = |shard: ShardId| topology.shard(shard).servers.iter().map(|server| (&server.host, server.port));
     let share = |one: ShardId, other: ShardId| addresses(one).any(|address| addresses(other).any(|its| its == address));
     let others = topology.all_shards();
