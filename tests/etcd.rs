@@ -436,7 +436,10 @@ fn a_map_that_is_wrong_or_gone_is_reported_and_the_old_one_stays() {
 fn a_start_without_etcd_uses_the_copy_or_waits() {
     let mut world = World::create("start");
     world.pin(1001, "s1");
-    drop(world.router("a.json"));
+    let first = world.router("a.json");
+    // It is written beside the clients.
+    eventually(20, "the copy", || world.dir.join("a.json").exists());
+    drop(first);
     world.etcd.kill_all();
     let router = world.router("a.json");
     let mut raw = router.connect(&world.db.name);
@@ -481,6 +484,9 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
         late.signal("HUP");
         late.wait_until_ready();
         follows(&mut late.connect(&world.db.name), 4);
+        eventually(20, "the copy", || {
+            fs::read_to_string(world.dir.join("half.json")).unwrap().len() > copy.len() / 2
+        });
         let whole = fs::read_to_string(world.dir.join("half.json")).unwrap();
         assert!(pgloom::control::map::copy::map_of(&whole).unwrap().contains("\"epoch\": 4"), "{whole}");
     });
@@ -785,4 +791,52 @@ fn a_cancel_finds_its_router_by_the_list_of_routers() {
     let messages = raw.read_to_ready().unwrap();
     let error = messages.iter().find(|message| message.tag == b'E').expect("an error").report();
     assert_eq!(error.code(), "57014", "{error}");
+}
+
+/// A library that makes each fsync take so long, for `LD_PRELOAD`.
+fn slow_disk(world: &World, seconds: u32) -> String {
+    let (source, library) = (world.dir.join("slow.c"), world.dir.join("slow.so"));
+    let text = format!("#include <unistd.h>\nint fsync(int fd) {{ (void)fd; sleep({seconds}); return 0; }}\n");
+    fs::write(&source, text).unwrap();
+    // The linker of Rust's own programs.
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(made.success());
+    library.display().to_string()
+}
+
+#[test]
+fn a_disk_that_hangs_holds_no_client_up() {
+    const HANGS: u32 = 20;
+    let world = World::create_on("slowdisk", EtcdCluster::start(1));
+    let library = slow_disk(&world, HANGS);
+    let mut router = Router::start_with(&world.file("slow.json", ""), &[("LD_PRELOAD", &library)]);
+    router.wait_until_ready();
+    let mut raw = router.connect(&world.db.name);
+    raw.set_patience(Duration::from_secs(60));
+    raw.must("INSERT INTO items VALUES (1, 0)");
+    let mut longest = Duration::ZERO;
+    let start = Instant::now();
+    for epoch in [2, 3] {
+        world.pin(1000 + epoch, "s1");
+        let served = format!("pgloom_topology_epoch {epoch}\n");
+        while !router.http("/metrics").1.contains(&served) {
+            assert!(start.elapsed() < Duration::from_secs(60), "epoch {epoch} is not served");
+            let asked = Instant::now();
+            raw.must("UPDATE items SET n = n + 1 WHERE id = 1");
+            longest = longest.max(asked.elapsed());
+        }
+    }
+    // And while it is being kept.
+    for _ in 0..50 {
+        let asked = Instant::now();
+        raw.must("UPDATE items SET n = n + 1 WHERE id = 1");
+        longest = longest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(longest < Duration::from_secs(u64::from(HANGS) / 2), "a statement has waited for {longest:?}");
+    // What the disk does not finish is given up at the end.
+    let asked = Instant::now();
+    router.signal("INT");
+    assert!(router.wait(Duration::from_secs(u64::from(HANGS))).is_some_and(|status| status.success()));
+    assert!(asked.elapsed() < Duration::from_secs(u64::from(HANGS) - 5), "{:?}", asked.elapsed());
 }

@@ -19,9 +19,10 @@ use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
 use crate::control::etcd::{StoreError, Ways};
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
+use crate::control::map::keeper::Keeper;
 use crate::control::map::registry::{Entry, Hear, Shared, register};
 
-/// How long a router that stops tries to take itself off the list.
+/// How long a router that stops tries to take itself off the list, and to have the map on disk.
 const LEAVING: Duration = Duration::from_secs(2);
 
 /// The way to the map, for the life of a router.
@@ -110,6 +111,7 @@ impl SharedMap {
         let listed = register(self.ways.etcd(), entry, shared, stopped(stopping.clone()));
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
+        let keeper = follower.keeper();
         tokio::spawn(async move {
             tokio::select! {
                 biased;
@@ -117,7 +119,7 @@ impl SharedMap {
                 () = follower.run(taker) => {}
             }
         });
-        Following { listed: tokio::spawn(listed) }
+        Following { listed: tokio::spawn(listed), keeper }
     }
 }
 
@@ -136,12 +138,16 @@ fn reached_at(advertise: &Option<Box<str>>, addresses: &[SocketAddr]) -> Option<
 /// What runs beside a router.
 pub struct Following {
     listed: tokio::task::JoinHandle<()>,
+    keeper: Keeper,
 }
 
 impl Following {
     /// The router is stopping, and was told so.
     pub async fn end(self) {
-        let _ = tokio::time::timeout(LEAVING, self.listed).await;
+        let (_, kept) = tokio::join!(tokio::time::timeout(LEAVING, self.listed), self.keeper.end(LEAVING));
+        if !kept {
+            tracing::warn!("the copy of the map is not written within {LEAVING:?}: the one of before stays");
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -20,6 +21,9 @@ use crate::config::{
 use crate::control::live::Steering;
 use crate::control::map::history::History;
 use crate::fault::Fault;
+
+/// What is still done on other threads when the router ends, as long as this.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
@@ -79,6 +83,8 @@ pub fn run(args: &ServeArgs) -> ExitCode {
             },
         }
     });
+    // What a disk does not finish now is given up.
+    runtime.shutdown_timeout(LAST_WORK);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
