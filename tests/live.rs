@@ -683,3 +683,37 @@ fn metrics_move_to_another_address_while_clients_run() {
     traffic.goes_on();
     traffic.end();
 }
+
+/// A configuration whose map pins so many keys that nobody has, from 1,000,000 on.
+fn large(text: &str, pins: u32) -> String {
+    let pin = |n: u32| format!("{{ value = \"{}\", shard = \"s{}\" }}", 1_000_000 + n, n as usize % SHARDS);
+    let pins: Vec<String> = (0..pins).map(pin).collect();
+    text.replace("key_types = [\"int4\"]", &format!("key_types = [\"int4\"]\npins = [{}]", pins.join(",\n")))
+}
+
+#[test]
+fn a_large_map_is_put_in_force_beside_those_who_are_served() {
+    let world = Sharded::create("largemap", "");
+    let text = with_moves(&world.router.config_text());
+    let first = large(&text, 30_000);
+    assert_eq!(world.router.reload(&first), "applied");
+    let in_force = || world.router.log_text().matches("the new configuration is in force").count();
+    let reload = |pins: u32| {
+        let (known, before) = (in_force(), world.router.worked());
+        world.router.replace_config(&large(&text, pins));
+        world.router.signal("HUP");
+        // Nothing is asked of the router meanwhile: what it does is for the map.
+        eventually(120, "the map is in force", || in_force() > known);
+        let after = world.router.worked();
+        (after.0 - before.0, after.1 - before.1)
+    };
+    for pins in [30_001, 30_002] {
+        let (served, beside) = reload(pins);
+        assert!(served < beside / 5.0, "{served} s on the serving thread, {beside} s beside it");
+    }
+    let traffic = Traffic::start(&world);
+    traffic.goes_on();
+    reload(30_003);
+    traffic.goes_on();
+    traffic.end();
+}

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use futures::future::BoxFuture;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::app::Router;
@@ -159,16 +158,9 @@ struct InForce {
 
 impl Taker for InForce {
     fn take(&self, document: Document) -> BoxFuture<'_, Result<(), NotTaken>> {
+        let documents = Arc::clone(&self.documents);
         Box::pin(async move {
-            let (live, runtime) = (Arc::clone(&self.live), Handle::current());
-            // Maps may be large, and clients are not to wait for what is made of them.
-            let applied = tokio::task::spawn_blocking(move || {
-                let done = runtime.block_on(live.apply_map(&document));
-                done.map(|_| document)
-            });
-            let document = applied.await.map_err(|error| NotTaken::Later(error.to_string()))??;
-            self.documents.store(Some(Arc::new(document)));
-            Ok(())
+            self.live.apply_map(document, move |document| documents.store(Some(Arc::new(document)))).await.map(drop)
         })
     }
 }
