@@ -21,6 +21,8 @@ const QUIET: &[&str] = &[
     "pgloom_breaker_rejected_total",
     "pgloom_breaker_state",
     "pgloom_deadlocks_total",
+    // Somebody reads the log.
+    "pgloom_log_lines_dropped_total",
     // While a merge holds rows.
     "pgloom_memory_held_bytes",
     "pgloom_moved_rows_total",

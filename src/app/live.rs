@@ -67,6 +67,8 @@ pub struct Live {
     said: Arc<tokio::sync::Mutex<Said>>,
     ending: watch::Sender<Option<Ending>>,
     log_level: OnceLock<SetLogLevel>,
+    /// Lines of the log that nobody has taken.
+    unlogged: Arc<OnceLock<Arc<AtomicU64>>>,
     settings: ArcSwap<Settings>,
     /// The configuration that was read last waits for transactions that were open.
     is_late: AtomicBool,
@@ -216,8 +218,10 @@ impl Live {
             failures: Mutex::default(),
             ending: AtomicBool::new(false),
         });
+        let unlogged = Arc::<OnceLock<_>>::default();
         metrics.set_source(Watcher {
             health: Arc::clone(&health),
+            unlogged: Arc::clone(&unlogged),
             map: Arc::clone(&shared.map),
             shared: Arc::downgrade(&shared),
         });
@@ -234,6 +238,7 @@ impl Live {
             said: Arc::default(),
             ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
+            unlogged,
             settings: ArcSwap::from_pointee(settings.clone()),
             is_late: AtomicBool::new(false),
             late: Notify::new(),
@@ -277,9 +282,10 @@ impl Live {
         ending.ok().flatten().unwrap_or(Ending::OfTransactions)
     }
 
-    /// How the level of the log is changed.
-    pub fn log_by(&self, set: impl Fn(LogLevel) + Send + Sync + 'static) {
+    /// How the level of the log is changed, and how many of its lines are lost.
+    pub fn log_by(&self, set: impl Fn(LogLevel) + Send + Sync + 'static, dropped: Arc<AtomicU64>) {
         let _ = self.log_level.set(Box::new(set));
+        let _ = self.unlogged.set(dropped);
     }
 
     /// What is known of the map is shown from now on; the name of this router.
