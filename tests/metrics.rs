@@ -263,6 +263,12 @@ fn every_metric_that_is_declared_is_fed() {
     for name in QUIET {
         assert!(declared.contains(name), "{name} is not declared");
     }
+    // As `promtool check metrics` wants it: what only grows says so, by its type and by its name.
+    for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = family.split_once(' ').unwrap();
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{family}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} says nothing of itself");
+    }
     for name in found.keys() {
         assert!(declared.contains(&name.as_str()), "{name} is not among the names");
     }
