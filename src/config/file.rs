@@ -266,6 +266,8 @@ section! {
         allow_moves: bool = "false",
         /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one (not with allow_moves = true). Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
         history_directory: PathBuf = optional,
+        /// Bytes that earlier maps may take: in etcd those of maps of more than 600 KiB, in `history_directory` those of all. The oldest ones go first, and the one before the last always stays. (docs/TOPOLOGY.md has what else makes room in etcd.)
+        history_size: Bytes = "512MiB",
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",
         /// What the keys in etcd begin with. Another prefix is another map, which a router follows from its next start on.

@@ -191,6 +191,8 @@ pub enum MapSettings {
     File {
         /// Where the maps that were served are kept; `None`: nowhere.
         history: Option<PathBuf>,
+        /// Bytes that they may take.
+        room: u64,
     },
     Etcd(Box<EtcdSettings>),
 }
@@ -212,6 +214,8 @@ pub struct EtcdSettings {
     pub router_ttl: Duration,
     pub copy_file: PathBuf,
     pub start_timeout: Duration,
+    /// Bytes that earlier maps may take.
+    pub room: u64,
 }
 
 /// A Postgres that finishes reads.
@@ -548,7 +552,7 @@ impl Settings {
             shards.any(|shard| shard.servers.len() > 1).then(|| ("timelines_file", self.timelines_file.clone()));
         let map = match &self.map {
             MapSettings::Etcd(etcd) => Some(("copy_file", etcd.copy_file.clone())),
-            MapSettings::File { history } => history.clone().map(|directory| ("history_directory", directory)),
+            MapSettings::File { history, .. } => history.clone().map(|directory| ("history_directory", directory)),
         };
         let probe = |(key, path): (&'static str, PathBuf)| {
             // The directory is made with those above it, when it is needed.
