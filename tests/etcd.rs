@@ -494,9 +494,7 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
         late.signal("HUP");
         late.wait_until_ready();
         follows(&mut late.connect(&world.db.name), 4);
-        eventually(20, "the copy", || {
-            fs::read_to_string(world.dir.join("half.json")).unwrap().len() > copy.len() / 2
-        });
+        eventually(20, "the copy", || fs::read_to_string(world.dir.join("half.json")).unwrap().len() > copy.len() / 2);
         let whole = fs::read_to_string(world.dir.join("half.json")).unwrap();
         assert!(pgloom::control::map::copy::map_of(&whole).unwrap().contains("\"epoch\": 4"), "{whole}");
     });

@@ -67,11 +67,9 @@ impl Reading {
         match draft.map_source() {
             Ok(MapSettings::File { history: Some(directory), room }) => {
                 let map = draft.map_text().map_err(io::Error::other);
-                Some(
-                    map.and_then(|map| {
-                        History::new(&directory, &self.path).keep(&map, &self.path.display().to_string(), room)
-                    }),
-                )
+                Some(map.and_then(|map| {
+                    History::new(&directory, &self.path).keep(&map, &self.path.display().to_string(), room)
+                }))
             }
             Ok(MapSettings::File { history: None, .. } | MapSettings::Etcd(_)) | Err(_) => None,
         }

@@ -310,7 +310,9 @@ fn failed(endpoint: &str, error: &etcd_client::Error) -> StoreError {
         other => other.to_string(),
     };
     let hint = match said.contains("database space exceeded") {
-        true => "; its quota is used up: compact and defragment it and disarm its alarm, as docs/TOPOLOGY.md says under \"Room in etcd\"",
+        true => {
+            "; its quota is used up: compact and defragment it and disarm its alarm, as docs/TOPOLOGY.md says under \"Room in etcd\""
+        }
         false => "",
     };
     StoreError(format!("{endpoint}: {said}{hint}"))

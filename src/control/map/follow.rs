@@ -9,8 +9,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::config::document::Head;
 use crate::config::{ConfigErrors, Document, Draft, Settings};
 use crate::control::etcd::{Connection, Etcd, Heard, StoreError, Stored};
-use crate::control::map::watcher::{Found, Watcher};
 use crate::control::map::keeper::Keeper;
+use crate::control::map::watcher::{Found, Watcher};
 use crate::control::map::{MapState, copy};
 
 /// Puts a document in force.
