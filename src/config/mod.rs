@@ -141,6 +141,8 @@ pub struct LimitSettings {
     pub scatter_max_requests: Option<NonZeroU32>,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    /// How long the only server of a shard is waited for.
+    pub restart_timeout: Duration,
     /// Further runs of a statement that falls victim to deadlocks.
     pub deadlock_retries: u32,
     /// Of each server; 0: no limit.
