@@ -447,11 +447,7 @@ impl Live {
             let mut state = live.state.lock().await;
             let settings = live.settings.load().placed_by(&document).map_err(NotTaken::Wrong)?;
             let done = live.replace(&mut state, settings).await;
-            done.map(|applied| {
-                then(document);
-                applied
-            })
-            .map_err(|errors| NotTaken::Later(errors.join("; ")))
+            done.inspect(|_| then(document)).map_err(|errors| NotTaken::Later(errors.join("; ")))
         });
         done.await.map_err(NotTaken::Later)?
     }
