@@ -13,7 +13,7 @@ mod words;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -192,6 +192,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
+        restart_timeout: settings.limits.restart_timeout,
         deadlock_retries: settings.limits.deadlock_retries,
         max_replica_lag: settings.limits.replicas.max_lag,
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,

@@ -402,3 +402,39 @@ fn cursors_that_stay_on_several_shards_are_refused_in_our_words() {
     }
     assert!(refused > 0, "all on one shard");
 }
+
+/// The session goes on: it hears of one error, and of none that says it does not.
+#[test]
+fn a_server_that_ends_a_connection_makes_one_error() {
+    let world = world("endone");
+    if world.router.is_none() {
+        return;
+    }
+    let others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
+         AND pid <> pg_backend_pid()";
+    let end = format!("SELECT count(pg_terminate_backend(pid)) {others}");
+    let mut raw = world.through();
+    raw.set_patience(Duration::from_secs(30));
+    for (block, sql) in [
+        (false, "UPDATE plain SET body = 'x' WHERE id = 1 AND pg_sleep(20) IS NOT NULL"),
+        (true, "UPDATE plain SET body = 'x' WHERE id = 1 AND pg_sleep(20) IS NOT NULL"),
+        (false, "INSERT INTO plain SELECT 7, 'x' FROM pg_sleep(20)"),
+    ] {
+        if block {
+            raw.must("BEGIN");
+            raw.must("INSERT INTO plain VALUES (9, 'nine')");
+        }
+        raw.send(&m::query(sql)).unwrap();
+        let sleeps = format!("{end} AND wait_event = 'PgSleep'");
+        eventually(20, "the statement is ended", || world.db.shard(0).value(&sleeps) == "1");
+        let messages = raw.read_to_ready().unwrap();
+        let errors: Vec<_> = messages.iter().filter(|message| message.tag == b'E').map(|m| m.report()).collect();
+        let [error] = &errors[..] else { panic!("{sql}: {errors:?}") };
+        assert_eq!((error.code(), &*error.0[&'S'], &*error.0[&'V']), ("08006", "ERROR", "ERROR"), "{sql}: {error:?}");
+        let detail = &error.0[&'D'];
+        assert!(detail.contains("the server said: FATAL: ") && detail.contains("57P01"), "{error:?}");
+        assert_eq!(messages.last().unwrap().body, if block { b"E" } else { b"I" });
+        raw.must("ROLLBACK");
+        assert_eq!(raw.value("SELECT count(*) FROM plain WHERE body = 'x' OR id = 9"), "0");
+    }
+}

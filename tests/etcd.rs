@@ -24,6 +24,8 @@ struct World {
     etcd: EtcdCluster,
     db: Database,
     dir: PathBuf,
+    /// Further lines of [topology].
+    more: &'static str,
 }
 
 impl World {
@@ -36,7 +38,7 @@ impl World {
         fs::create_dir_all(&dir).unwrap();
         let whole = config(&db.name, &db.ports(), "", "").replace("{port}", "1").replace("{http_port}", "2");
         fs::write(dir.join("whole.toml"), whole).unwrap();
-        Self { etcd, db, dir }
+        Self { etcd, db, dir, more: "" }
     }
 
     /// With a map.
@@ -56,7 +58,8 @@ impl World {
         let topology = if topology.is_empty() { own.as_str() } else { topology };
         format!(
             "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\nadmin_users = [\"postgres\"]\n\
-             [topology]\nsource = \"etcd\"\n{topology}{QUICK}copy_file = \"{}\"\n[[users]]\nname = \"postgres\"\n[databases.{}]\n",
+             [topology]\nsource = \"etcd\"\n{topology}{QUICK}{}copy_file = \"{}\"\n[[users]]\nname = \"postgres\"\n[databases.{}]\n",
+            self.more,
             self.dir.join(copy).display(),
             self.db.name
         )
@@ -246,6 +249,13 @@ fn a_change_reaches_all_routers_and_no_statement_fails() {
     other.signal("TERM");
     assert!(other.wait(Duration::from_secs(20)).is_some_and(|status| status.success()));
     assert_eq!(world.says(0, &["routers", "--json"]).matches("\"id\"").count(), 1);
+    // Who is killed does not, and goes with its lease.
+    let killed = world.router("c.json");
+    eventually(10, "it is in the list", || world.says(0, &["routers", "--json"]).matches("\"id\"").count() == 2);
+    killed.signal("KILL");
+    eventually(30, "it is in the list no more", || {
+        world.says(0, &["routers", "--json"]).matches("\"id\"").count() == 1
+    });
     // The console tells the same beside each entry.
     let mut console = router.connect("pgloom");
     let told = console.named("SHOW MAP");
@@ -436,7 +446,10 @@ fn a_map_that_is_wrong_or_gone_is_reported_and_the_old_one_stays() {
 fn a_start_without_etcd_uses_the_copy_or_waits() {
     let mut world = World::create("start");
     world.pin(1001, "s1");
-    drop(world.router("a.json"));
+    let first = world.router("a.json");
+    // It is written beside the clients.
+    eventually(20, "the copy", || world.dir.join("a.json").exists());
+    drop(first);
     world.etcd.kill_all();
     let router = world.router("a.json");
     let mut raw = router.connect(&world.db.name);
@@ -481,6 +494,7 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
         late.signal("HUP");
         late.wait_until_ready();
         follows(&mut late.connect(&world.db.name), 4);
+        eventually(20, "the copy", || fs::read_to_string(world.dir.join("half.json")).unwrap().len() > copy.len() / 2);
         let whole = fs::read_to_string(world.dir.join("half.json")).unwrap();
         assert!(pgloom::control::map::copy::map_of(&whole).unwrap().contains("\"epoch\": 4"), "{whole}");
     });
@@ -785,4 +799,98 @@ fn a_cancel_finds_its_router_by_the_list_of_routers() {
     let messages = raw.read_to_ready().unwrap();
     let error = messages.iter().find(|message| message.tag == b'E').expect("an error").report();
     assert_eq!(error.code(), "57014", "{error}");
+}
+
+/// A library that makes each fsync take so long, for `LD_PRELOAD`.
+fn slow_disk(world: &World, seconds: u32) -> String {
+    let (source, library) = (world.dir.join("slow.c"), world.dir.join("slow.so"));
+    let text = format!("#include <unistd.h>\nint fsync(int fd) {{ (void)fd; sleep({seconds}); return 0; }}\n");
+    fs::write(&source, text).unwrap();
+    // The linker of Rust's own programs.
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(made.success());
+    library.display().to_string()
+}
+
+#[test]
+fn a_disk_that_hangs_holds_no_client_up() {
+    const HANGS: u32 = 20;
+    let world = World::create_on("slowdisk", EtcdCluster::start(1));
+    let library = slow_disk(&world, HANGS);
+    let mut router = Router::start_with(&world.file("slow.json", ""), &[("LD_PRELOAD", &library)]);
+    router.wait_until_ready();
+    let mut raw = router.connect(&world.db.name);
+    raw.set_patience(Duration::from_secs(60));
+    raw.must("INSERT INTO items VALUES (1, 0)");
+    let mut longest = Duration::ZERO;
+    let start = Instant::now();
+    for epoch in [2, 3] {
+        world.pin(1000 + epoch, "s1");
+        let served = format!("pgloom_topology_epoch {epoch}\n");
+        while !router.http("/metrics").1.contains(&served) {
+            assert!(start.elapsed() < Duration::from_secs(60), "epoch {epoch} is not served");
+            let asked = Instant::now();
+            raw.must("UPDATE items SET n = n + 1 WHERE id = 1");
+            longest = longest.max(asked.elapsed());
+        }
+    }
+    // And while it is being kept.
+    for _ in 0..50 {
+        let asked = Instant::now();
+        raw.must("UPDATE items SET n = n + 1 WHERE id = 1");
+        longest = longest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(longest < Duration::from_secs(u64::from(HANGS) / 2), "a statement has waited for {longest:?}");
+    // What the disk does not finish is given up at the end.
+    let asked = Instant::now();
+    router.signal("INT");
+    assert!(router.wait(Duration::from_secs(u64::from(HANGS))).is_some_and(|status| status.success()));
+    assert!(asked.elapsed() < Duration::from_secs(u64::from(HANGS) - 5), "{:?}", asked.elapsed());
+}
+
+/// Maps of 2 MB each, in an etcd that has room for 32 MB and is compacted as etcd's documentation says.
+#[test]
+fn large_maps_leave_room_for_others_and_an_etcd_that_is_full_is_told() {
+    let mut world = World::create_on("room", EtcdCluster::start_more(1, None, &["--quota-backend-bytes", "33554432"]));
+    world.more = "history_size = \"8MiB\"\n";
+    world.pin(999, "s0");
+    let text = world.says(0, &["topology", "get"]);
+    let wide = text.replacen("\"pins\": [", &format!("\"pins\": [{}", " ".repeat(1_900_000)), 1);
+    fs::write(world.dir.join("wide.json"), wide.replacen("\"value\": 999", "\"value\": 998", 1)).unwrap();
+    world.says(0, &["topology", "apply", "wide.json", "--allow-moves"]);
+    for id in 0..20 {
+        world.pin(1000 + id, "s1");
+        world.etcd.ask(async |mut client| {
+            let now = client.get("/", None).await?.header().unwrap().revision();
+            client.compact(now, Some(etcd_client::CompactionOptions::new().with_physical())).await
+        });
+    }
+    let kept = world.says(0, &["topology", "history"]);
+    assert!((4..=6).contains(&kept.lines().count()), "{kept}");
+    world.says(0, &["topology", "rollback", "22", "--allow-moves"]);
+    // Without compaction, and with more of them than there is room for.
+    world.more = "";
+    let mut id = 2000;
+    let told = loop {
+        assert!(id < 2030, "there is room for all");
+        let text = world.says(0, &["topology", "get"]);
+        let pin = format!("\"pins\": [{{\"value\": {id}, \"shard\": \"s1\"}}, ");
+        fs::write(world.dir.join("next.json"), text.replacen("\"pins\": [", &pin, 1)).unwrap();
+        let output = world.run(&["topology", "apply", "next.json", "--allow-moves"]);
+        if !output.status.success() {
+            break String::from_utf8_lossy(&output.stderr).into_owned();
+        }
+        id += 1;
+    };
+    assert!(told.contains("database space exceeded") && told.contains("docs/TOPOLOGY.md"), "{told}");
+    // What is there is there, and nothing is left of the attempt.
+    assert!(world.says(0, &["topology", "get"]).contains(&format!("\"value\": {}", id - 1)));
+    let parts = world.etcd.ask(async |mut client| {
+        let options = etcd_client::GetOptions::new().with_prefix().with_keys_only();
+        client.get("/pgloom/parts/", Some(options)).await
+    });
+    let epochs: std::collections::BTreeSet<&str> =
+        parts.kvs().iter().map(|part| part.key_str().unwrap().split('/').nth(3).unwrap()).collect();
+    assert_eq!(parts.kvs().len(), 2 * epochs.len(), "{epochs:?}");
 }

@@ -683,3 +683,72 @@ fn metrics_move_to_another_address_while_clients_run() {
     traffic.goes_on();
     traffic.end();
 }
+
+/// A configuration whose map pins so many keys that nobody has, from 1,000,000 on.
+fn large(text: &str, pins: u32) -> String {
+    let pin = |n: u32| format!("{{ value = \"{}\", shard = \"s{}\" }}", 1_000_000 + n, n as usize % SHARDS);
+    let pins: Vec<String> = (0..pins).map(pin).collect();
+    text.replace("key_types = [\"int4\"]", &format!("key_types = [\"int4\"]\npins = [{}]", pins.join(",\n")))
+}
+
+#[test]
+fn a_large_map_is_put_in_force_beside_those_who_are_served() {
+    let world = Sharded::create("largemap", "");
+    let text = with_moves(&world.router.config_text());
+    let first = large(&text, 30_000);
+    assert_eq!(world.router.reload(&first), "applied");
+    let in_force = || world.router.log_text().matches("the new configuration is in force").count();
+    let reload = |pins: u32| {
+        let (known, before) = (in_force(), world.router.worked());
+        world.router.replace_config(&large(&text, pins));
+        world.router.signal("HUP");
+        // Nothing is asked of the router meanwhile: what it does is for the map.
+        eventually(120, "the map is in force", || in_force() > known);
+        let after = world.router.worked();
+        (after.0 - before.0, after.1 - before.1)
+    };
+    for pins in [30_001, 30_002] {
+        let (served, beside) = reload(pins);
+        assert!(served < beside / 5.0, "{served} s on the serving thread, {beside} s beside it");
+    }
+    let traffic = Traffic::start(&world);
+    traffic.goes_on();
+    reload(30_003);
+    traffic.goes_on();
+    traffic.end();
+}
+
+#[test]
+fn a_large_map_is_shown_in_pieces_as_fast_as_they_are_taken() {
+    const PINS: usize = 60_000;
+    let world = Sharded::create("showmap", "admin_users = [\"postgres\"]\n");
+    let text = large(&with_moves(&world.router.config_text()), PINS as u32);
+    assert_eq!(world.router.reload(&text), "applied");
+    let mut raw = world.connect();
+    let mut console = world.router.connect("pgloom");
+    raw.set_patience(Duration::from_secs(60));
+    console.set_patience(Duration::from_secs(60));
+    console.must("SHOW VERSION");
+    world.router.forget_most_memory();
+    let before = world.router.most_memory();
+    // An operator who takes nothing for a while, and others who are served.
+    console.send(&message::query("SHOW MAP")).unwrap();
+    for _ in 0..20 {
+        raw.must("SELECT count(*) FROM places");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let rows = console.read_to_ready().unwrap();
+    let is_pin = |row: &&support::raw::Message| row.cells()[2].as_deref() == Some(b"pin");
+    let entries = rows.iter().filter(|message| message.tag == b'D').collect::<Vec<_>>();
+    assert_eq!(entries.iter().copied().filter(is_pin).count(), PINS);
+    let bytes: usize = rows.iter().map(|message| message.body.len()).sum();
+    let more = world.router.most_memory() - before;
+    assert!(more < 4 << 20, "{more} bytes more for an answer of {bytes}");
+    // In pieces that the operator asks for.
+    let ask = [message::parse("", "SHOW MAP", &[]), message::bind("p", "", &[], &[])].concat();
+    let pieces = message::execute("p", 25_000).repeat(3);
+    console.send(&[ask, pieces, message::sync()].concat()).unwrap();
+    let messages = console.read_to_ready().unwrap();
+    let count = |tag: u8| messages.iter().filter(|message| message.tag == tag).count();
+    assert_eq!((count(b'D'), count(b's'), count(b'C')), (entries.len(), 2, 1));
+}

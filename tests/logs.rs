@@ -4,10 +4,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 use support::raw::{Value, message as m};
+use support::sharded::config;
 use support::{Raw, Router, Sharded, eventually};
 
 /// The lines about statements, each as JSON.
@@ -224,4 +225,24 @@ fn the_log_is_bounded_follows_a_reload_and_users_have_times_of_their_own() {
     std::thread::sleep(Duration::from_millis(1_100));
     raw.must("SELECT count(*) FROM items");
     assert_eq!(lines().len(), count);
+}
+
+/// One that reads the log of a router may hang, and what it does not take is more than a pipe holds.
+#[test]
+fn a_log_that_nobody_reads_holds_no_client_up() {
+    let world = Sharded::create("logunread", "");
+    let general = "log_level = \"debug\"\nlog_connections = true\n";
+    let mut router = Router::start_unread(&config(&world.db.name, &world.db.ports(), general, ""), &[]);
+    let start = Instant::now();
+    for _ in 0..1_500 {
+        let mut raw = Raw::connect(router.port, "postgres", &world.db.name).unwrap();
+        raw.set_patience(Duration::from_secs(20));
+        assert_eq!(raw.value("SELECT count(*) FROM plain"), "1");
+        assert!(start.elapsed() < Duration::from_secs(120), "clients wait for whom the log waits for");
+    }
+    // What waits to be written is not waited for at the end either.
+    let text = router.http("/metrics").1;
+    assert!(text.contains("pgloom_log_lines_dropped_total "), "{text}");
+    router.signal("INT");
+    assert!(router.wait(Duration::from_secs(20)).is_some_and(|status| status.success()));
 }

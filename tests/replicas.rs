@@ -66,8 +66,15 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     let read = format!("SELECT balance FROM accounts WHERE id = {account}");
     let nearest = world.another(&format!("{ANY_LAG}\nread_preference = \"nearest\""));
     let mut near = nearest.connect(NAME);
+    // The same said for a user, and for a database.
+    let (user, database) = ("[[users]]\nname = \"postgres\"\n", format!("[databases.{NAME}]\n"));
+    let [of_user, of_database] = [user, &database]
+        .map(|section| world.another_with(ANY_LAG, section, &format!("{section}read_preference = \"replica\"\n")));
+    let (mut by_user, mut by_database) = (of_user.connect(NAME), of_database.connect(NAME));
     // A replica is read when it has what the router's catalog was read after.
-    for (raw, router) in [(&mut raw, &world.router), (&mut near, &nearest)] {
+    for (raw, router) in
+        [(&mut raw, &world.router), (&mut near, &nearest), (&mut by_user, &of_user), (&mut by_database, &of_database)]
+    {
         eventually(20, "the replica is read", || {
             raw.must(&read);
             replica_is_used(&world, router)
@@ -76,7 +83,11 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     world.part_ways(account);
     assert_eq!(who(&plain.value(&read)), "primary");
     assert_eq!(raw.value("SHOW pgloom.read_preference"), "replica");
-    assert_eq!(who(&raw.value(&read)), "replica");
+    for raw in [&mut raw, &mut by_user, &mut by_database] {
+        assert_eq!(who(&raw.value(&read)), "replica");
+    }
+    by_user.must("SET pgloom.read_preference = 'primary'");
+    assert_eq!(who(&by_user.value(&read)), "primary");
     let extended = |raw: &mut Raw, sql: &str, format: i16| {
         let reply = raw.extended(sql, &[], &[Value::text(&account.to_string())], format);
         assert_eq!(reply.code(), "", "{reply:?}");

@@ -296,3 +296,36 @@ fn a_replica_that_breaks_is_replaced_by_the_primary() {
         assert_eq!(retries(&router) - before, 1, "{text}");
     }
 }
+
+/// The only server of a shard is waited for where the configuration says how long, and its breaker is no reason to give up.
+#[test]
+fn a_connection_to_the_only_server_of_a_shard_is_tried_again() {
+    let server = world::primary();
+    let servers = [&server];
+    let config = |general: &str| world::config(&[&servers], general);
+    let (patient, hasty) = (Router::start(&config("restart_timeout = \"60s\"")), Router::start(&config("")));
+    let (mut raw, mut at_once) = (patient.connect(NAME), hasty.connect(NAME));
+    raw.set_patience(std::time::Duration::from_secs(90));
+    let write = "INSERT INTO accounts VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET balance = accounts.balance + 1";
+    for raw in [&mut raw, &mut at_once] {
+        raw.must(write);
+    }
+    server.stop();
+    // What lay in the pools is gone.
+    eventually(20, "the connections are seen to be closed", || {
+        ["08001", "57P03"].contains(&at_once.simple(write).code())
+    });
+    let waits = std::thread::spawn(move || {
+        let replies = [raw.simple(write), raw.simple(write)];
+        (replies.map(|reply| reply.code().to_owned()), raw)
+    });
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(!waits.is_finished());
+    server.start();
+    let (codes, mut raw) = waits.join().unwrap();
+    assert_eq!(codes[1], "");
+    // The first one may have found a connection of before.
+    assert!(["", "08006"].contains(&&*codes[0]), "{codes:?}");
+    assert!(patient.http("/metrics").1.contains("pgloom_retries_total{reason=\"restart\"} "));
+    assert_eq!(raw.value("SELECT balance FROM accounts WHERE id = 1"), if codes[0].is_empty() { "4" } else { "3" });
+}

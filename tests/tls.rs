@@ -140,3 +140,20 @@ fn a_new_certificate_is_shown_after_a_reload_and_a_bad_one_is_not() {
     assert!(stale.is_err(), "{stale:?}");
     assert_eq!(world.router.reload(&text), "unchanged");
 }
+
+/// Files that are written over, one after the other: what does not go together is not used in between, and nobody is sent away for it.
+#[test]
+fn a_new_certificate_is_shown_without_a_reload_where_files_are_watched() {
+    let world = World::create(|files| format!("{}\nautoreload = \"200ms\"", client_tls(files, "require")));
+    let enter = |files: &TlsFiles| {
+        world.psql("SELECT 1", &format!("sslmode=verify-full sslrootcert={}", files.ca().display())).is_ok()
+    };
+    let new = TlsFiles::make();
+    assert!(enter(&world.files) && !enter(&new));
+    std::fs::copy(new.certificate(), world.files.certificate()).unwrap();
+    eventually(20, "it is rejected without its key", || {
+        world.router.reloads().iter().any(|(result, n)| result == "rejected" && *n > 0)
+    });
+    std::fs::copy(new.key(), world.files.key()).unwrap();
+    eventually(20, "the new one is shown", || enter(&new));
+}

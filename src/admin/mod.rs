@@ -24,7 +24,7 @@ use crate::control::map::MapState;
 use crate::control::transactions::{self, Prepared};
 use crate::fault::Fault;
 use crate::types::canonical::KeyValue;
-pub use rows::LocalRows;
+pub use rows::{Answer, LocalRows};
 pub use shows::{Show, What};
 
 /// What somebody may do in the console.
@@ -158,7 +158,6 @@ impl Look<'_> {
             What::Help => command::help(),
             What::HotKeys => self.hot_keys(),
             What::Lists => self.lists(),
-            What::Map => self.map(),
             What::Mem => self.mem(),
             What::Peers => self.peers(),
             What::Pools => self.pools(),
@@ -174,8 +173,8 @@ impl Look<'_> {
             What::StatsTotals => self.stats_totals(),
             What::Tables => self.tables(),
             What::Totals => self.totals(),
-            // Whoever can wait asks the shards for them: `prepared`.
-            What::Transactions => Vec::new(),
+            // Whoever can wait asks the shards for them, or takes them in pieces: `prepared`, `map`.
+            What::Transactions | What::Map => Vec::new(),
             What::Users => self.users(),
             What::Version => vec![vec![text(concat!("pgloom ", env!("CARGO_PKG_VERSION")))]],
         };

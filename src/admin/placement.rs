@@ -1,14 +1,15 @@
 //! Where rows lie: SHARDS, DISTRIBUTIONS, MAP, TABLES, SCHEMAS.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Look, Seen, map_state, text};
+use super::rows::{Answer, Row};
+use super::{Look, Seen, What, map_state, text};
 use crate::catalog::{RelationKind, Table};
+use crate::ids::ShardId;
 use crate::topology::shard_map::{KeyTable, Method, Outer, RangeMap, TokenMap};
 use crate::topology::{Distribution, TableRule, Topology};
 use crate::types::canonical::KeyValue;
-
-type Row = Vec<Option<String>>;
 
 /// How the shard, or the group of shards, of an entry is written.
 type Named<'a, T> = &'a dyn Fn(&T) -> String;
@@ -98,25 +99,13 @@ impl Look<'_> {
         rows
     }
 
-    pub(super) fn map(&self) -> Vec<Row> {
-        let mut rows = Vec::new();
+    /// The rows of MAP, made as they are taken: a map may have millions of entries.
+    pub fn map(&self) -> Answer {
+        let seen = |seen: &Seen| (Arc::clone(&seen.database.name), Arc::clone(&seen.cluster.topology));
+        let databases: Vec<_> = self.databases.iter().map(seen).collect();
         let state = map_state::cells(self.map.as_deref());
-        for Seen { database, cluster } in &self.databases {
-            let topology = &cluster.topology;
-            let mut tell = |distribution: Option<String>, entry: [Option<String>; 4]| {
-                let mut row = vec![text(&database.name), distribution];
-                row.extend(entry);
-                row.extend(state.iter().cloned());
-                rows.push(row);
-            };
-            if topology.distributions.is_empty() {
-                tell(None, [text("home"), None, None, text(&topology.shard(topology.home).name)]);
-            }
-            for distribution in &topology.distributions {
-                entries(distribution, topology).into_iter().for_each(|entry| tell(text(&distribution.name), entry));
-            }
-        }
-        rows
+        let rows = databases.into_iter().flat_map(move |(name, topology)| MapRows::new(name, topology, state.clone()));
+        Answer { rows: Box::new(rows), ..What::Map.show().answer(Vec::new()).into() }
     }
 
     pub(super) fn tables(&self) -> Vec<Row> {
@@ -190,58 +179,108 @@ fn is_table(table: &Table) -> bool {
     matches!(table.kind, RelationKind::Table | RelationKind::PartitionedTable | RelationKind::Foreign)
 }
 
-/// `kind`, `low`, `high` and `shard` of all that a map says; pins first, because they are looked up first.
-fn entries(distribution: &Distribution, topology: &Topology) -> Vec<[Option<String>; 4]> {
-    let shard = |shard: &crate::ids::ShardId| topology.shard(*shard).name.to_string();
-    let group = |group: &usize| group.to_string();
-    let mut rows = keys("pin", distribution.map.pins(), &shard);
-    match distribution.map.method() {
-        Method::Hash(map) => rows.extend(tokens(map, &shard)),
-        Method::Range(map) => rows.extend(ranges("range", map, &shard)),
-        Method::List { values, default } => {
-            rows.extend(keys("value", values, &shard));
-            rows.extend(default.iter().map(|owner| [text("default"), None, None, text(shard(owner))]));
+/// What the map of one database says, entry by entry.
+struct MapRows {
+    name: Arc<str>,
+    topology: Arc<Topology>,
+    /// How sure the map is: the same for each entry.
+    state: Vec<Option<String>>,
+    /// Where the next entry stands: in which distribution, in which part of it, and at which place.
+    distribution: usize,
+    part: usize,
+    at: usize,
+}
+
+impl MapRows {
+    fn new(name: Arc<str>, topology: Arc<Topology>, state: Vec<Option<String>>) -> Self {
+        Self { name, topology, state, distribution: 0, part: 0, at: 0 }
+    }
+
+    fn row(&self, distribution: Option<String>, entry: Entry) -> Row {
+        let mut row = vec![text(&self.name), distribution];
+        row.extend(entry);
+        row.extend(self.state.iter().cloned());
+        row
+    }
+}
+
+impl Iterator for MapRows {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        let topology = Arc::clone(&self.topology);
+        if topology.distributions.is_empty() && self.distribution == 0 {
+            self.distribution = 1;
+            return Some(self.row(None, [text("home"), None, None, text(&topology.shard(topology.home).name)]));
         }
-        Method::Remainders(owners) => {
-            let owners = owners.iter().enumerate();
-            rows.extend(owners.map(|(at, owner)| [text("remainder"), text(at), None, text(shard(owner))]));
-        }
-        Method::Composite(map) => {
-            match &map.outer {
-                Outer::Range(outer) => rows.extend(ranges("group range", outer, &group)),
-                Outer::List { values, default } => {
-                    rows.extend(keys("group value", values, &group));
-                    rows.extend(default.iter().map(|of| [text("group default"), None, None, text(of)]));
+        loop {
+            let distribution = topology.distributions.get(self.distribution)?;
+            match entry(distribution, &topology, self.part, self.at) {
+                Some(Some(entry)) => {
+                    self.at += 1;
+                    return Some(self.row(text(&distribution.name), entry));
                 }
-            }
-            for (at, map) in map.groups.iter().enumerate() {
-                let kind = format!("tokens of group {at}");
-                rows.extend(tokens(map, &shard).into_iter().map(|[_, low, high, of]| [text(&kind), low, high, of]));
+                Some(None) => (self.part, self.at) = (self.part + 1, 0),
+                None => (self.distribution, self.part, self.at) = (self.distribution + 1, 0, 0),
             }
         }
     }
-    rows
 }
 
-fn keys<T: Copy>(kind: &str, table: &KeyTable<T>, named: Named<'_, T>) -> Vec<[Option<String>; 4]> {
-    let entries = table.entries().iter().map(|(key, owner)| {
+/// `kind`, `low`, `high` and `shard`.
+type Entry = [Option<String>; 4];
+
+/// What stands at this place of a part of what a map says; the first part are the pins, because they are looked up first. `None`: there is no
+/// such part, `Some(None)`: it has ended.
+fn entry(distribution: &Distribution, topology: &Topology, part: usize, at: usize) -> Option<Option<Entry>> {
+    let shard = |shard: &ShardId| topology.shard(*shard).name.to_string();
+    let group = |group: &usize| group.to_string();
+    let map = &distribution.map;
+    Some(match (map.method(), part) {
+        (_, 0) => key("pin", map.pins(), at, &shard),
+        (Method::Hash(map), 1) => tokens("tokens", map, at, &shard),
+        (Method::Range(map), 1) => range("range", map, at, &shard),
+        (Method::List { values, .. }, 1) => key("value", values, at, &shard),
+        (Method::List { default, .. }, 2) => rest("default", default, at, &shard),
+        (Method::Remainders(owners), 1) => {
+            owners.get(at).map(|owner| [text("remainder"), text(at), None, text(shard(owner))])
+        }
+        (Method::Composite(map), 1) => match &map.outer {
+            Outer::Range(outer) => range("group range", outer, at, &group),
+            Outer::List { values, .. } => key("group value", values, at, &group),
+        },
+        (Method::Composite(map), 2) => match &map.outer {
+            Outer::Range(_) => None,
+            Outer::List { default, .. } => rest("group default", default, at, &group),
+        },
+        (Method::Composite(map), part) => {
+            let of = part - 3;
+            tokens(&format!("tokens of group {of}"), map.groups.get(of)?, at, &shard)
+        }
+        (Method::Hash(_) | Method::Range(_) | Method::List { .. } | Method::Remainders(_), _) => return None,
+    })
+}
+
+fn rest<T>(kind: &str, owner: &Option<T>, at: usize, named: Named<'_, T>) -> Option<Entry> {
+    owner.iter().nth(at).map(|owner| [text(kind), None, None, text(named(owner))])
+}
+
+fn key<T: Copy>(kind: &str, table: &KeyTable<T>, at: usize, named: Named<'_, T>) -> Option<Entry> {
+    table.entries().get(at).map(|(key, owner)| {
         let key: Vec<String> = key.iter().map(ToString::to_string).collect();
         [text(kind), text(key.join(", ")), None, text(named(owner))]
-    });
-    entries.collect()
+    })
 }
 
-fn ranges<T: Copy>(kind: &str, map: &RangeMap<T>, named: Named<'_, T>) -> Vec<[Option<String>; 4]> {
-    let intervals = map.intervals().iter().map(|interval| {
+fn range<T: Copy>(kind: &str, map: &RangeMap<T>, at: usize, named: Named<'_, T>) -> Option<Entry> {
+    map.intervals().get(at).map(|interval| {
         let (from, to) = (interval.from.as_ref().and_then(text), interval.to.as_ref().and_then(text));
         [text(kind), from, to, text(named(&interval.shard))]
-    });
-    intervals.collect()
+    })
 }
 
-fn tokens(map: &TokenMap, named: Named<'_, crate::ids::ShardId>) -> Vec<[Option<String>; 4]> {
-    let ranges = map.ranges().map(|(first, last, owner)| {
-        [text("tokens"), text(format!("{:016x}", first.0)), text(format!("{:016x}", last.0)), text(named(&owner))]
-    });
-    ranges.collect()
+fn tokens(kind: &str, map: &TokenMap, at: usize, named: Named<'_, ShardId>) -> Option<Entry> {
+    map.range(at).map(|(first, last, owner)| {
+        [text(kind), text(format!("{:016x}", first.0)), text(format!("{:016x}", last.0)), text(named(&owner))]
+    })
 }

@@ -1,4 +1,4 @@
-//! `LocalRows`: a small result that the router makes itself, in both formats.
+//! `LocalRows`: a small result that the router makes itself, in both formats; `Answer`: one that may be large.
 
 use bytes::{BufMut, BytesMut};
 
@@ -50,6 +50,40 @@ impl<T: Into<Box<str>>> From<T> for LocalColumn {
     }
 }
 
+/// One value for each column, as text.
+pub type Row = Vec<Option<String>>;
+
+/// A result whose rows are made as they are taken: all of them may be more than is to be held.
+pub struct Answer {
+    pub columns: Vec<LocalColumn>,
+    pub rows: Box<dyn Iterator<Item = Row> + Send>,
+    pub tag: String,
+}
+
+impl From<LocalRows> for Answer {
+    fn from(LocalRows { columns, rows, tag }: LocalRows) -> Self {
+        Self { columns, rows: Box::new(rows.into_iter()), tag }
+    }
+}
+
+impl Answer {
+    /// As [`LocalRows::describe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn describe(&self, formats: &[i16]) -> Result<BytesMut, Fault> {
+        describe(&self.columns, formats)
+    }
+
+    /// Takes a row, and puts it there in these formats. False: there is none any more.
+    ///
+    /// # Errors
+    /// `54000` for what does not fit in a frame.
+    pub fn put_next(&mut self, out: &mut BytesMut, formats: &[i16]) -> Result<bool, Fault> {
+        self.rows.next().map(|row| put_row(&self.columns, out, formats, &row)).transpose().map(|row| row.is_some())
+    }
+}
+
 /// Values are held as text.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct LocalRows {
@@ -77,13 +111,7 @@ impl LocalRows {
     /// # Errors
     /// As those of [`Self::put_rows`].
     pub fn describe(&self, formats: &[i16]) -> Result<BytesMut, Fault> {
-        let columns = self.columns.iter().enumerate().map(|(at, column)| {
-            let format = format_of(formats, at);
-            Column { format, ..Column::text(column.name.clone(), column.kind.oid(), column.kind.length()) }
-        });
-        let mut out = BytesMut::new();
-        reply::row_description(&mut out, &columns.collect::<Vec<_>>())?;
-        Ok(out)
+        describe(&self.columns, formats)
     }
 
     /// The rows in these formats, and the command tag.
@@ -91,21 +119,34 @@ impl LocalRows {
     /// # Errors
     /// `54000` for what does not fit in a frame.
     pub fn put_rows(&self, out: &mut BytesMut, formats: &[i16]) -> Result<(), Fault> {
-        for at in 0..self.rows.len() {
-            self.put_row(out, formats, at)?;
+        for row in 0..self.rows.len() {
+            self.put_row(out, formats, row)?;
         }
         reply::command_complete(out, &self.tag)
     }
 
     pub fn put_row(&self, out: &mut BytesMut, formats: &[i16], row: usize) -> Result<(), Fault> {
-        let Some(row) = self.rows.get(row) else { return Ok(()) };
-        let values = row.iter().enumerate().map(|(at, value)| {
-            let kind = self.columns.get(at).map_or(Kind::Text, |column| column.kind);
-            value.as_deref().map(|text| encode(kind, format_of(formats, at), text)).transpose()
-        });
-        let values: Vec<Option<BytesMut>> = values.collect::<Result<_, _>>()?;
-        reply::data_row(out, values.iter().map(|value| value.as_deref()))
+        self.rows.get(row).map_or(Ok(()), |row| put_row(&self.columns, out, formats, row))
     }
+}
+
+fn describe(columns: &[LocalColumn], formats: &[i16]) -> Result<BytesMut, Fault> {
+    let columns = columns.iter().enumerate().map(|(at, column)| {
+        let format = format_of(formats, at);
+        Column { format, ..Column::text(column.name.clone(), column.kind.oid(), column.kind.length()) }
+    });
+    let mut out = BytesMut::new();
+    reply::row_description(&mut out, &columns.collect::<Vec<_>>())?;
+    Ok(out)
+}
+
+fn put_row(columns: &[LocalColumn], out: &mut BytesMut, formats: &[i16], row: &Row) -> Result<(), Fault> {
+    let values = row.iter().enumerate().map(|(at, value)| {
+        let kind = columns.get(at).map_or(Kind::Text, |column| column.kind);
+        value.as_deref().map(|text| encode(kind, format_of(formats, at), text)).transpose()
+    });
+    let values: Vec<Option<BytesMut>> = values.collect::<Result<_, _>>()?;
+    reply::data_row(out, values.iter().map(|value| value.as_deref()))
 }
 
 /// The format of a column, by the format codes of a Bind message.

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
-use tokio::sync::{Notify, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -50,6 +51,8 @@ type SetLogLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
 /// See the module.
 pub struct Live {
+    /// For what is done on another thread.
+    own: Weak<Self>,
     pub(super) front: Arc<ArcSwap<Front>>,
     health: Arc<Health>,
     known: Known,
@@ -61,9 +64,11 @@ pub struct Live {
     /// Those who go the way to the map, where it is in etcd.
     ways: OnceLock<Arc<Ways>>,
     /// Settings that hold until the configuration is read again. Whoever changes them, or reads it, holds it.
-    said: tokio::sync::Mutex<Said>,
+    said: Arc<tokio::sync::Mutex<Said>>,
     ending: watch::Sender<Option<Ending>>,
     log_level: OnceLock<SetLogLevel>,
+    /// Lines of the log that nobody has taken.
+    unlogged: Arc<OnceLock<Arc<AtomicU64>>>,
     settings: ArcSwap<Settings>,
     /// The configuration that was read last waits for transactions that were open.
     is_late: AtomicBool,
@@ -215,12 +220,15 @@ impl Live {
             failures: Mutex::default(),
             ending: AtomicBool::new(false),
         });
+        let unlogged = Arc::<OnceLock<_>>::default();
         metrics.set_source(Watcher {
             health: Arc::clone(&health),
+            unlogged: Arc::clone(&unlogged),
             map: Arc::clone(&shared.map),
             shared: Arc::downgrade(&shared),
         });
-        let live = Arc::new(Self {
+        let live = Arc::new_cyclic(|own| Self {
+            own: Weak::clone(own),
             front: Arc::new(ArcSwap::from_pointee(front)),
             health,
             known,
@@ -229,9 +237,10 @@ impl Live {
             watchers: Doors::default(),
             reading: OnceLock::new(),
             ways: OnceLock::new(),
-            said: tokio::sync::Mutex::default(),
+            said: Arc::default(),
             ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
+            unlogged,
             settings: ArcSwap::from_pointee(settings.clone()),
             is_late: AtomicBool::new(false),
             late: Notify::new(),
@@ -275,9 +284,10 @@ impl Live {
         ending.ok().flatten().unwrap_or(Ending::OfTransactions)
     }
 
-    /// How the level of the log is changed.
-    pub fn log_by(&self, set: impl Fn(LogLevel) + Send + Sync + 'static) {
+    /// How the level of the log is changed, and how many of its lines are lost.
+    pub fn log_by(&self, set: impl Fn(LogLevel) + Send + Sync + 'static, dropped: Arc<AtomicU64>) {
         let _ = self.log_level.set(Box::new(set));
+        let _ = self.unlogged.set(dropped);
     }
 
     /// What is known of the map is shown from now on; the name of this router.
@@ -398,11 +408,27 @@ impl Live {
         jobs
     }
 
+    /// Does this on another thread, to its end, whatever becomes of who has asked: maps may be large, and clients are not to wait for
+    /// what is made of them.
+    ///
+    /// # Errors
+    /// The router is ending.
+    async fn aside<T, F>(&self, work: impl FnOnce(Arc<Self>) -> F + Send + 'static) -> Result<T, String>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let live = self.own.upgrade().ok_or("the router is ending")?;
+        let runtime = Handle::current();
+        let done = tokio::task::spawn_blocking(move || runtime.block_on(work(live)));
+        done.await.map_err(|error| error.to_string())
+    }
+
     /// Makes this the configuration of now, whole. Where it comes from is no matter.
     ///
     /// # Errors
     /// Why it was rejected: the one of before is still in force.
-    pub async fn apply(&self, settings: Settings) -> Result<Applied, Vec<String>> {
+    async fn apply(&self, settings: Settings) -> Result<Applied, Vec<String>> {
         let mut state = self.state.lock().await;
         if settings.epoch < self.settings.load().epoch {
             return Err(vec![OVERTAKEN.to_owned()]);
@@ -410,14 +436,22 @@ impl Live {
         self.replace(&mut state, settings).await
     }
 
-    /// Another map, in the configuration of now.
+    /// Another map, in the configuration of now. `then` is told of it when it is in force.
     ///
     /// # Errors
-    /// As [`Self::apply`], and where the map does not go with the rest of the configuration, which no other time will change.
-    pub async fn apply_map(&self, document: &Document) -> Result<Applied, NotTaken> {
-        let mut state = self.state.lock().await;
-        let settings = self.settings.load().placed_by(document).map_err(NotTaken::Wrong)?;
-        self.replace(&mut state, settings).await.map_err(|errors| NotTaken::Later(errors.join("; ")))
+    /// As [`Self::reload_now`], and where the map does not go with the rest of the configuration, which no other time will change.
+    pub async fn apply_map(
+        &self,
+        document: Document,
+        then: impl FnOnce(Document) + Send + 'static,
+    ) -> Result<Applied, NotTaken> {
+        let done = self.aside(async move |live| {
+            let mut state = live.state.lock().await;
+            let settings = live.settings.load().placed_by(&document).map_err(NotTaken::Wrong)?;
+            let done = live.replace(&mut state, settings).await;
+            done.inspect(|_| then(document)).map_err(|errors| NotTaken::Later(errors.join("; ")))
+        });
+        done.await.map_err(NotTaken::Later)?
     }
 
     async fn replace(&self, state: &mut State, settings: Settings) -> Result<Applied, Vec<String>> {
@@ -612,14 +646,12 @@ impl Live {
 
     async fn read_by_and_apply(
         &self,
-        read: impl FnOnce(&Reading) -> Result<Settings, ConfigErrors> + Send + 'static,
+        read: impl FnOnce(&Reading) -> Result<Settings, ConfigErrors>,
     ) -> Result<Applied, Vec<String>> {
         let Some(reading) = self.reading.get().cloned() else {
             return Err(vec!["there is no file of which the configuration was read".to_owned()]);
         };
-        // Files may be slow, and maps large.
-        let settings = tokio::task::spawn_blocking(move || read(&reading)).await;
-        let settings = settings.map_err(|error| vec![error.to_string()])?;
+        let settings = read(&reading);
         let settings = settings.map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
@@ -639,33 +671,43 @@ impl Live {
             return Err(Fault::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, message)
                 .hint("Write it into the configuration file, and start the router anew."));
         }
-        let mut said = self.said.lock().await;
+        let mut said = Arc::clone(&self.said).lock_owned().await;
         let mut wanted = said.clone();
         wanted.insert(key.to_owned(), value.to_owned());
-        let read = wanted.clone();
-        let done = self.read_by_and_apply(move |reading| reading.with(&read)).await;
-        self.tell(&done);
-        let applied = done.map_err(|errors| {
+        let done = self.aside(async move |live| {
+            let done = live.read_by_and_apply(|reading| reading.with(&wanted)).await;
+            live.tell(&done);
+            if done.is_ok() {
+                *said = wanted;
+            }
+            done
+        });
+        let done = done.await.unwrap_or_else(|error| Err(vec![error]));
+        done.map_err(|errors| {
             let message = format!("\"{key}\" cannot be set to \"{value}\"");
             Fault::new(SqlState::INVALID_PARAMETER_VALUE, message).detail(errors.join("\n")).blame(Blame::Router)
-        })?;
-        *said = wanted;
-        Ok(applied)
+        })
     }
 
-    /// Reads the configuration again and applies it, and tells the log and the metrics what came of it.
+    /// Reads the configuration again and applies it, and tells the log and the metrics what came of it: on another thread.
     ///
     /// # Errors
-    /// As [`Self::apply`], and where it cannot be read.
+    /// Why it was rejected, or cannot be read: the one of before is still in force.
     pub async fn reload_now(&self) -> Result<Applied, Vec<String>> {
-        let mut said = self.said.lock().await;
+        // Who waits for another one waits on no thread.
+        let said = Arc::clone(&self.said).lock_owned().await;
+        let done = self.aside(async move |live| live.reload_here(said).await);
+        done.await.unwrap_or_else(|error| Err(vec![error]))
+    }
+
+    async fn reload_here(&self, mut said: OwnedMutexGuard<Said>) -> Result<Applied, Vec<String>> {
         self.is_late.store(false, Ordering::Release);
         let done = self.read_and_apply().await;
         if done.is_ok() {
             said.clear();
         }
         let is_late = done.is_err() && self.is_late.load(Ordering::Acquire);
-        self.note_map(&done, is_late).await;
+        self.note_map(&done, is_late);
         self.tell(&done);
         if is_late {
             tracing::info!("it is tried again in {LATER:?}");
@@ -675,7 +717,7 @@ impl Live {
     }
 
     /// What came of a file in which the map stands.
-    async fn note_map(&self, done: &Result<Applied, Vec<String>>, is_late: bool) {
+    fn note_map(&self, done: &Result<Applied, Vec<String>>, is_late: bool) {
         let Some(reading) = self.reading.get().cloned() else { return };
         if done.is_ok() {
             reading.took();
@@ -687,10 +729,7 @@ impl Live {
                 state.update(|status| {
                     (status.source, status.differs, status.problem) = ("file", None, None);
                 });
-                // A disk that hangs is not to hold clients up.
-                if let Ok(kept) = tokio::task::spawn_blocking(move || reading.keep()).await {
-                    note_kept(state, kept);
-                }
+                note_kept(state, reading.keep());
             }
             Err(errors) => state.update(|status| {
                 status.rejected += u64::from(!is_late);

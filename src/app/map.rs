@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use futures::future::BoxFuture;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::app::Router;
@@ -19,9 +18,10 @@ use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
 use crate::control::etcd::{StoreError, Ways};
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
+use crate::control::map::keeper::Keeper;
 use crate::control::map::registry::{Entry, Hear, Shared, register};
 
-/// How long a router that stops tries to take itself off the list.
+/// How long a router that stops tries to take itself off the list, and to have the map on disk.
 const LEAVING: Duration = Duration::from_secs(2);
 
 /// The way to the map, for the life of a router.
@@ -110,6 +110,7 @@ impl SharedMap {
         let listed = register(self.ways.etcd(), entry, shared, stopped(stopping.clone()));
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
+        let keeper = follower.keeper();
         tokio::spawn(async move {
             tokio::select! {
                 biased;
@@ -117,7 +118,7 @@ impl SharedMap {
                 () = follower.run(taker) => {}
             }
         });
-        Following { listed: tokio::spawn(listed) }
+        Following { listed: tokio::spawn(listed), keeper }
     }
 }
 
@@ -136,12 +137,16 @@ fn reached_at(advertise: &Option<Box<str>>, addresses: &[SocketAddr]) -> Option<
 /// What runs beside a router.
 pub struct Following {
     listed: tokio::task::JoinHandle<()>,
+    keeper: Keeper,
 }
 
 impl Following {
     /// The router is stopping, and was told so.
     pub async fn end(self) {
-        let _ = tokio::time::timeout(LEAVING, self.listed).await;
+        let (_, kept) = tokio::join!(tokio::time::timeout(LEAVING, self.listed), self.keeper.end(LEAVING));
+        if !kept {
+            tracing::warn!("the copy of the map is not written within {LEAVING:?}: the one of before stays");
+        }
     }
 }
 
@@ -153,16 +158,9 @@ struct InForce {
 
 impl Taker for InForce {
     fn take(&self, document: Document) -> BoxFuture<'_, Result<(), NotTaken>> {
+        let documents = Arc::clone(&self.documents);
         Box::pin(async move {
-            let (live, runtime) = (Arc::clone(&self.live), Handle::current());
-            // Maps may be large, and clients are not to wait for what is made of them.
-            let applied = tokio::task::spawn_blocking(move || {
-                let done = runtime.block_on(live.apply_map(&document));
-                done.map(|_| document)
-            });
-            let document = applied.await.map_err(|error| NotTaken::Later(error.to_string()))??;
-            self.documents.store(Some(Arc::new(document)));
-            Ok(())
+            self.live.apply_map(document, move |document| documents.store(Some(Arc::new(document)))).await.map(drop)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a scrape of the metrics reads off the running router.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ const HOT_KEYS: usize = 10;
 pub(super) struct Watcher {
     pub health: Arc<Health>,
     pub map: Arc<OnceLock<Arc<MapState>>>,
+    /// Lines of the log that nobody has taken.
+    pub unlogged: Arc<OnceLock<Arc<AtomicU64>>>,
     /// It holds the metrics, which hold this.
     pub shared: Weak<Shared>,
 }
@@ -35,6 +37,7 @@ impl Source for Watcher {
     fn sample(&self) -> Sample {
         let mut sample =
             Sample { ready: self.health.report().ready, shards: self.health.shards(), ..Sample::default() };
+        sample.unlogged = self.unlogged.get().map_or(0, |lines| lines.load(Ordering::Relaxed));
         let map = self.map.get();
         sample.map = map.map(|map| MapSample {
             epoch: map.shared_epoch().unwrap_or_default(),

@@ -752,6 +752,12 @@ impl Backend {
             .blame(Blame::Server)
     }
 
+    /// The server has ended the connection, with this error.
+    pub fn ended(&mut self, error: &[u8]) -> Fault {
+        let said = server_fault(error);
+        self.lost(&format!("the server said: FATAL: {} (SQLSTATE {})", said.message, said.code.as_str()))
+    }
+
     pub fn out_of_step(&mut self, tag: u8) -> Fault {
         self.lost(&format!("unexpected message type \"{}\" from the server", tag.escape_ascii()))
     }

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -13,6 +15,8 @@ use crate::app::live::Live;
 use crate::app::map::SharedMap;
 use crate::app::reading::{Instead, Reading};
 use crate::app::{Ending, Router};
+use crate::cli::log::{self, Lines};
+use crate::cli::out::complain;
 use crate::cli::{ConfigArg, UNUSABLE, unusable};
 use crate::config::{
     ConfigError, ConfigErrors, Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Origin, Settings,
@@ -20,6 +24,9 @@ use crate::config::{
 use crate::control::live::Steering;
 use crate::control::map::history::History;
 use crate::fault::Fault;
+
+/// What is still done on other threads when the router ends, as long as this.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
@@ -41,7 +48,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     let read = Draft::load(path).and_then(|draft| {
         let early = draft.early()?;
         let begin = match &early.map {
-            MapSettings::File { history } => match draft.settings(None) {
+            MapSettings::File { history, .. } => match draft.settings(None) {
                 Ok(settings) => Begin::Whole(Box::new(draft), Box::new(settings)),
                 Err(errors) => begin_instead(&draft, path, history.as_deref(), errors)?,
             },
@@ -53,39 +60,51 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(read) => read,
         Err(errors) => return unusable(errors),
     };
-    let set_level = start_log(&early.log);
+    let (set_level, dropped) = match Lines::begin() {
+        Ok(lines) => (start_log(&early.log, lines.clone()), lines.dropped()),
+        Err(error) => {
+            complain!("pgloom: there is no thread for the log: {error}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
     raise_descriptor_limit();
     let runtime = match serving_runtime(early.workers) {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot be started");
+            log::flush();
             return ExitCode::from(UNUSABLE);
         }
     };
+    let logged = Logged { set_level, dropped };
     let served = runtime.block_on(async {
         match begin {
-            Begin::Whole(draft, settings) => serve(&settings, Source::File(*draft, None), path, set_level).await,
+            Begin::Whole(draft, settings) => serve(&settings, Source::File(*draft, None), path, logged).await,
             Begin::Instead(draft, settings, instead) => {
                 for error in instead.why.lines() {
                     tracing::error!("{error}");
                 }
                 let (epoch, changed_at) = (instead.kept.head.epoch, &*instead.kept.head.changed_at);
                 tracing::warn!(config = %path.display(), epoch, changed_at, "the map in the file is wrong: serving the last one that was served");
-                serve(&settings, Source::File(*draft, Some(*instead)), path, set_level).await
+                serve(&settings, Source::File(*draft, Some(*instead)), path, logged).await
             }
             Begin::Elsewhere(draft, etcd) => match with_map(*draft, &etcd, path).await? {
-                Some((map, draft, settings)) => serve(&settings, Source::Map(map, draft), path, set_level).await,
+                Some((map, draft, settings)) => serve(&settings, Source::Map(map, draft), path, logged).await,
                 None => Ok(()),
             },
         }
     });
-    match served {
+    // What a disk does not finish now is given up.
+    runtime.shutdown_timeout(LAST_WORK);
+    let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(UNUSABLE)
         }
-    }
+    };
+    log::flush();
+    code
 }
 
 /// The last map that was served in the place of that of the file. Users, addresses and limits are those of the file: who was taken out of it
@@ -136,7 +155,7 @@ fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(settings: &Settings, from: Source, config: &Path, set_level: SetLevel) -> Result<(), String> {
+async fn serve(settings: &Settings, from: Source, config: &Path, logged: Logged) -> Result<(), String> {
     for warning in &settings.warnings {
         tracing::warn!(config = %config.display(), "{warning}");
     }
@@ -156,7 +175,7 @@ async fn serve(settings: &Settings, from: Source, config: &Path, set_level: SetL
             Some(map)
         }
     };
-    live.log_by(set_level);
+    live.log_by(logged.set_level, logged.dropped);
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
     tokio::spawn(pause_on_signal(Arc::clone(&live)));
     let (stopping, stopped) = watch::channel(false);
@@ -256,7 +275,7 @@ async fn end_of(live: &Live) -> Ending {
         ending = live.asked_to_end() => {
             tokio::spawn(async {
                 signal.await;
-                std::process::exit(0);
+                log::exit();
             });
             ending
         }
@@ -280,7 +299,7 @@ async fn stop_signal() -> Ending {
             tracing::info!(signal = "INT", "draining: transactions may finish");
             Ending::OfTransactions
         }
-        _ = quit.recv() => std::process::exit(0),
+        _ = quit.recv() => log::exit(),
     };
     tokio::spawn(async move {
         tokio::select! {
@@ -288,7 +307,7 @@ async fn stop_signal() -> Ending {
             _ = interrupt.recv() => {}
             _ = quit.recv() => {}
         }
-        std::process::exit(0);
+        log::exit();
     });
     ending
 }
@@ -296,9 +315,16 @@ async fn stop_signal() -> Ending {
 /// Makes the log that of another level.
 type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
-fn start_log(settings: &LogSettings) -> SetLevel {
+/// The log that has begun.
+struct Logged {
+    set_level: SetLevel,
+    /// Lines that nobody has taken.
+    dropped: Arc<AtomicU64>,
+}
+
+fn start_log(settings: &LogSettings, lines: Lines) -> SetLevel {
     let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours);
+    let log = tracing_subscriber::fmt().with_writer(lines).with_ansi(colours);
     let filter = filter(settings.level);
     match settings.format {
         LogFormat::Text => {

@@ -55,6 +55,14 @@ impl Document {
         build::document(source, text)
     }
 
+    /// What it says of itself.
+    pub fn head(&self) -> Head {
+        let Self { epoch, changed_at, changed_by, reason, .. } = self;
+        let words = [changed_at, changed_by, reason].map(|words| words.to_string());
+        let [changed_at, changed_by, reason] = words;
+        Head { epoch: *epoch, changed_at, changed_by, reason }
+    }
+
     pub fn placed(&self, database: &str) -> Option<&Placed> {
         self.databases.iter().find(|placed| &*placed.name == database)
     }

@@ -99,6 +99,8 @@ section! {
         dns_max_ttl: Duration = "15s",
         /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once. For a database, a user and a session as query_timeout.
         failover_timeout: Duration = "10s",
+        /// How long a statement waits for the only server of a shard that cannot be connected to, as while that restarts; its circuit breaker is asked again meanwhile. Nothing of the statement has been sent then. 0: it fails at once.
+        restart_timeout: Duration = "0s",
         /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd, or know each other by peers, tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
         timelines_file: PathBuf = "pgloom.timelines.json",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
@@ -274,6 +276,8 @@ section! {
         allow_moves: bool = "false",
         /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one (not with allow_moves = true). Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
         history_directory: PathBuf = optional,
+        /// Bytes that earlier maps may take: in etcd those of maps of more than 600 KiB, in `history_directory` those of all. The oldest ones go first, and the one before the last always stays. (docs/TOPOLOGY.md has what else makes room in etcd.)
+        history_size: Bytes = "512MiB",
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",
         /// What the keys in etcd begin with. Another prefix is another map, which a router follows from its next start on.

@@ -143,6 +143,8 @@ pub struct LimitSettings {
     pub scatter_max_requests: Option<NonZeroU32>,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    /// How long the only server of a shard is waited for.
+    pub restart_timeout: Duration,
     /// Further runs of a statement that falls victim to deadlocks.
     pub deadlock_retries: u32,
     /// Of each server; 0: no limit.
@@ -193,6 +195,8 @@ pub enum MapSettings {
     File {
         /// Where the maps that were served are kept; `None`: nowhere.
         history: Option<PathBuf>,
+        /// Bytes that they may take.
+        room: u64,
     },
     Etcd(Box<EtcdSettings>),
 }
@@ -214,6 +218,8 @@ pub struct EtcdSettings {
     pub router_ttl: Duration,
     pub copy_file: PathBuf,
     pub start_timeout: Duration,
+    /// Bytes that earlier maps may take.
+    pub room: u64,
 }
 
 /// A Postgres that finishes reads.
@@ -561,7 +567,7 @@ impl Settings {
             shards.any(|shard| shard.servers.len() > 1).then(|| ("timelines_file", self.timelines_file.clone()));
         let map = match &self.map {
             MapSettings::Etcd(etcd) => Some(("copy_file", etcd.copy_file.clone())),
-            MapSettings::File { history } => history.clone().map(|directory| ("history_directory", directory)),
+            MapSettings::File { history, .. } => history.clone().map(|directory| ("history_directory", directory)),
         };
         let probe = |(key, path): (&'static str, PathBuf)| {
             // The directory is made with those above it, when it is needed.

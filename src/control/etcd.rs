@@ -12,6 +12,7 @@ mod parts;
 mod timelines;
 mod way;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{
@@ -79,6 +80,8 @@ pub struct Connection {
     pub endpoint: Box<str>,
     prefix: Box<str>,
     limit: Duration,
+    /// Bytes that earlier documents may take.
+    room: u64,
 }
 
 /// A router in the list, until its lease ends.
@@ -156,19 +159,46 @@ impl Connection {
     /// # Errors
     /// As [`Self::revision`]. It may have come through all the same: look.
     pub async fn swap(&mut self, seen: Option<i64>, epoch: u64, text: &str) -> Result<Swap, StoreError> {
-        let value = if text.len() <= WHOLE { text.to_owned() } else { self.put_parts(epoch, text).await? };
+        let oldest = self.oldest_kept(epoch, text.len()).await?;
+        let (value, parts) = match text.len() <= WHOLE {
+            true => (text.to_owned(), None),
+            false => self.put_parts(epoch, text).await.map(|(value, parts)| (value, Some(parts)))?,
+        };
         let map = self.key("map");
         let unchanged = Compare::mod_revision(map.clone(), CompareOp::Equal, seen.unwrap_or(0));
         let mut changes =
             vec![TxnOp::put(map, value.clone(), None), TxnOp::put(self.key(&history(epoch)), value, None)];
-        if let Some(old) = epoch.checked_sub(KEPT) {
-            changes.push(TxnOp::delete(self.key(&history(old)), None));
-            let all = DeleteOptions::new().with_prefix();
-            changes.push(TxnOp::delete(self.key(&format!("parts/{old:020}/")), Some(all)));
+        for (first, end) in [(history(0), history(oldest)), (parts::of(0), parts::of(oldest))] {
+            let older = DeleteOptions::new().with_range(self.key(&end));
+            changes.push(TxnOp::delete(self.key(&first), Some(older)));
         }
         let mut kv = self.client.kv_client();
         let done = self.ask(kv.txn(Txn::new().when([unchanged]).and_then(changes))).await?;
-        Ok(if done.succeeded() { Swap::Done } else { Swap::Lost })
+        if done.succeeded() {
+            return Ok(Swap::Done);
+        }
+        if let Some(parts) = parts {
+            self.forget_parts(&parts).await;
+        }
+        Ok(Swap::Lost)
+    }
+
+    /// The first epoch that stays when a document of so many bytes is put under `epoch`: of the last [`KEPT`], as many as there is room for,
+    /// and always the one before. Those that fit into one request are small beside the room, and are not counted.
+    async fn oldest_kept(&mut self, epoch: u64, bytes: usize) -> Result<u64, StoreError> {
+        let mut kv = self.client.kv_client();
+        let prefix = self.key("parts/");
+        let options = GetOptions::new().with_prefix().with_keys_only();
+        let found = self.ask(kv.get(prefix.clone(), Some(options))).await?;
+        let epoch_of = |value: &etcd_client::KeyValue| {
+            value.key_str().ok()?.strip_prefix(&prefix)?.split('/').next()?.parse::<u64>().ok()
+        };
+        let mut parts: BTreeMap<u64, u64> = BTreeMap::new();
+        for epoch in found.kvs().iter().filter_map(epoch_of) {
+            *parts.entry(epoch).or_default() += 1;
+        }
+        let new = if bytes <= WHOLE { 0 } else { bytes as u64 };
+        Ok(first_kept(epoch, new, &parts, self.room))
     }
 
     /// Hears of changes of the map from this revision on.
@@ -256,6 +286,20 @@ impl Watch {
     }
 }
 
+/// `parts`: how many lie there of each epoch.
+fn first_kept(epoch: u64, new: u64, parts: &BTreeMap<u64, u64>, room: u64) -> u64 {
+    let oldest = epoch.saturating_sub(KEPT - 1);
+    let mut left = room.saturating_sub(new);
+    for (at, (known, count)) in parts.range(oldest..epoch).rev().enumerate() {
+        let bytes = count.saturating_mul(parts::PART as u64);
+        if bytes > left && at > 0 {
+            return known + 1;
+        }
+        left = left.saturating_sub(bytes);
+    }
+    oldest
+}
+
 fn history(epoch: u64) -> String {
     format!("history/{epoch:020}")
 }
@@ -265,7 +309,13 @@ fn failed(endpoint: &str, error: &etcd_client::Error) -> StoreError {
         etcd_client::Error::GRpcStatus(status) => status.message().to_owned(),
         other => other.to_string(),
     };
-    StoreError(format!("{endpoint}: {said}"))
+    let hint = match said.contains("database space exceeded") {
+        true => {
+            "; its quota is used up: compact and defragment it and disarm its alarm, as docs/TOPOLOGY.md says under \"Room in etcd\""
+        }
+        false => "",
+    };
+    StoreError(format!("{endpoint}: {said}{hint}"))
 }
 
 async fn within<T>(
@@ -275,4 +325,22 @@ async fn within<T>(
 ) -> Result<T, StoreError> {
     let answered = tokio::time::timeout(limit, answer).await;
     answered.unwrap_or_else(|_| Err(StoreError(format!("{endpoint}: no answer within {limit:?}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_documents_go_where_there_is_no_room_and_the_one_before_stays() {
+        const PART: u64 = parts::PART as u64;
+        let parts: BTreeMap<u64, u64> = (1..=300).map(|epoch| (epoch, 2)).collect();
+        let first = |room: u64| first_kept(301, 2 * PART, &parts, room);
+        assert_eq!(first(u64::MAX), 301 - (KEPT - 1));
+        assert_eq!([first(10 * PART), first(9 * PART), first(8 * PART)], [297, 298, 298]);
+        assert_eq!([first(4 * PART), first(2 * PART), first(0)], [300; 3]);
+        // What fits into one request takes no room.
+        assert_eq!(first_kept(301, 0, &BTreeMap::new(), 0), 301 - (KEPT - 1));
+        assert_eq!(first_kept(1, 0, &BTreeMap::new(), 0), 0);
+    }
 }

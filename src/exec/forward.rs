@@ -190,6 +190,12 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 move_run(server, client, &mut forwarded);
                 server.read.advance(header.len);
             }
+            // The server ends the connection with it, the session goes on: the client hears of one error, of a lost connection.
+            Verdict::Error(_) if error_fields::is_fatal(&server.read[forwarded + HEADER..forwarded + header.len]) => {
+                let words = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
+                move_run(server, client, &mut forwarded);
+                return Err(Broken::Server(server.ended(&words)));
+            }
             Verdict::Error(audience) => {
                 let body = &server.read[forwarded + HEADER..forwarded + header.len];
                 let judged = server.cancel.judge(body);
@@ -214,7 +220,7 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                     forwarded += header.len;
                 }
                 if server.inflight.is_empty() && !server.inflight.is_skipping() {
-                    // Unasked for: the server says farewell (57P01) and closes.
+                    // Unasked for: what is said from now on is out of step.
                     move_run(server, client, &mut forwarded);
                     server.broken = true;
                     return Ok(Some(Pumped::Drained));

@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 /// Upper bounds in seconds: a point read takes tenths of a millisecond, a report minutes.
@@ -38,6 +38,10 @@ impl Families {
 
     pub fn counter(&mut self, name: &'static str, help: &str) -> IntCounter {
         self.add(name, IntCounter::new(name, help))
+    }
+
+    pub fn float_counter(&mut self, name: &'static str, help: &str) -> Counter {
+        self.add(name, Counter::new(name, help))
     }
 
     pub fn counters(&mut self, name: &'static str, help: &str, labels: &[&str]) -> IntCounterVec {

@@ -32,6 +32,13 @@ use sampled::Sampled;
 /// The content type of what [`Metrics::render`] writes.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
+/// The classes of SQLSTATE that Postgres has.
+const CLASSES: [&str; 43] = [
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "22", "23", "24", "25", "26",
+    "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58",
+    "72", "F0", "HV", "P0", "XX",
+];
+
 /// All metrics of one router. Share it as `Arc<Metrics>`; two of them share nothing.
 pub struct Metrics {
     families: Families,
@@ -255,11 +262,11 @@ impl Metrics {
         self.plans[route as usize].inc();
     }
 
-    /// One error sent to a client. Only the SQLSTATE's class is a label: a function can raise any code.
+    /// One error sent to a client. Only the SQLSTATE's class is a label, where Postgres has it: a function can raise any code.
     pub fn error(&self, sqlstate: &str, blame: &'static str) {
         let class = match sqlstate.get(..2) {
-            Some(class) if class.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) => class,
-            _ => "??",
+            Some(class) if CLASSES.contains(&class) => class,
+            _ => "other",
         };
         self.errors.with_label_values(&[class, blame]).inc();
     }

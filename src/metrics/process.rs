@@ -1,11 +1,11 @@
 //! What the kernel tells of this process (`proc(5)`), under the names that every Prometheus client library uses.
 
-use prometheus::{Gauge, IntGauge};
+use prometheus::{Counter, IntGauge};
 
 use super::families::Families;
 
 pub(super) struct Process {
-    cpu_seconds: Gauge,
+    cpu_seconds: Counter,
     resident_bytes: IntGauge,
     open_fds: IntGauge,
 }
@@ -13,7 +13,7 @@ pub(super) struct Process {
 impl Process {
     pub fn register(r: &mut Families) -> Self {
         Self {
-            cpu_seconds: r.float_gauge("process_cpu_seconds_total", "user and system time"),
+            cpu_seconds: r.float_counter("process_cpu_seconds_total", "user and system time"),
             resident_bytes: r.gauge("process_resident_memory_bytes", "resident memory"),
             open_fds: r.gauge("process_open_fds", "open file descriptors"),
         }
@@ -28,7 +28,8 @@ impl Process {
         {
             // utime and stime: fields 14 and 15 of the line, 3 being the first after the name.
             let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
-            self.cpu_seconds.set(ticks as f64 / TICKS_PER_SECOND);
+            // The kernel's count never goes back, and this one never may.
+            self.cpu_seconds.inc_by((ticks as f64 / TICKS_PER_SECOND - self.cpu_seconds.get()).max(0.0));
         }
         if let Ok(status) = std::fs::read_to_string("/proc/self/status")
             && let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))

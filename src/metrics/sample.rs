@@ -33,6 +33,8 @@ pub struct Sample {
     pub plan_cache: CacheSample,
     /// Distinct statements that are prepared, or may be, on server connections.
     pub prepared: usize,
+    /// Lines of the log that nobody has taken in time.
+    pub unlogged: u64,
 }
 
 /// The cache of analyses.

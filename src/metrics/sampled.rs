@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
-use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::families::Families;
 use super::process::Process;
@@ -14,6 +14,7 @@ pub(super) struct Sampled {
     ready: IntGauge,
     shard_up: IntGaugeVec,
     uptime: Gauge,
+    unlogged: IntCounter,
     memory_held: IntGauge,
     memory_limit: IntGauge,
     scatter_requests: IntGauge,
@@ -72,6 +73,10 @@ impl Sampled {
             ready: r.gauge("pgloom_ready", "1 while the router can serve: see /readyz"),
             shard_up: r.gauges("pgloom_shard_up", "1 while a shard answers the router", &["database", "shard"]),
             uptime: r.float_gauge("pgloom_uptime_seconds", "since the start"),
+            unlogged: r.counter(
+                "pgloom_log_lines_dropped_total",
+                "lines of the log that were lost because nobody took what was written before them",
+            ),
             memory_held: r.gauge("pgloom_memory_held_bytes", "held by all statements together"),
             memory_limit: r.gauge("pgloom_memory_limit_bytes", "that they may hold; 0: any number"),
             scatter_requests: r.gauge(
@@ -153,6 +158,7 @@ impl Sampled {
         self.scatter_requests.set(whole(sample.scatter_requests as u64));
         self.scatters_waiting.set(whole(sample.scatters_waiting as u64));
         self.prepared.set(whole(sample.prepared as u64));
+        self.unlogged.inc_by(sample.unlogged.saturating_sub(self.unlogged.get()));
         self.plan_cache_entries.set(whole(sample.plan_cache.entries as u64));
         self.plan_cache_bytes.set(whole(sample.plan_cache.bytes as u64));
         counted(&self.plan_cache_evictions, &[], sample.plan_cache.evictions);

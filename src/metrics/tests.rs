@@ -94,10 +94,12 @@ fn errors_are_labelled_by_class_and_odd_codes_share_one_label() {
     metrics.error("42P01", "client");
     metrics.error("42601", "client");
     metrics.error("é\n", "server");
+    // What somebody's function has raised.
+    metrics.error("Q7001", "server");
     metrics.refused("no_sharding_key");
     let text = text(&metrics);
     assert!(text.contains("pgloom_errors_total{blame=\"client\",sqlstate_class=\"42\"} 2\n"), "{text}");
-    assert!(text.contains("pgloom_errors_total{blame=\"server\",sqlstate_class=\"??\"} 1\n"), "{text}");
+    assert!(text.contains("pgloom_errors_total{blame=\"server\",sqlstate_class=\"other\"} 2\n"), "{text}");
     assert!(text.contains("pgloom_refusals_total{reason=\"no_sharding_key\"} 1\n"), "{text}");
 }
 

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 
 use crate::admin::command::Command;
-use crate::admin::{Access, LocalRows};
+use crate::admin::{Access, Answer};
 use crate::exec::client::{Client, ClientGone, Idle};
 use crate::fault::{Fault, SqlState};
 use crate::memory::Memory;
@@ -32,6 +32,9 @@ const NAMES: [&str; 4] = [NAME, "pgbouncer", "pgcat", "admin"];
 pub const NAME: &str = "pgloom";
 /// Commands are short.
 const MAX_MESSAGE: usize = 64 * 1024;
+
+/// So much of an answer is made at a time.
+const PIECE: usize = 32 * 1024;
 
 /// Who may come in.
 #[derive(Debug, Default)]
@@ -206,7 +209,10 @@ impl Console {
             Ok(text) => self.run_text(&text).await?,
             Err(fault) => Err(fault),
         };
-        let told = answered.and_then(|rows| self.tell(rows.as_ref()));
+        let told = match answered {
+            Ok(answer) => self.tell(answer).await?,
+            Err(fault) => Err(fault),
+        };
         if let Err(fault) = told {
             reply::error(&mut self.client.out, &fault);
         }
@@ -215,20 +221,46 @@ impl Console {
     }
 
     /// Rows with their description; `None`: there was nothing to be done.
-    fn tell(&mut self, rows: Option<&LocalRows>) -> Result<(), Fault> {
-        let Some(rows) = rows else {
+    async fn tell(&mut self, answer: Option<Answer>) -> Result<Result<(), Fault>, End> {
+        let Some(mut answer) = answer else {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
-            return Ok(());
+            return Ok(Ok(()));
         };
-        if !rows.columns.is_empty() {
-            let description = rows.describe(&[])?;
-            self.client.out.extend_from_slice(&description);
+        if !answer.columns.is_empty() {
+            match answer.describe(&[]) {
+                Ok(description) => self.client.out.extend_from_slice(&description),
+                Err(fault) => return Ok(Err(fault)),
+            }
         }
-        rows.put_rows(&mut self.client.out, &[])
+        let told = self.put_rows(&mut answer, &[], None).await?;
+        Ok(told.and_then(|_| reply::command_complete(&mut self.client.out, &answer.tag)))
+    }
+
+    /// Up to so many rows, as fast as the operator takes them; whether there may be more.
+    async fn put_rows(
+        &mut self,
+        answer: &mut Answer,
+        formats: &[i16],
+        most: Option<usize>,
+    ) -> Result<Result<bool, Fault>, End> {
+        let mut put = 0;
+        while most.is_none_or(|most| put < most) {
+            match answer.put_next(&mut self.client.out, formats) {
+                Ok(true) => put += 1,
+                Ok(false) => return Ok(Ok(false)),
+                Err(fault) => return Ok(Err(fault)),
+            }
+            if self.client.out.len() >= PIECE {
+                self.client.flush().await?;
+                // Clients are served in between.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(Ok(true))
     }
 
     /// Runs one command; `None` where there is none. It ends with its client.
-    async fn run_text(&mut self, text: &str) -> Result<Result<Option<LocalRows>, Fault>, End> {
+    async fn run_text(&mut self, text: &str) -> Result<Result<Option<Answer>, Fault>, End> {
         let command = match Command::parse(text) {
             Ok(command) => command,
             Err(fault) => return Ok(Err(fault)),

@@ -34,7 +34,8 @@ pub(super) enum Fit {
 }
 
 impl Session {
-    /// Nothing has been sent yet, so it is tried again where a shard of several servers has no primary that answers.
+    /// Nothing has been sent yet, so it is tried again where a shard of several servers has no primary that answers, and where the only one
+    /// does not, for as long as the configuration says.
     pub(super) async fn lend(&mut self, places: &[Place], fit: Fit) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         if self.database.traffic().has_paused_shards() {
             let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
@@ -52,22 +53,29 @@ impl Session {
                 lent => return lent,
             };
             let pools = std::sync::Arc::clone(&self.pools);
-            let Aim::Primary(servers) = &pools.at(place).connector.aim else {
-                return Err(Unlent::Connect(place, fault));
+            let (several, limit) = match &pools.at(place).connector.aim {
+                Aim::Primary(servers) => (Some(servers), self.times.get(Limit::Failover).unwrap_or_default()),
+                Aim::One(_) => (None, self.limits.restart_timeout),
+                Aim::Replica(..) => return Err(Unlent::Connect(place, fault)),
             };
             if fault.blame != Blame::Server {
                 return Err(Unlent::Connect(place, fault));
             }
-            servers.doubt();
-            let limit = self.times.get(Limit::Failover).unwrap_or_default();
+            if let Some(servers) = several {
+                servers.doubt();
+            }
             let retries = retries.get_or_insert_with(|| Retries::new(Instant::now(), limit));
             let Some(pause) = retries.next(Instant::now(), chance()) else {
-                return Err(Unlent::Connect(place, without_primary(servers, fault)));
+                let fault = several.map(|servers| without_primary(servers, fault.clone())).unwrap_or(fault);
+                return Err(Unlent::Connect(place, fault));
             };
-            self.shared.metrics.retry("no_primary");
-            let mut changes = servers.changes();
+            self.shared.metrics.retry(if several.is_some() { "no_primary" } else { "restart" });
+            let mut changes = several.map(|servers| servers.changes());
             let waited = async {
-                let _ = tokio::time::timeout(pause, changes.changed()).await;
+                match &mut changes {
+                    Some(changes) => drop(tokio::time::timeout(pause, changes.changed()).await),
+                    None => tokio::time::sleep(pause).await,
+                }
                 Ok(())
             };
             self.attend(waited).await?;

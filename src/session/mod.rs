@@ -183,6 +183,8 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
+    /// How long the only server of a shard is waited for.
+    pub restart_timeout: Duration,
     /// Further runs of a statement that falls victim to deadlocks.
     pub deadlock_retries: u32,
     /// A replica that is further behind is not read.

@@ -227,12 +227,14 @@ impl TokenMap {
 
     /// The ranges in ascending order: first token, last token, shard.
     pub fn ranges(&self) -> impl Iterator<Item = (Token, Token, ShardId)> + '_ {
-        let lasts = self.starts.iter().skip(1).map(|next| next - 1).chain([u64::MAX]);
-        self.starts
-            .iter()
-            .zip(lasts)
-            .zip(&self.owners)
-            .map(|((first, last), shard)| (Token(*first), Token(last), *shard))
+        (0..).map_while(|at| self.range(at))
+    }
+
+    /// The range at this place among [`Self::ranges`].
+    pub fn range(&self, at: usize) -> Option<(Token, Token, ShardId)> {
+        let (first, shard) = (self.starts.get(at)?, self.owners.get(at)?);
+        let last = self.starts.get(at + 1).map_or(u64::MAX, |next| next - 1);
+        Some((Token(*first), Token(last), *shard))
     }
 
     fn shards(&self) -> ShardSet {

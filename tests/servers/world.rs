@@ -34,6 +34,13 @@ impl World {
         Router::start(&config(&[&[&self.a, &self.b], &[&self.other]], general))
     }
 
+    /// Another router, whose configuration has these lines in the place of others.
+    pub fn another_with(&self, general: &str, lines: &str, instead: &str) -> Router {
+        let text = config(&[&[&self.a, &self.b], &[&self.other]], general);
+        assert!(text.contains(lines), "{text}");
+        Router::start(&text.replacen(lines, instead, 1))
+    }
+
     pub fn roles(&self) -> Vec<String> {
         roles(&mut self.router.connect(NAME))
     }

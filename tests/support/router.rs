@@ -12,6 +12,8 @@ use super::raw::Raw;
 
 /// How long a router may take to its first answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a line of the log may be under way.
+const LOGGED: Duration = Duration::from_millis(50);
 /// Lines of the log that a failed test prints.
 const TAIL_LINES: usize = 60;
 
@@ -49,6 +51,13 @@ impl Router {
         Self::spawn(config, &[], free_port(), free_port(), None)
     }
 
+    /// Like `start_with`, with its standard error in a pipe that nobody reads.
+    pub fn start_unread(config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut router = Self::spawn_to(Some(Stdio::piped()), config, environment, free_port(), free_port(), None);
+        router.wait_for("listening port", |router| Raw::open(router.port).is_ok());
+        router
+    }
+
     /// Like `start`, with another file in the place of `/etc/hosts`, which may be written anew while it runs.
     pub fn start_with_hosts(config: &str, hosts: &Path) -> Self {
         let mut router = Self::spawn(config, &[], free_port(), free_port(), Some(hosts));
@@ -62,6 +71,18 @@ impl Router {
     }
 
     fn spawn(config: &str, environment: &[(&str, &str)], port: u16, http_port: u16, hosts: Option<&Path>) -> Self {
+        Self::spawn_to(None, config, environment, port, http_port, hosts)
+    }
+
+    /// `stderr`: where the log goes, where that is not its file.
+    fn spawn_to(
+        stderr: Option<Stdio>,
+        config: &str,
+        environment: &[(&str, &str)],
+        port: u16,
+        http_port: u16,
+        hosts: Option<&Path>,
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("router-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -77,7 +98,7 @@ impl Router {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
-            .stderr(output)
+            .stderr(stderr.unwrap_or_else(|| output.into()))
             .spawn()
             .unwrap();
         Self { port, http_port, config: path, log, child }
@@ -109,6 +130,31 @@ impl Router {
     /// Process id, for signals and `/proc`.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Seconds that the thread which serves has worked, and all others: of a machine that has more to do than this it tells the same.
+    pub fn worked(&self) -> (f64, f64) {
+        let pid = self.pid();
+        let seconds = |path: String| {
+            let stat = fs::read_to_string(path).unwrap();
+            let fields = stat.rsplit_once(") ").unwrap().1;
+            let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum::<u64>();
+            ticks as f64 / 100.0
+        };
+        let (own, all) = (seconds(format!("/proc/{pid}/task/{pid}/stat")), seconds(format!("/proc/{pid}/stat")));
+        (own, all - own)
+    }
+
+    /// From now on [`Self::most_memory`] is counted anew.
+    pub fn forget_most_memory(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    /// The most memory that it has had, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Sends a signal (`TERM`, `HUP`, ...).
@@ -202,8 +248,9 @@ impl Router {
         (status, body.to_owned())
     }
 
-    /// All that the router logged so far.
+    /// All that the router logged so far. A thread of its own writes it: what has just happened is given a moment.
     pub fn log_text(&self) -> String {
+        std::thread::sleep(LOGGED);
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

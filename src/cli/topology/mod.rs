@@ -123,7 +123,7 @@ async fn place(config: &ConfigArg) -> Result<Place, Failed> {
     let draft = Draft::load(&config.config)?;
     match draft.map_source()? {
         MapSettings::Etcd(settings) => Ok(Place::Etcd(Box::new(Etcd::new(&settings).any().await?))),
-        MapSettings::File { history } => Ok(Place::File(Box::new(MapInFile::new(&config.config, draft, history)?))),
+        MapSettings::File { history, .. } => Ok(Place::File(Box::new(MapInFile::new(&config.config, draft, history)?))),
     }
 }
 

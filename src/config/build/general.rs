@@ -257,6 +257,7 @@ impl Build<'_> {
             memory: memory?,
             scatter_max_requests: NonZeroU32::new(general.scatter_max_requests.value),
             sequence_block: sequence_block?,
+            restart_timeout: general.restart_timeout.value,
             deadlock_retries: general.deadlock_retries.value,
             max_server_connections: self.server_connections(&general.max_server_connections),
             replicas: ReplicaSettings {

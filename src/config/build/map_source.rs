@@ -20,7 +20,8 @@ impl Build<'_> {
                     let message = "endpoints are not used, the source is \"file\"; set source = \"etcd\"";
                     self.warn(&section.endpoints.origin, message);
                 }
-                Some(MapSettings::File { history: self.history(section.history_directory.as_ref()) })
+                let history = self.history(section.history_directory.as_ref());
+                Some(MapSettings::File { history, room: section.history_size.value.0 })
             }
             MapSource::Etcd => self.etcd(section).map(|etcd| MapSettings::Etcd(Box::new(etcd))),
         }
@@ -96,6 +97,7 @@ impl Build<'_> {
             // Not among the files that the configuration is read from: the router itself writes it.
             copy_file: self.directory.join(&section.copy_file.value),
             start_timeout: section.start_timeout.value,
+            room: section.history_size.value.0,
         })
     }
 

@@ -1,12 +1,12 @@
 //! A document that does not fit into one request: in pieces beside its key, which then says what they are.
 
-use etcd_client::KeyValue;
+use etcd_client::{DeleteOptions, KeyValue};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::{Connection, StoreError, Unreadable};
 
-const PART: usize = 1 << 20;
+pub(super) const PART: usize = 1 << 20;
 /// A map in parts that says it has more is none.
 const MOST_PARTS: usize = 1024;
 /// How a value begins that is no document, but says where one lies.
@@ -43,18 +43,28 @@ impl Contents {
 }
 
 impl Connection {
-    /// What is to stand in `map` when the parts are there. Parts of an attempt that loses go with their epoch.
-    pub(super) async fn put_parts(&mut self, epoch: u64, text: &str) -> Result<String, StoreError> {
+    /// What is to stand in `map` when the parts are there, and where they are.
+    pub(super) async fn put_parts(&mut self, epoch: u64, text: &str) -> Result<(String, String), StoreError> {
         let mut attempt = [0; 8];
         SystemRandom::new().fill(&mut attempt).map_err(|_| StoreError("no random number".to_owned()))?;
-        let parts_at = format!("parts/{epoch:020}/{:016x}/", u64::from_be_bytes(attempt));
+        let parts_at = format!("{}{:016x}/", of(epoch), u64::from_be_bytes(attempt));
         let mut kv = self.client.kv_client();
         let parts = text.as_bytes().chunks(PART);
         let contents = Contents { parts: parts.len(), bytes: text.len(), sha256: sha256(text.as_bytes()), parts_at };
         for (number, part) in parts.enumerate() {
-            self.ask(kv.put(self.key(&contents.part(number)), part, None)).await?;
+            if let Err(error) = self.ask(kv.put(self.key(&contents.part(number)), part, None)).await {
+                self.forget_parts(&contents.parts_at).await;
+                return Err(error);
+            }
         }
-        Ok(serde_json::json!({ "in_parts": contents }).to_string())
+        Ok((serde_json::json!({ "in_parts": contents }).to_string(), contents.parts_at))
+    }
+
+    /// An attempt has come to nothing. Parts that cannot be removed go with their epoch.
+    pub(super) async fn forget_parts(&mut self, parts_at: &str) {
+        let mut kv = self.client.kv_client();
+        let all = DeleteOptions::new().with_prefix();
+        let _ = self.ask(kv.delete(self.key(parts_at), Some(all))).await;
     }
 
     /// The document of a value; where it is none, why. Somebody else may have written it.
@@ -84,6 +94,11 @@ impl Connection {
         }
         Ok(Ok(bytes))
     }
+}
+
+/// Where the parts of an epoch's documents lie.
+pub(super) fn of(epoch: u64) -> String {
+    format!("parts/{epoch:020}/")
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -76,7 +76,8 @@ impl Etcd {
             Client::connect([&**endpoint], Some(options)).await.map_err(|error| failed(endpoint, &error))
         })
         .await?;
-        Ok(Connection { client, endpoint: endpoint.clone(), prefix: settings.prefix.clone(), limit })
+        let (endpoint, prefix, room) = (endpoint.clone(), settings.prefix.clone(), settings.room);
+        Ok(Connection { client, endpoint, prefix, limit, room })
     }
 
     /// To the first member that answers a look at the map.
@@ -148,6 +149,7 @@ mod tests {
             router_ttl: Duration::from_secs(1),
             copy_file: "none".into(),
             start_timeout: Duration::from_secs(1),
+            room: 0,
         }
     }
 

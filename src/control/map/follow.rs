@@ -1,14 +1,15 @@
 //! The map in etcd, followed: the first one at the start, and every later one as soon as it is there.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::config::document::Head;
 use crate::config::{ConfigErrors, Document, Draft, Settings};
 use crate::control::etcd::{Connection, Etcd, Heard, StoreError, Stored};
+use crate::control::map::keeper::Keeper;
 use crate::control::map::watcher::{Found, Watcher};
 use crate::control::map::{MapState, copy};
 
@@ -34,10 +35,8 @@ pub struct Follower {
     state: Arc<MapState>,
     /// Whether what was last found is what is served.
     current: bool,
-    /// Where what is served is kept on disk.
-    kept: Option<PathBuf>,
-    /// Why it is not.
-    unkept: Option<Box<str>>,
+    /// Keeps what is served on disk.
+    keeper: Keeper,
     /// Since when no member can be followed, and that was told.
     lost: Option<Instant>,
 }
@@ -45,7 +44,13 @@ pub struct Follower {
 impl Follower {
     pub fn new(etcd: Etcd, state: Arc<MapState>) -> Self {
         let member = (random() * etcd.settings().endpoints.len() as f64) as usize;
-        Self { etcd, watcher: Watcher::new(member), state, current: false, kept: None, unkept: None, lost: None }
+        let keeper = Keeper::new(Arc::clone(&state));
+        Self { etcd, watcher: Watcher::new(member), state, current: false, keeper, lost: None }
+    }
+
+    /// Who keeps what is served on disk.
+    pub fn keeper(&self) -> Keeper {
+        self.keeper.clone()
     }
 
     /// The document with which the router starts: that of etcd, or, where that cannot be had in time, the copy on disk. Without a copy
@@ -60,7 +65,7 @@ impl Follower {
             let problem = match self.try_first().await {
                 Ok((document, text, revision, endpoint)) => {
                     let settings = draft.settings(Some(&document))?;
-                    self.took(&document, &text, revision, &endpoint);
+                    self.took(&document.head(), &text, revision, &endpoint);
                     return Ok((document, settings));
                 }
                 Err(problem) => problem,
@@ -130,14 +135,15 @@ impl Follower {
             }
         };
         let age = kept.since.elapsed().unwrap_or_default();
-        (self.lost, self.kept) = (Some(Instant::now()), Some(path.clone()));
+        self.lost = Some(Instant::now());
+        self.keeper.found(path.clone());
         let (path, epoch) = (path.display().to_string(), document.epoch.unwrap_or_default());
         tracing::warn!(file = %path, epoch, age_seconds = age.as_secs(), "etcd gives no map: serving the copy on disk");
         self.watcher.took(epoch, &kept.text);
         self.state.update(|status| {
             status.source = "copy";
             status.place = path.into();
-            describe(status, &document);
+            describe(status, &document.head());
             // Confirmed when it was written, as far as this clock goes back.
             status.confirmed = Instant::now().checked_sub(age);
         });
@@ -205,7 +211,7 @@ impl Follower {
                         self.confirm(&connection);
                     }
                     // What could not be served, or kept, may be by now.
-                    !same || !self.current || self.unkept.is_some()
+                    !same || !self.current || self.keeper.problem().is_some()
                 }
             };
             if again {
@@ -252,13 +258,16 @@ impl Follower {
             Err(unreadable) => Err(format!("{}: {unreadable}", self.name())),
         };
         let taken = match read {
-            Ok((document, text)) => taker.take(document.clone()).await.map(|()| (document, text)),
+            Ok((document, text)) => {
+                let head = document.head();
+                taker.take(document).await.map(|()| (head, text))
+            }
             Err(why) => Err(NotTaken::Wrong(why)),
         };
         match taken {
-            Ok((document, text)) => {
-                tracing::info!(epoch = document.epoch, by = %document.changed_by, reason = %document.reason, "serving a new map");
-                self.took(&document, text, stored.revision, endpoint);
+            Ok((head, text)) => {
+                tracing::info!(epoch = head.epoch, by = %head.changed_by, reason = %head.reason, "serving a new map");
+                self.took(&head, text, stored.revision, endpoint);
             }
             Err(NotTaken::Wrong(why)) => {
                 self.watcher.rejected(stored);
@@ -277,45 +286,32 @@ impl Follower {
         self.state.update(|status| status.problem = Some(format!("not served: {why}").into()));
     }
 
-    fn took(&mut self, document: &Document, text: &str, revision: i64, endpoint: &str) {
-        self.watcher.took(document.epoch.unwrap_or_default(), text);
+    fn took(&mut self, head: &Head, text: &str, revision: i64, endpoint: &str) {
+        self.watcher.took(head.epoch.unwrap_or_default(), text);
         self.current = true;
-        self.kept = None;
+        self.keeper.forget();
         self.keep(text);
         self.state.update(|status| {
             status.source = "etcd";
             status.place = endpoint.into();
             status.revision = Some(revision);
             status.confirmed = Some(Instant::now());
-            status.problem = self.unkept.clone();
-            describe(status, document);
+            status.problem = self.keeper.problem();
+            describe(status, head);
         });
     }
 
     /// The map that is served is kept on disk, where the settings of now say.
-    fn keep(&mut self, text: &str) {
+    fn keep(&self, text: &str) {
         let settings = self.etcd.settings();
-        if self.kept.as_ref() == Some(&settings.copy_file) {
-            return;
-        }
-        match copy::write(&settings.copy_file, &settings.prefix, text) {
-            Ok(()) => (self.kept, self.unkept) = (Some(settings.copy_file.clone()), None),
-            Err(error) => {
-                let file = settings.copy_file.display();
-                let problem = format!("the copy {file} cannot be written: {error}");
-                if self.unkept.as_deref() != Some(&problem) {
-                    tracing::error!(%file, %error, "the map cannot be kept on disk: a start without etcd would have none");
-                }
-                self.unkept = Some(problem.into());
-            }
-        }
+        self.keeper.keep(&settings.copy_file, &settings.prefix, text);
     }
 
     fn confirm(&self, connection: &Connection) {
         self.state.update(|status| {
             status.confirmed = Some(Instant::now());
             status.place = connection.endpoint.clone();
-            status.problem = self.unkept.clone();
+            status.problem = self.keeper.problem();
         });
     }
 
@@ -324,7 +320,7 @@ impl Follower {
     }
 }
 
-fn describe(status: &mut super::MapStatus, document: &Document) {
+fn describe(status: &mut super::MapStatus, document: &Head) {
     status.epoch = document.epoch;
     status.changed_at = (&*document.changed_at).into();
     status.changed_by = (&*document.changed_by).into();

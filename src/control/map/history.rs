@@ -180,11 +180,11 @@ impl History {
     }
 
     /// A map, a document without epoch, is served: it is the last one that routers of this file have served, the latest, or the next one.
-    /// `by`: who is thought to have changed it, where nobody has said so.
+    /// `by`: who is thought to have changed it, where nobody has said so. `room`: bytes that all may take.
     ///
     /// # Errors
     /// Those of the file system, and a text that is no document.
-    pub fn keep(&self, map: &str, by: &str) -> io::Result<KeptMap> {
+    pub fn keep(&self, map: &str, by: &str, room: u64) -> io::Result<KeptMap> {
         let databases = databases_of(map).ok_or_else(|| io::Error::other("the map has no databases"))?;
         self.make_directory()?;
         for _ in 0..TRIES {
@@ -202,7 +202,7 @@ impl History {
                 let _ = self.take_back();
                 let head = head_of(&text).ok_or_else(|| io::Error::other("the map has no databases"))?;
                 let mut kept = self.noting(KeptMap { head, text, since: now, problem: None });
-                if let Err(error) = self.forget(epoch) {
+                if let Err(error) = self.forget(epoch, room) {
                     kept.problem.get_or_insert_with(|| format!("old ones cannot be removed: {error}"));
                 }
                 return Ok(kept);
@@ -249,10 +249,22 @@ impl History {
     }
 
     /// The oldest ones go, and what routers have noted that have served none of the others for as long.
-    fn forget(&self, latest: u64) -> io::Result<()> {
-        let is_old = |epoch: u64| epoch.saturating_add(KEPT) <= latest;
+    fn forget(&self, latest: u64, room: u64) -> io::Result<()> {
+        let epochs = self.epochs()?;
+        let mut first = latest.saturating_sub(KEPT - 1);
+        let mut left = room;
+        for (at, epoch) in epochs.iter().enumerate().filter(|(_, epoch)| **epoch >= first) {
+            let bytes = fs::metadata(self.path(*epoch)).map_or(0, |file| file.len());
+            // There is always one to go back to.
+            if bytes > left && at > 1 {
+                first = epoch + 1;
+                break;
+            }
+            left = left.saturating_sub(bytes);
+        }
+        let is_old = |epoch: u64| epoch < first;
         let mut old: Vec<PathBuf> =
-            self.epochs()?.into_iter().filter(|epoch| is_old(*epoch)).map(|epoch| self.path(epoch)).collect();
+            epochs.into_iter().filter(|epoch| is_old(*epoch)).map(|epoch| self.path(epoch)).collect();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(SERVED) && name.ends_with(".json")) {
@@ -305,31 +317,31 @@ mod tests {
         let history = History::new(&place.0, Path::new("a.toml"));
         assert!(history.epochs().unwrap().is_empty() && history.latest().unwrap().is_none());
         for (n, epoch) in [(1, 1), (1, 1), (2, 2), (1, 3), (1, 3)] {
-            let kept = history.keep(&map(n), "the file").unwrap();
+            let kept = history.keep(&map(n), "the file", u64::MAX).unwrap();
             assert_eq!((kept.head.epoch, &*kept.head.changed_by), (Some(epoch), "the file"));
         }
         assert_eq!(history.epochs().unwrap(), [3, 2, 1]);
         // One that somebody has announced bears his words; another one does not.
         let change = Change { epoch: 0, at: String::new(), by: "ada".to_owned(), reason: "back".to_owned() };
         history.announce(&change, databases_of(&map(2)).unwrap()).unwrap();
-        assert_eq!(history.keep(&map(5), "x").unwrap().head.changed_by, "x");
+        assert_eq!(history.keep(&map(5), "x", u64::MAX).unwrap().head.changed_by, "x");
         history.announce(&change, databases_of(&map(2)).unwrap()).unwrap();
-        let kept = history.keep(&map(2), "x").unwrap();
+        let kept = history.keep(&map(2), "x", u64::MAX).unwrap();
         assert_eq!((kept.head.epoch, &*kept.head.changed_by, &*kept.head.reason), (Some(5), "ada", "back"));
         // What cannot be read is passed over, and keeps its number.
         fs::write(history.path(6), "{").unwrap();
         assert_eq!(history.latest().unwrap().unwrap().head.epoch, Some(5));
-        assert_eq!(history.keep(&map(7), "x").unwrap().head.epoch, Some(7));
+        assert_eq!(history.keep(&map(7), "x", u64::MAX).unwrap().head.epoch, Some(7));
         fs::write(history.path(8), [0xff, 0xfe]).unwrap();
         assert_eq!(history.latest().unwrap().unwrap().head.epoch, Some(7));
-        assert_eq!(history.keep(&map(9), "x").unwrap().head.epoch, Some(9));
+        assert_eq!(history.keep(&map(9), "x", u64::MAX).unwrap().head.epoch, Some(9));
         assert_eq!(fs::read_dir(&place.0).unwrap().count(), 10, "with the note of what is served");
-        assert!(history.keep("{}", "x").is_err());
+        assert!(history.keep("{}", "x", u64::MAX).is_err());
         // What was announced, and could not be written, is nobody's.
         history.announce(&change, databases_of(&map(2)).unwrap()).unwrap();
         history.take_back().unwrap();
         history.take_back().unwrap();
-        assert_eq!(history.keep(&map(2), "x").unwrap().head.changed_by, "x");
+        assert_eq!(history.keep(&map(2), "x", u64::MAX).unwrap().head.changed_by, "x");
     }
 
     #[test]
@@ -339,14 +351,14 @@ mod tests {
         std::thread::scope(|scope| {
             for file in ["a.toml", "b.toml"] {
                 let history = History::new(&place.0, Path::new(file));
-                scope.spawn(move || (0..10).for_each(|n| drop(history.keep(&map(n), "x").unwrap())));
+                scope.spawn(move || (0..10).for_each(|n| drop(history.keep(&map(n), "x", u64::MAX).unwrap())));
             }
         });
         let shared = history.epochs().unwrap();
         assert!((10..=20).contains(&shared.len()), "{shared:?}");
         assert!(shared.windows(2).all(|pair| pair[0] == pair[1] + 1), "{shared:?}");
         for n in 100..100 + KEPT as usize + 3 {
-            history.keep(&map(n), "x").unwrap();
+            history.keep(&map(n), "x", u64::MAX).unwrap();
         }
         assert_eq!(history.epochs().unwrap().len() as u64, KEPT);
         for epoch in history.epochs().unwrap() {
@@ -358,14 +370,14 @@ mod tests {
     fn a_place_that_cannot_be_written_is_told() {
         let place = Place::new("none");
         fs::write(&place.0, "a file").unwrap();
-        assert!(History::new(&place.0, Path::new("f")).keep(&map(1), "x").is_err());
+        assert!(History::new(&place.0, Path::new("f")).keep(&map(1), "x", u64::MAX).is_err());
         fs::remove_file(&place.0).unwrap();
         // One that can be written no more, which has this map.
         let history = History::new(&place.0, Path::new("f"));
-        assert!(history.keep(&map(1), "x").unwrap().problem.is_none());
+        assert!(history.keep(&map(1), "x", u64::MAX).unwrap().problem.is_none());
         fs::remove_file(history.served()).unwrap();
         fs::create_dir(history.served()).unwrap();
-        let kept = history.keep(&map(1), "x").unwrap();
+        let kept = history.keep(&map(1), "x", u64::MAX).unwrap();
         assert!(kept.head.epoch == Some(1) && kept.problem.is_some());
     }
 
@@ -373,7 +385,7 @@ mod tests {
     fn who_still_has_an_old_file_does_not_make_its_map_the_latest() {
         let place = Place::new("shared");
         let [one, other] = ["a.toml", "b.toml"].map(|file| History::new(&place.0, Path::new(file)));
-        let epoch = |history: &History, n| history.keep(&map(n), "x").unwrap().head.epoch.unwrap();
+        let epoch = |history: &History, n| history.keep(&map(n), "x", u64::MAX).unwrap().head.epoch.unwrap();
         assert_eq!([epoch(&one, 1), epoch(&other, 1), epoch(&one, 2)], [1, 1, 2]);
         // The other one reads its file again, for whatever reason.
         assert_eq!([epoch(&other, 1), epoch(&one, 2), epoch(&other, 1)], [1, 2, 1]);
@@ -387,5 +399,20 @@ mod tests {
         // What nobody serves any more is forgotten with its epoch.
         (10..10 + KEPT as usize + 1).for_each(|n| assert!(epoch(&one, n) > 3));
         assert!(!other.served().exists() && one.served().exists());
+    }
+
+    #[test]
+    fn the_oldest_maps_go_where_there_is_no_room_and_the_one_before_stays() {
+        let place = Place::new("room");
+        let history = History::new(&place.0, Path::new("a.toml"));
+        for n in 1..=9 {
+            history.keep(&map(n), "x", u64::MAX).unwrap();
+        }
+        let size = fs::metadata(history.path(9)).unwrap().len();
+        for (n, room, kept) in [(10, 4 * size + size / 2, 4), (11, 2 * size + size / 2, 2), (12, 0, 2)] {
+            history.keep(&map(n), "x", room).unwrap();
+            let last: Vec<u64> = (0..kept).map(|before| n as u64 - before).collect();
+            assert_eq!(history.epochs().unwrap(), last, "{room} bytes");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod clock;
 pub mod copy;
 pub mod follow;
 pub mod history;
+pub mod keeper;
 pub mod registry;
 mod state;
 pub mod timelines;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::command::{Command, Scope};
-use crate::admin::{Access, ConfigView, LocalRows, Look, MemoryView, Seen, What};
+use crate::admin::{Access, Answer, ConfigView, LocalRows, Look, MemoryView, Seen, What};
 use crate::backend::cluster::Database;
 use crate::control::live::Steering;
 use crate::fault::{Fault, SqlState};
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What came of a command.
 pub(super) struct Done {
     /// `None`: there was nothing to be done.
-    pub rows: Result<Option<LocalRows>, Fault>,
+    pub rows: Result<Option<Answer>, Fault>,
     pub warnings: Vec<Fault>,
 }
 
@@ -35,7 +35,7 @@ impl Done {
 
 impl From<Result<Option<LocalRows>, Fault>> for Done {
     fn from(rows: Result<Option<LocalRows>, Fault>) -> Self {
-        Self { rows, warnings: Vec::new() }
+        Self { rows: rows.map(|rows| rows.map(Answer::from)), warnings: Vec::new() }
     }
 }
 
@@ -44,8 +44,9 @@ impl Front {
         match command {
             Command::Show(What::Transactions) => {
                 let (rows, warnings) = self.look(access).prepared().await;
-                Done { rows: Ok(Some(rows)), warnings }
+                Done { rows: Ok(Some(rows.into())), warnings }
             }
+            Command::Show(What::Map) => Done { rows: Ok(Some(self.look(access).map())), warnings: Vec::new() },
             Command::Set(key, value) => self.set(key, value).await,
             Command::Show(what) => Ok(Some(self.look(access).rows(*what))).into(),
             Command::Nothing => Ok(None).into(),
@@ -117,7 +118,7 @@ impl Front {
         };
         let notice = Fault::new(SqlState::SUCCESSFUL_COMPLETION, format!("\"{key}\" is so until the next reload"))
             .hint("Write it into the configuration file to keep it.");
-        Done { rows: done.map(|_| Some(LocalRows::tag("SET"))), warnings: vec![notice] }.quiet_on_error()
+        Done { rows: done.map(|_| Some(LocalRows::tag("SET").into())), warnings: vec![notice] }.quiet_on_error()
     }
 
     fn steering(&self) -> Result<Arc<dyn Steering>, Fault> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Console, End};
-use crate::admin::LocalRows;
+use crate::admin::Answer;
 use crate::admin::command::Command;
 use crate::fault::{Fault, SqlState};
 use crate::session::simple::utf8;
@@ -22,8 +22,8 @@ pub struct Portal {
 
 enum State {
     Bound,
-    /// It has run, and so many rows have been sent.
-    Ran(LocalRows, usize),
+    /// It has run, and these rows were not sent yet.
+    Ran(Answer),
     Finished,
 }
 
@@ -120,12 +120,12 @@ impl Console {
             Err(fault) => return Ok(Err(fault)),
         };
         let Some(portal) = self.portals.get_mut(name) else { return Ok(Err(no_portal(name))) };
-        let (rows, sent) = match std::mem::replace(&mut portal.state, State::Finished) {
-            State::Ran(rows, sent) => (rows, sent),
+        let answer = match std::mem::replace(&mut portal.state, State::Finished) {
+            State::Ran(answer) => answer,
             State::Bound => {
                 let text = Arc::clone(&portal.text);
                 match self.run_text(&text).await? {
-                    Ok(Some(rows)) => (rows, 0),
+                    Ok(Some(answer)) => answer,
                     Ok(None) => {
                         self.client.out.extend_from_slice(reply::EMPTY_QUERY);
                         return Ok(Ok(()));
@@ -136,7 +136,7 @@ impl Console {
             // A SHOW has no more rows; a command is not given twice.
             State::Finished => return Ok(self.finished(name)),
         };
-        Ok(self.put_piece(name, rows, sent, max))
+        self.put_piece(name, answer, max).await
     }
 
     fn finished(&mut self, name: &[u8]) -> Result<(), Fault> {
@@ -150,21 +150,27 @@ impl Console {
         }
     }
 
-    /// Up to `max` rows from the `sent`th on.
-    fn put_piece(&mut self, name: &[u8], rows: LocalRows, sent: usize, max: Option<usize>) -> Result<(), Fault> {
-        let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
-        let left = rows.rows.len() - sent;
-        let now = max.map_or(left, |max| max.min(left));
-        for at in sent..sent + now {
-            rows.put_row(&mut self.client.out, &portal.formats, at)?;
-        }
-        // As in Postgres: whether there are more is not known before they are asked for.
-        if max.is_some_and(|max| now == max) {
-            portal.state = State::Ran(rows, sent + now);
-            self.client.out.extend_from_slice(reply::PORTAL_SUSPENDED);
-            return Ok(());
-        }
-        reply::command_complete(&mut self.client.out, &rows.tag)
+    /// Up to `max` of the rows that are left.
+    async fn put_piece(
+        &mut self,
+        name: &[u8],
+        mut answer: Answer,
+        max: Option<usize>,
+    ) -> Result<Result<(), Fault>, End> {
+        let Some(portal) = self.portals.get(name) else { return Ok(Err(no_portal(name))) };
+        let formats = portal.formats.clone();
+        Ok(match self.put_rows(&mut answer, &formats, max).await? {
+            // As in Postgres: whether there are more is not known before they are asked for.
+            Ok(true) => {
+                if let Some(portal) = self.portals.get_mut(name) {
+                    portal.state = State::Ran(answer);
+                }
+                self.client.out.extend_from_slice(reply::PORTAL_SUSPENDED);
+                Ok(())
+            }
+            Ok(false) => reply::command_complete(&mut self.client.out, &answer.tag),
+            Err(fault) => Err(fault),
+        })
     }
 
     fn close(&mut self, frame: &Frame) -> Result<(), Fault> {
