@@ -53,9 +53,8 @@ impl Model<'_> {
             Expr::Cast { expr: inner, data_type, .. } if names_of_catalog(data_type) => self.note_named(level, inner),
             Expr::Cast { expr: inner, data_type, .. } if is_text(data_type) => self.tell_name(level, inner),
             Expr::TypedString(typed) if names_of_catalog(&typed.data_type) => {
-                if says_number(&typed.value.value) {
-                    self.note_number(expr.to_string());
-                }
+                let number = says_number(&typed.value.value).then(|| expr.to_string());
+                number.into_iter().for_each(|number| self.note_number(number));
             }
             Expr::Case { operand, conditions, else_result, .. } => {
                 if let Some(operand) = operand {

@@ -461,5 +461,8 @@ pub struct OneByOne {
     /// Postgres runs it in a transaction block too, where all shards do it or none.
     pub in_block: bool,
     /// What each shard runs, where it names what not all of them have; the shards that are not here have nothing to do.
-    pub parts: Option<Arc<[(ShardId, Arc<str>)]>>,
+    pub parts: Option<TextOfShards>,
 }
+
+/// A text of its own for each of these shards.
+pub type TextOfShards = Arc<[(ShardId, Arc<str>)]>;

@@ -47,10 +47,9 @@ impl Mentions {
     pub fn of(tree: &Statement, text: &str) -> Self {
         let mut temporary = 0;
         let printed = tree.to_string();
-        let words = [text, &printed].into_iter().map(|text| words::identifiers(text, true)).map(|names| {
+        let words = [text, &printed].into_iter().map(|text| words::identifiers(text, true)).inspect(|names| {
             let of_temporary = names.iter().flatten().filter(|name| name.starts_with("pg_temp")).count();
             temporary = temporary.max(of_temporary);
-            names
         });
         let words = words.collect::<Option<Vec<_>>>().map(|names| names.into_iter().flatten().collect());
         let mut mentions = Mentions {
