@@ -157,11 +157,13 @@ mod tests {
 
     use super::*;
 
+    type Written = Arc<Mutex<Vec<String>>>;
+
     /// A keeper whose disk takes a write only when it is let through, what it has written, and its end.
-    fn slow() -> (Keeper, mpsc::Sender<io::Result<()>>, Arc<Mutex<Vec<String>>>, Arc<MapState>) {
+    fn slow() -> (Keeper, mpsc::Sender<io::Result<()>>, Written, Arc<MapState>) {
         let (through, wait) = mpsc::channel();
         let (wait, state) = (Mutex::new(wait), MapState::new("etcd", ""));
-        let written = Arc::<Mutex<Vec<String>>>::default();
+        let written = Written::default();
         let to = Arc::clone(&written);
         let keeper = Keeper::with(Arc::clone(&state), move |wanted| {
             let result: io::Result<()> = wait.lock().unwrap().recv().unwrap();
