@@ -813,7 +813,8 @@ fn a_server_that_dies_fails_the_statement_and_not_the_session() {
         kill(&world, "wait_event = 'PgSleep'");
         let messages = raw.read_to_ready().unwrap();
         let error = messages.iter().find(|message| message.tag == b'E').unwrap().report();
-        assert_eq!(error.code(), "57P01", "{error}");
+        assert_eq!(error.code(), "08006", "{error}");
+        assert!(error.to_string().contains("(SQLSTATE 57P01)"), "{error}");
         assert_eq!(messages.last().unwrap().body, if block.is_empty() { b"I" } else { b"E" });
         raw.must("ROLLBACK");
         assert_eq!(raw.must(sql).text(), before);
@@ -1066,11 +1067,15 @@ fn views_are_read_with_rights_on_them() {
     owner.must("CREATE VIEW hidden AS SELECT region FROM seen");
     owner.must("CREATE VIEW half AS SELECT region, name FROM buyers");
     owner.must("CREATE VIEW above AS SELECT item, buyer FROM sales");
+    // On each shard by itself these would have other rows.
+    owner.must("CREATE VIEW below AS SELECT item, buyer FROM sales WHERE item <= (SELECT avg(item) FROM sales)");
+    owner.must(
+        "CREATE VIEW beside AS SELECT item, (SELECT count(*) FROM sales o WHERE o.item = s.item) AS n FROM sales s",
+    );
     for index in 0..SHARDS {
         let _ = world.db.shard(index).simple("CREATE ROLE pgloom_viewer");
         let _ = world.db.shard(index).simple("CREATE ROLE pgloom_writer_of_views");
-        let grants =
-            "GRANT SELECT ON buyers, seen, above TO pgloom_viewer; GRANT SELECT (region) ON half TO pgloom_viewer";
+        let grants = "GRANT SELECT ON buyers, seen, above, below, beside TO pgloom_viewer; GRANT SELECT (region) ON half TO pgloom_viewer";
         world.db.shard(index).must(grants);
         world.db.shard(index).must("GRANT SELECT, UPDATE ON sales TO pgloom_writer_of_views");
         world.db.shard(index).must("GRANT SELECT ON buyers TO pgloom_writer_of_views");
@@ -1113,4 +1118,9 @@ fn views_are_read_with_rights_on_them() {
         }
     }
     assert_eq!(reader.must(&of("seen", "region")).text(), plain);
+    for (view, column) in [("below", "item"), ("beside", "n"), ("beside", "item")] {
+        let answer = reader.simple(&of(view, column));
+        assert_eq!(answer.code(), "0A000", "{view}: {}", answer.text());
+        owner.must(&of(view, column));
+    }
 }

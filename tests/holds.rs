@@ -120,6 +120,39 @@ fn in_the_extended_protocol() {
         ],
     );
     world.answers(
+        "parameters of a cursor and of a portal in a block",
+        &[
+            Send(m::query("BEGIN; SAVEPOINT s")),
+            Ready,
+            batch(&[
+                m::parse("d", "DECLARE c CURSOR FOR SELECT id, n FROM items WHERE n >= $1 ORDER BY n, id", &[]),
+                m::bind("", "d", &text(&["3"]), &[]),
+                m::execute("", 0),
+                m::sync(),
+            ]),
+            Ready,
+            batch(&[run("FETCH 3 FROM c", &[]), m::sync()]),
+            Ready,
+            Send(m::query("ROLLBACK TO s")),
+            Ready,
+            // The portal was never there, and what leads out of the transaction does not ask for it.
+            batch(&[
+                m::parse("q", "SELECT id FROM items WHERE n = $1::int ORDER BY id", &[]),
+                m::bind("p1", "q", &text(&["x"]), &[]),
+                m::describe(b'P', "p1"),
+                m::execute("p1", 2),
+                m::sync(),
+            ]),
+            Ready,
+            batch(&[run("ROLLBACK TO SAVEPOINT s", &[]), m::sync()]),
+            Ready,
+            batch(&[run("SELECT count(*) FROM items WHERE n = $1", &["3"]), m::sync()]),
+            Ready,
+            Send(m::query("COMMIT")),
+            Ready,
+        ],
+    );
+    world.answers(
         "names of cursors and portals are one space",
         &[
             Send(m::query(HOLD)),

@@ -229,6 +229,9 @@ fn csv_fields(line: &[u8], (delimiter, quote, escape): (u8, u8, u8), null: &[u8]
     }
 }
 
+/// What binary data begins with.
+pub const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+
 /// The header is the first row. A row that is cut short is one without fields.
 fn binary(data: &[u8], longest: usize) -> (Vec<Row>, bool) {
     let int = |at: usize| data.get(at..at + 4).map(|b| i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]])));
@@ -236,6 +239,9 @@ fn binary(data: &[u8], longest: usize) -> (Vec<Row>, bool) {
     let mut rows = Vec::new();
     if data.is_empty() {
         return (rows, false);
+    }
+    if data.get(..SIGNATURE.len()).is_some_and(|begin| begin != SIGNATURE) {
+        return (vec![broken(0, SIGNATURE.len())], false);
     }
     let extension = match int(15) {
         Some(extension) if extension < 0 => return (vec![broken(0, 19)], false),

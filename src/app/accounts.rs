@@ -68,6 +68,8 @@ pub(super) fn method(auth_type: AuthType) -> AuthMethod {
 /// What those are asked for who are nobody, where the method is md5: what most users are.
 pub(super) fn stranger_method(settings: &Settings) -> AuthMethod {
     match settings.auth.auth_type {
+        // Most of those whom the home shard knows have what Postgres makes by itself.
+        AuthType::Md5 | AuthType::Hba if settings.auth.query.is_some() => AuthMethod::ScramSha256,
         AuthType::Md5 | AuthType::Hba => {
             let by_scram = settings.users.iter().filter(|user| {
                 let stored = user.password.as_ref().map(|password| password.reveal());

@@ -69,6 +69,10 @@ impl AskedUsers {
     /// What the home shard has told. A password that is the same keeps what was derived of it.
     pub fn note(&self, user: &str, told: Option<Asked>, now: Instant) {
         let mut table = self.table();
+        if table.get(user).is_some_and(|known| known.at > now) {
+            // Who asked later was answered before.
+            return;
+        }
         if table.len() >= MOST && !table.contains_key(user) {
             make_room(&mut table);
         }
@@ -90,7 +94,10 @@ impl AskedUsers {
 fn make_room(table: &mut HashMap<Box<str>, Answer>) {
     let mut ages: Vec<(bool, Instant)> = table.values().map(|answer| (answer.user.is_some(), answer.at)).collect();
     ages.sort_unstable();
-    if let Some(last) = ages.get(MOST / 10).copied() {
+    let nobodies = ages.iter().filter(|(is_somebody, _)| !is_somebody).count();
+    // Of those who are there none goes while there are names of nobody.
+    let most = if nobodies == 0 { MOST / 10 } else { nobodies.min(MOST / 10) };
+    if let Some(last) = ages.get(most.saturating_sub(1)).copied() {
         table.retain(|_, answer| (answer.user.is_some(), answer.at) > last);
     }
 }

@@ -293,8 +293,9 @@ impl Database {
 
     /// The pools of one client user, made at its first login. `None`: it may not connect.
     pub fn pools(&self, user: &str) -> Option<Arc<UserPools>> {
-        let member = self.member(user)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: who was told of an earlier password does not put it back.
+        let member = self.member(user)?;
         let found = pools.get(user);
         // One that the home shard has told of may have another password now.
         if let Some(found) = found.filter(|found| *found.credentials() == member.credentials) {

@@ -754,6 +754,7 @@ impl Backend {
 
     /// The server has ended the connection, with this error.
     pub fn ended(&mut self, error: &[u8]) -> Fault {
+        self.farewell = true;
         let said = server_fault(error);
         self.lost(&format!("the server said: FATAL: {} (SQLSTATE {})", said.message, said.code.as_str()))
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::asked::AskedUsers;
+use crate::backend::asked::{AskedUsers, AuthQuery};
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize};
 use crate::backend::combiners::CombineServers;
 use crate::backend::hot_keys::HotKeys;
@@ -152,7 +152,13 @@ impl Database {
         let combine = if same { Arc::clone(&self.combine) } else { CombineServers::new(settings.combine.clone()) };
         let generation = self.cluster.load().catalog.generation;
         let catalog = Catalog { generation, ..Catalog::default() };
-        Self::build(Arc::clone(&self.name), settings, combine, self.lasting.clone(), catalog)
+        let mut lasting = self.lasting.clone();
+        let text = |query: &Option<AuthQuery>| query.as_ref().map(|query| Arc::clone(&query.text));
+        if text(&self.auth_query) != text(&settings.auth_query) {
+            // What another query has told counts no longer.
+            lasting.asked = Arc::default();
+        }
+        Self::build(Arc::clone(&self.name), settings, combine, lasting, catalog)
     }
 
     /// Whether it is what this configuration would make of it.
@@ -173,6 +179,7 @@ impl Database {
             && self.key_rate == settings.key_rate
             && self.key_places == settings.key_places
             && self.members == settings.members
+            && self.auth_query == settings.auth_query
     }
 
     /// Whether another configuration, or none, has taken its place.

@@ -1,6 +1,7 @@
 //! `UserPools`: all connections of one user of one database, one pool for each server and purpose.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -36,6 +37,8 @@ pub struct UserPools {
     keeps: Arc<Semaphore>,
     /// The settings that this user's logins begin with.
     pub defaults: Arc<HomeDefaults>,
+    /// Others have taken their place.
+    over: AtomicBool,
 }
 
 impl UserPools {
@@ -114,6 +117,7 @@ impl UserPools {
             by_place[pool.place()] = Some(at);
         }
         if let Some(before) = before {
+            before.over.store(true, Ordering::Release);
             let kept = |old: &&Arc<ServerPool>| !pools.iter().any(|pool| Arc::ptr_eq(pool, old));
             before.pools.iter().filter(kept).for_each(|pool| pool.dissolve());
         }
@@ -129,7 +133,13 @@ impl UserPools {
             combine_size,
             keeps,
             defaults,
+            over: AtomicBool::new(false),
         })
+    }
+
+    /// Whether others have taken their place: of another configuration, or with another password.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Nobody comes to these pools any more.

@@ -33,10 +33,10 @@ use sampled::Sampled;
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// The classes of SQLSTATE that Postgres has.
-const CLASSES: [&str; 43] = [
-    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "22", "23", "24", "25", "26",
-    "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58",
-    "72", "F0", "HV", "P0", "XX",
+const CLASSES: [&str; 44] = [
+    "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22", "23", "24", "25",
+    "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57",
+    "58", "72", "F0", "HV", "P0", "XX",
 ];
 
 /// All metrics of one router. Share it as `Arc<Metrics>`; two of them share nothing.

@@ -227,9 +227,9 @@ fn numbered(plan: Plan, what: &str, view: &View<'_>) -> Plan {
     let is_as_home = |shard: ShardId| shard == home || view.catalog.numbers_of(shard).is_none();
     match plan.kind {
         PlanKind::Any => Plan { kind: PlanKind::Single(home), ..plan },
+        _ if view.topology.all_shards().iter().all(is_as_home) => plan,
         PlanKind::Single(shard) if is_as_home(shard) => plan,
         PlanKind::Scatter { ref shards, .. } if shards.iter().all(is_as_home) => plan,
-        PlanKind::CopyIn(_) if view.topology.all_shards().iter().all(is_as_home) => plan,
         PlanKind::Lookup(lookup) => numbered(lookup.otherwise, what, view),
         // These are planned anew, or finished at home.
         PlanKind::Refuse(_) | PlanKind::Draw(_) | PlanKind::Finish(_) | PlanKind::Explain(_) => plan,

@@ -23,6 +23,10 @@ impl Session {
     /// Begins the portals over shards that are bound only, but for this one: something comes behind which they would see more, or other
     /// things, than at their Bind. An Execute in the same batch, the usual case, comes before that.
     pub(super) async fn begin_bound(&mut self, but: Option<&[u8]>) -> Result<(), Failure> {
+        // Nothing begins in a transaction that has failed: it is left, and they are with it.
+        if self.tx.has_failed() {
+            return Ok(());
+        }
         for name in self.statements.bound(but) {
             let statement = Arc::clone(&self.statements.portal(&name)?.statement);
             if self.is_read_otherwise(&name, &statement)? {
@@ -40,7 +44,7 @@ impl Session {
 
     /// The same before a statement that could change what they see is bound to this portal, or run by it.
     pub(super) async fn begin_bound_before(&mut self, name: &[u8]) -> Result<(), Failure> {
-        if self.statements.bound(Some(name)).is_empty() {
+        if self.tx.has_failed() || self.statements.bound(Some(name)).is_empty() {
             return Ok(());
         }
         self.settle_parse().await?;
@@ -68,11 +72,13 @@ impl Session {
             return Ok(());
         }
         let (text, _) = ask.statement();
-        let (query, tail) = match (classify(text), ask) {
-            (StatementKind::Declare { inner, .. }, _) => {
-                (text.get(inner..).unwrap_or_default(), Bytes::from_static(NO_VALUES))
-            }
-            (_, Ask::Bound { bind, .. }) => (text, Bytes::copy_from_slice(BindView::read(bind)?.tail)),
+        let tail = match ask {
+            Ask::Bound { bind, .. } => Bytes::copy_from_slice(BindView::read(bind)?.tail),
+            Ask::Query { .. } => Bytes::from_static(NO_VALUES),
+        };
+        let query = match (classify(text), ask) {
+            (StatementKind::Declare { inner, .. }, _) => text.get(inner..).unwrap_or_default(),
+            (_, Ask::Bound { .. }) => text,
             (_, Ask::Query { .. }) => return Ok(()),
         };
         let at = self.enlist(home).await?;

@@ -121,7 +121,8 @@ impl CancelSlot {
             if self.statement() != statement {
                 return;
             }
-            ended.await;
+            // Statements have no fence for the sake of those who wait: one that ended just then may not have seen this one.
+            let _ = tokio::time::timeout(Duration::from_millis(50), ended).await;
         }
     }
 

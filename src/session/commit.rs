@@ -91,7 +91,7 @@ impl Session {
 
     pub(super) fn pass_said(&mut self) {
         // What has written copies alone says the same on every shard.
-        let copies = !self.held.iter().any(|held| held.wrote_apart);
+        let copies = !self.held.iter().any(|held| held.wrote && held.wrote_apart);
         let home = self.view.topology.home;
         let one = self.held.iter().find(|held| held.wrote && held.shard == home).map(|held| held.shard);
         for held in self.held.iter_mut() {

@@ -133,8 +133,13 @@ impl Session {
         let targets = plan.targets(&self.view.topology);
         let draws = &plan.landing.draws;
         let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
-        if plan.taking.as_ref().is_some_and(|taking| taking.reads_clock) && self.tx.time.is_none() {
-            self.moment_of(self.shard_of_time()).await?;
+        if plan.taking.as_ref().is_some_and(|taking| taking.reads_clock)
+            && self.tx.time.is_none()
+            && let Err(failure) = self.moment_of(self.shard_of_time()).await
+        {
+            self.memory.lost(draws.sequences.iter().cloned());
+            self.end_finish(slot).await;
+            return Err(failure);
         }
         let targets: Vec<ShardId> = targets.iter().collect();
         let mut filled = 0;

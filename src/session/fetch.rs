@@ -285,7 +285,10 @@ impl Session {
                 let original = self.original(finish, &ask).await?;
                 let (slot, original) = self.begin_finish(finish, &ask, original).await?;
                 self.settle_bind(slot).await?;
-                self.guard(slot, finish, &ask, &original).await?;
+                if let Err(failure) = self.guard(slot, finish, &ask, &original).await {
+                    self.end_finish(slot).await;
+                    return Err(failure);
+                }
                 Place::Finishing(slot)
             }
             PlanKind::Refuse(fault) => return Err(fault.clone().into()),

@@ -55,6 +55,10 @@ impl Session {
             let pools = std::sync::Arc::clone(&self.pools);
             let (several, limit) = match &pools.at(place).connector.aim {
                 Aim::Primary(servers) => (Some(servers), self.times.get(Limit::Failover).unwrap_or_default()),
+                // Who is beside the shards has others for it, and the home shard.
+                Aim::One(_) if pools.at(place).connector.shard.is_combine() => {
+                    return Err(Unlent::Connect(place, fault));
+                }
                 Aim::One(_) => (None, self.limits.restart_timeout),
                 Aim::Replica(..) => return Err(Unlent::Connect(place, fault)),
             };

@@ -344,8 +344,9 @@ impl Session {
     pub(super) async fn run_opened(&mut self, run: &mut ScatterRun) -> Result<(), Failure> {
         let Some(waiting) = run.waits.take() else { return Ok(()) };
         self.park_runs().await?;
-        for shard in &run.shards {
-            let at = self.held_at(*shard)?;
+        // All of them are there, or nothing is asked of any.
+        let places = run.shards.iter().map(|shard| self.held_at(*shard)).collect::<Result<Vec<_>, _>>()?;
+        for at in places {
             let server = &mut self.held[at].server;
             request::execute(&mut server.out, &waiting.name, 0)?;
             server.inflight.push(Owed::Execute(Audience::Client));

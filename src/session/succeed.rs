@@ -32,6 +32,13 @@ impl Session {
             if self.database.is_over() {
                 self.succeed()?;
                 self.learn_defaults().await?;
+            } else if self.pools.is_over()
+                && self.held.is_empty()
+                && let Some(pools) = self.database.pools(&self.user)
+            {
+                // The home shard has told of another password, and an open session goes on, as in Postgres.
+                self.pools = pools;
+                self.learn_defaults().await?;
             }
             self.retake_view();
             if self.database.traffic().is_held() {

@@ -196,6 +196,17 @@ impl Find<'_, '_> {
     fn is_whole(&self, part: &Part, select: &Select) -> bool {
         let model = self.model;
         let Some(level) = model.levels.get(part.levels.start) else { return false };
+        // Those of a view that is read by its name, too: each shard would answer them from its own rows.
+        let tied = model.subqueries.get(part.subqueries.clone()).is_some_and(|subqueries| {
+            subqueries.iter().all(|(spread, level)| match spread {
+                Spread::Same => true,
+                Spread::Parted { refs, .. } => model.follows_outer(refs, Some(*level)),
+                Spread::Tangled(_) => false,
+            })
+        });
+        if !tied {
+            return false;
+        }
         if let Some(factor) = views::is_by_name(select) {
             let view = self.collected.views.iter().find(|(of, ..)| std::ptr::eq(*of, factor));
             return part.closed
@@ -217,13 +228,6 @@ impl Find<'_, '_> {
             && tables.clone().all(|used| matches!(used.relation, Relation::Sharded { .. } | Relation::Reference { .. }))
             && part.leaves.clone().all(|leaf| !is_table(leaf) || distributed.contains(&leaf))
             && !self.collected.ctes.iter().any(|leaf| part.leaves.contains(leaf))
-            && model.subqueries.get(part.subqueries.clone()).is_some_and(|subqueries| {
-                subqueries.iter().all(|(spread, level)| match spread {
-                    Spread::Same => true,
-                    Spread::Parted { refs, .. } => model.follows_outer(refs, Some(*level)),
-                    Spread::Tangled(_) => false,
-                })
-            })
     }
 
     fn columns(&self, part: &Part, select: &Select, pull: &PullText) -> Vec<(NodeId, Box<str>)> {

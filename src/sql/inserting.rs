@@ -275,10 +275,12 @@ impl Inserting<'_> {
         if let Some(what) = &uses.home {
             return Err(format!("its ON CONFLICT or RETURNING needs the home shard for {what}"));
         }
-        if !matches!(self.target, Target::Everywhere) {
-            return Ok(false);
-        }
-        let varying = [&uses.volatile, &uses.server, &uses.unknown_function, &uses.user_function];
+        // Of several shards each would read its own time; where all have the same rows, nothing else may differ either.
+        let varying = match self.target {
+            Target::Home => return Ok(false),
+            Target::Everywhere => vec![&uses.volatile, &uses.server, &uses.unknown_function, &uses.user_function],
+            _ => Vec::new(),
+        };
         let clock = uses.clock.as_ref().filter(|_| !is_told(text, self.of.scope.standard_strings));
         match varying.into_iter().flatten().chain(clock).next() {
             Some(name) => {

@@ -71,10 +71,13 @@ impl Analyzer<'_> {
                     self.change_outcome(model, parsed, with, changed.clone(), Sorted::Lies(of), |model, ctes| {
                         walk(model, ctes, false)
                     });
-                let refused = match done {
+                let refused = match (done, &clock) {
                     // Each shard would fill in a time of its own.
-                    Ok(Outcome::Routed(routed @ Routed { many: Err(_), .. })) if clock.is_none() => routed,
-                    done => return done,
+                    (Ok(Outcome::Routed(routed @ Routed { many: Ok(Many::Supply(_)), .. })), Some(fault)) => {
+                        return Ok(Outcome::Routed(Routed { many: Err(fault.clone()), ..routed }));
+                    }
+                    (Ok(Outcome::Routed(routed @ Routed { many: Err(_), .. })), None) => routed,
+                    (done, _) => return done,
                 };
                 // The source reads other rows too: it is put together, and sorted by its own columns.
                 let sorted = keyed.columns(model, &inserted).ok().map(|columns| keyed.sorted(columns));

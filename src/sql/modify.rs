@@ -57,7 +57,9 @@ impl Analyzer<'_> {
         let change = self.key_change(model, parsed, update, with, &changed);
         let copies = copies_of(model, &changed, with);
         let sharded = match &changed.relation {
-            Relation::Sharded { table: Some(table), .. } if with.is_none() => Some(Arc::clone(table)),
+            Relation::Sharded { table: Some(table), .. } if with.is_none() && changed.apart.is_none() => {
+                Some(Arc::clone(table))
+            }
             _ => None,
         };
         let outcome = self

@@ -33,6 +33,7 @@ use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::returned::modifying_with;
 use crate::sql::rewrite::is_faithful_in_parts;
 use crate::sql::supply::Supply;
+use crate::sql::words;
 
 /// An UPDATE of a sharded table that sets columns of its key.
 pub(crate) struct Moving<'a> {
@@ -377,7 +378,18 @@ impl Moving<'_> {
             head.push_str(&format!(" AS {}", quoted(&alias)));
         }
         let tail = returning_text(self.of, self.parsed, text).ok_or("its RETURNING cannot be found".to_owned())?;
-        Ok(Some(Taking { head, tail, in_order: true, reads_clock: false }))
+        const CLOCKS: [&str; 7] = [
+            "now",
+            "transaction_timestamp",
+            "current_timestamp",
+            "current_date",
+            "current_time",
+            "localtime",
+            "localtimestamp",
+        ];
+        let names = words::identifiers(text, self.of.scope.standard_strings);
+        let reads_clock = names.is_none_or(|names| names.iter().any(|name| CLOCKS.contains(&&**name)));
+        Ok(Some(Taking { head, tail, in_order: true, reads_clock }))
     }
 }
 

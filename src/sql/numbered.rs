@@ -375,7 +375,28 @@ fn takes_numbers(name: &str) -> bool {
         "pg_column_compression",
         "pg_collation_for",
     ];
-    const PREFIXES: [&str; 6] = ["current_", "txid_", "inet_", "version", "get", "row_security"];
+    const PREFIXES: [&str; 20] = [
+        "current_",
+        "txid_",
+        "inet_",
+        "version",
+        "get",
+        "row_security",
+        "pg_sleep",
+        "pg_input_",
+        "pg_wal_",
+        "pg_lsn",
+        "pg_snapshot_",
+        "pg_visible_in_",
+        "pg_xact_",
+        "pg_current_",
+        "pg_advisory_",
+        "pg_try_advisory_",
+        "pg_notify",
+        "pg_cancel_",
+        "pg_terminate_",
+        "pg_backend_",
+    ];
     !OTHERS.contains(&name) && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 

@@ -63,7 +63,12 @@ pub(crate) fn is_by_name(select: &Select) -> Option<&TableFactor> {
     let [item] = &select.from[..] else { return None };
     let factor = &item.relation;
     let TableFactor::Table { alias: Some(alias), .. } = factor else { return None };
-    (item.joins.is_empty() && alias.name.value == BY_NAME).then_some(factor)
+    (item.joins.is_empty() && select.selection.is_none() && is_ours(&alias.name)).then_some(factor)
+}
+
+/// Whether it is the router's own name, which stands nowhere in the client's text.
+fn is_ours(alias: &Ident) -> bool {
+    alias.value == BY_NAME && !is_placed(alias)
 }
 
 /// All such views of a statement.
@@ -73,7 +78,7 @@ pub(crate) fn by_name(tree: &Statement) -> HashSet<*const TableFactor> {
         type Break = ();
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
             if let TableFactor::Table { alias: Some(alias), .. } = factor
-                && alias.name.value == BY_NAME
+                && is_ours(&alias.name)
             {
                 self.0.insert(std::ptr::from_ref(factor));
             }

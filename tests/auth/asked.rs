@@ -170,8 +170,16 @@ fn nothing_of_the_client_reaches_the_question() {
          $$ SELECT wanted, 'x' FROM generate_series(1, 2) $$",
     );
     assert_says(&world.as_user("another", "x", "SELECT 1", ""), "cannot be looked up now");
-    // One that does not answer is not waited for.
     let text = world.router.config_text();
+    // What another query says counts at once, and without one there are no such users.
+    let other = "SELECT rolname, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
+    assert_eq!(world.router.reload(&text.replace(function, other)), "applied");
+    assert_eq!(world.as_user(&world.role, "secret", "SELECT 1", "").as_deref(), Ok("1"));
+    let none = format!("auth_query = \"{function}\"");
+    assert!(text.contains(&none), "{text}");
+    assert_eq!(world.router.reload(&text.replace(&none, "auth_query = \"\"")), "applied");
+    assert_says(&world.as_user(&world.role, "secret", "SELECT 1", ""), "password authentication failed");
+    // One that does not answer is not waited for.
     let slow = "SELECT $1, 'x' FROM pg_catalog.pg_sleep(20)";
     let slow = text.replace(function, slow).replacen("[general]\n", "[general]\nauth_query_timeout = \"500ms\"\n", 1);
     assert_eq!(world.router.reload(&slow), "applied");

@@ -106,7 +106,9 @@ impl Shared {
 
     fn write_all(&self) {
         while let Some(wanted) = self.next() {
-            let done = (self.write)(&wanted);
+            let write = std::panic::AssertUnwindSafe(|| (self.write)(&wanted));
+            let done = std::panic::catch_unwind(write);
+            let done = done.unwrap_or_else(|_| Err(io::Error::other("the writer has panicked")));
             self.note(&wanted, done);
         }
     }
