@@ -1,4 +1,4 @@
-//! Reads whose server broke before the client had a word of the answer: they are sent once more, and the primary has the last word. A
+//! Reads whose server broke before the client had a word of the answer: they are sent again, and the primary has the last word. A
 //! single one is sent again at once, a batch of the extended protocol by going through its messages again; what is merged of several
 //! shards is run again by [`crate::session::again`].
 
@@ -316,6 +316,11 @@ fn is_head(tag: u8) -> bool {
 /// Whether a connection to a server broke that had been asked for something.
 fn is_break(fault: &Fault) -> bool {
     fault.code == SqlState::CONNECTION_FAILURE && fault.blame == Blame::Server
+}
+
+/// The same of one that was only told settings: its server may have had a last word.
+pub(super) fn is_lost(fault: &Fault) -> bool {
+    is_break(fault) || [b"57P01", b"57P02"].contains(&&fault.code.0)
 }
 
 /// Whether an error tells of the server that was asked, not of the statement.

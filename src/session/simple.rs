@@ -14,6 +14,7 @@ use crate::session::fetch::Wanted;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
 use crate::session::replica::Servers;
+use crate::session::retry::is_lost;
 use crate::session::run::Ask;
 use crate::session::sql_execute::{Call, executes};
 use crate::session::transaction::TxState;
@@ -24,6 +25,9 @@ use crate::sql::words::first_parameter;
 use crate::sql::{Analysis, split};
 use crate::wire::frame::{BindView, Frame, HEADER};
 use crate::wire::reply;
+
+/// How often a read is sent again whose server broke before a word of its answer.
+const SENT_AGAIN: u8 = 2;
 
 impl Session {
     pub(super) async fn simple_query(&mut self, frame: Frame) -> Result<(), Stop> {
@@ -388,9 +392,18 @@ impl Session {
             servers = Servers::Primaries;
         }
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
-        let (mut again, fresh) = (true, self.is_fresh());
+        // The primary may be on its way down too, and say so on one connection after the other.
+        let (mut left, fresh) = (SENT_AGAIN, self.is_fresh());
         let at = loop {
-            let at = self.enlist_on(shard, servers).await?;
+            let at = match self.enlist_on(shard, servers).await {
+                // It broke while it was told the session's settings.
+                Err(Failure::Fault(fault)) if left > 0 && analysis.only_reads && fresh && is_lost(&fault) => {
+                    self.ask_primaries();
+                    (left, servers) = (left - 1, Servers::Primaries);
+                    continue;
+                }
+                enlisted => enlisted?,
+            };
             let held = &mut self.held[at];
             held.note_access(plan.access);
             held.note_pin(analysis.pin);
@@ -402,11 +415,11 @@ impl Session {
                 None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
             }
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
-            if !again || !self.may_ask_again(at, analysis, fresh) || self.answers(at).await? {
+            if left == 0 || !self.may_ask_again(at, analysis, fresh) || self.answers(at).await? {
                 break at;
             }
             self.ask_primaries();
-            (again, servers) = (false, Servers::Primaries);
+            (left, servers) = (left - 1, Servers::Primaries);
         };
         let seen = self.pump_held(at).await?;
         self.note_cursor(&analysis.kind, shard);
