@@ -35,7 +35,7 @@ pub fn run(data: &[u8]) {
     let limit = 19 + input.below(64);
     let rest = input.rest();
     // Mostly what begins as binary data must: the rest would never be looked at.
-    let signed = matches!(format, CopyFormat::Binary) && sizes[0] % 4 != 0;
+    let signed = matches!(format, CopyFormat::Binary) && !sizes[0].is_multiple_of(4);
     let stream = &if signed { [reader::SIGNATURE, rest].concat() } else { rest.to_vec() }[..];
     let (whole, refused) = cut(&format, &positions, &[stream], LONGEST);
     assert_eq!(cut(&format, &positions, &pieces(stream, &sizes), LONGEST), (whole.clone(), refused.clone()));
