@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -87,6 +88,11 @@ impl ClientStream {
         SockRef::from(self.tcp())
     }
 
+    /// Its number among the open files of this process.
+    pub fn fd(&self) -> RawFd {
+        self.tcp().as_raw_fd()
+    }
+
     /// Ready when there may be something to read: an attempt tells. TLS may hold it already.
     pub fn poll_unread(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
@@ -138,6 +144,11 @@ impl ServerStream {
     /// `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.tcp()?.local_addr().ok()
+    }
+
+    /// As [`ClientStream::fd`].
+    pub fn fd(&self) -> RawFd {
+        self.socket().as_raw_fd()
     }
 
     /// As [`ClientStream::tls_name`].

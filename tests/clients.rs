@@ -16,6 +16,8 @@ use std::process::Command;
 
 use installed::{java, node, python, python_path, rust, source};
 use shop::Shop;
+use support::raw::message as m;
+use support::{Raw, Sharded};
 
 /// The last line of a program that has come to its end.
 const END: &str = "END\n";
@@ -162,6 +164,56 @@ fn pgcli() {
         bash.env("PATH", python_path()).env("PAGER", "cat");
         bash
     });
+}
+
+/// What the page says of all drivers: refused with a hint, and what it names instead is done.
+#[test]
+fn what_no_driver_can_do_is_refused_and_the_way_out_is_one() {
+    let page = include_str!("../docs/CLIENTS.md");
+    let part = page.split("## What no driver can do").nth(1).unwrap().split("\n## ").next().unwrap();
+    let world = Sharded::create_as("nodriver", "admin_users = [\"postgres\"]\n", "");
+    let mut raw = world.connect();
+    for (named, sql) in [
+        ("PREPARE TRANSACTION", "PREPARE TRANSACTION 'mine'"),
+        ("COMMIT PREPARED", "COMMIT PREPARED 'mine'"),
+        ("ROLLBACK PREPARED", "ROLLBACK PREPARED 'mine'"),
+        ("pg_cursors", "SELECT name FROM pg_cursors"),
+        ("pg_prepared_statements", "SELECT name FROM pg_prepared_statements"),
+        ("CREATE DATABASE", "CREATE DATABASE another"),
+        ("DROP DATABASE", "DROP DATABASE another"),
+    ] {
+        assert!(part.contains(&format!("`{named}`")), "the page does not name {named}");
+        let refused = raw.simple(sql);
+        assert_eq!(refused.code(), "0A000", "{sql}: {}", refused.text());
+    }
+    // lo_creat, by its number.
+    let mut call = 957_u32.to_be_bytes().to_vec();
+    call.extend([0, 1, 0, 1, 0, 1]);
+    call.extend(4_u32.to_be_bytes());
+    call.extend(0x6_0000_u32.to_be_bytes());
+    call.extend([0, 1]);
+    let refused = raw.exchange(&m::frame(b'F', &call), None);
+    assert_eq!(refused.code(), "0A000", "{}", refused.text());
+    let number = raw.value("SELECT lo_from_bytea(0, 'abc')");
+    raw.must(&format!("SELECT lo_put({number}, 1, 'xyz')"));
+    assert_eq!(raw.value(&format!("SELECT convert_from(lo_get({number}), 'UTF8')")), "axyz");
+    assert_eq!(raw.value(&format!("SELECT lo_unlink({number})")), "1");
+    for sql in ["CLOSE ALL", "DEALLOCATE ALL", "DISCARD ALL"] {
+        assert!(part.contains(sql));
+        raw.must(sql);
+    }
+    // The client's number is the router's, and ends it there; those of servers are others.
+    let (client, server) = (raw.key.0.to_string(), raw.value("SELECT pg_backend_pid()"));
+    assert_ne!(client, server);
+    raw.must("LISTEN news");
+    raw.send(&m::query("NOTIFY news")).unwrap();
+    let messages = raw.read_to_ready().unwrap();
+    let sender = messages.iter().find(|message| message.tag == b'A').expect("its own notification");
+    let sender = u32::from_be_bytes(sender.body[..4].try_into().unwrap()).to_string();
+    assert_ne!(sender, client);
+    assert!(world.db.shard(0).values("SELECT pid FROM pg_stat_activity").contains(&sender), "{sender}");
+    Raw::connect(world.router.port, "postgres", "pgloom").unwrap().must(&format!("KILL_CLIENT {client}"));
+    assert_eq!(raw.read().unwrap().report().code(), "57P01");
 }
 
 /// What graphical tools ask of the catalog is answered as by one Postgres, up to the numbers of its objects.

@@ -5,12 +5,13 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::cluster::postgres_bin;
-use support::raw::{Raw, Value, message as m};
+use support::pipe::Pipe;
+use support::raw::{Raw, Value, cancel, message as m};
 use support::{Router, Sharded, eventually};
 
 const USERS: &str = "[[users]]\nname = \"postgres\"\n[[users]]\nname = \"ops\"\ndatabases = []\n\
@@ -32,6 +33,15 @@ const PGBOUNCER: &[(&str, &str, &str)] = &[
          load_balance_hosts max_connections current_connections max_client_connections current_client_connections paused disabled",
         "ssissiiiissiiiiii",
     ),
+    ("DNS_HOSTS", "hostname ttl addrs", "sqs"),
+    ("DNS_ZONES", "zonename serial count", "sqi"),
+    // The last two, which are never told, are bytea there.
+    (
+        "FDS",
+        "fd task user database addr port cancel link client_encoding std_strings datestyle timezone password scram_client_key \
+         scram_server_key",
+        "issssiqisssssss",
+    ),
     ("LISTS", "list items", "si"),
     (
         "POOLS",
@@ -42,6 +52,7 @@ const PGBOUNCER: &[(&str, &str, &str)] = &[
     ("SERVERS", SOCKETS, SOCKET_TYPES),
     ("MEM", "name size used free memtotal", "siiiq"),
     ("PEERS", "peer_id host port pool_size", "isii"),
+    ("PEER_POOLS", "peer_id cl_active_cancel_req cl_waiting_cancel_req sv_active_cancel sv_login", "iiiii"),
     ("ACTIVE_SOCKETS", BUFFERS, BUFFER_TYPES),
     ("SOCKETS", BUFFERS, BUFFER_TYPES),
     ("STATE", "key value", "ss"),
@@ -241,7 +252,12 @@ fn the_numbers_are_those_of_what_was_done() {
         raw.named("SHOW LISTS").into_iter().map(|row| (row["list"].clone(), row["items"].clone())).collect();
     assert_eq!(["databases", "users", "pools", "used_clients"].map(|list| &*lists[list]), ["1", "3", "1", "2"]);
     assert_eq!(lists["used_servers"].parse::<usize>().unwrap(), raw.named("SHOW SERVERS").len());
-    assert!(lists.contains_key("login_clients") && !lists.contains_key("dns_names"));
+    assert!(lists.contains_key("login_clients"));
+    // Servers have addresses here, no names.
+    for list in ["peers", "peer_pools", "dns_names", "dns_zones", "dns_queries", "dns_pending"] {
+        assert_eq!(lists[list], "0", "{list}");
+    }
+    assert!(raw.named("SHOW DNS_HOSTS").is_empty() && raw.named("SHOW DNS_ZONES").is_empty());
 }
 
 #[test]
@@ -385,7 +401,7 @@ fn nonsense_is_answered_as_by_postgres() {
     ];
     raw.send(&batch.concat()).unwrap();
     let tags: String = raw.read_to_ready().unwrap().iter().map(|message| char::from(message.tag)).collect();
-    assert_eq!(tags, "12tTDDDsDDDDDCC3Z");
+    assert_eq!(tags, "12tTDDDsDDDDDDDDDDDCC3Z");
     // Values, unknown names, skipped messages.
     let parameter = raw.extended("SHOW LISTS", &[25], &[Value::text("x")], 0);
     assert_eq!(parameter.code(), "08P01", "{}", parameter.text());
@@ -428,6 +444,23 @@ fn sockets_memory_and_peers_are_shown() {
     assert_eq!((count(&active, "C"), count(&active, "S")), (1, 1), "{active:?}");
     assert_eq!(active[0]["link"], active[1]["ptr"]);
     assert!(sockets.iter().all(|row| row["send_avail"] == "0"));
+    // By the numbers that the kernel has for them; nothing that is secret.
+    let fds = of(&mut raw, "FDS");
+    assert_eq!(fds.len(), sockets.len());
+    let end = |row: &BTreeMap<String, String>| (row["addr"].clone(), row["port"].clone());
+    for row in &fds {
+        let file = std::fs::read_link(format!("/proc/{}/fd/{}", world.router.pid(), row["fd"])).unwrap();
+        assert!(file.to_str().unwrap().starts_with("socket:"), "{row:?}: {file:?}");
+        let socket = sockets.iter().find(|socket| end(socket) == end(row));
+        let kind = if socket.unwrap_or_else(|| panic!("{row:?}"))["type"] == "C" { "client" } else { "server" };
+        assert_eq!((&*row["task"], row.contains_key("cancel"), row.contains_key("password")), (kind, false, false));
+    }
+    let numbers: BTreeSet<&String> = fds.iter().map(|row| &row["fd"]).collect();
+    assert_eq!(numbers.len(), fds.len(), "{fds:?}");
+    let linked: Vec<_> = fds.iter().filter(|row| row["link"] != "0").collect();
+    assert_eq!(linked.len(), 2, "{fds:?}");
+    assert_eq!((&linked[0]["fd"], &linked[0]["link"]), (&linked[1]["link"], &linked[1]["fd"]));
+    assert_eq!((&*linked[0]["user"], &*linked[0]["database"]), ("postgres", &*world.db.name));
     let mut stalled = world.connect();
     stalled.send(&m::query("SELECT repeat(body, 1000) FROM plain, generate_series(1, 200000)")).unwrap();
     eventually(20, "somebody does not take its answer", || {
@@ -452,14 +485,31 @@ fn sockets_memory_and_peers_are_shown() {
         text.replace(&format!("port = {}\n", world.router.port), "port = {port}\n")
             .replace(&format!("\"127.0.0.1:{}\"", world.router.http_port), "\"127.0.0.1:{http_port}\"")
     ));
-    let peers = text.replace("127.0.0.1:1\"", &format!("127.0.0.1:{}\"", other.port));
+    let pipe = Pipe::start(other.port);
+    let peers = text.replace("127.0.0.1:1\"", &format!("127.0.0.1:{}\"", pipe.port));
     assert_eq!(world.router.reload(&peers), "applied");
     eventually(20, "the other router", || !of(&mut raw, "PEERS").is_empty());
     let peers = of(&mut raw, "PEERS");
-    assert_eq!((&*peers[0]["host"], &*peers[0]["port"]), ("127.0.0.1", &*other.port.to_string()));
+    assert_eq!((&*peers[0]["host"], &*peers[0]["port"]), ("127.0.0.1", &*pipe.port.to_string()));
     // It is the number in its clients' process ids.
     let theirs = other.connect(&world.db.name);
     assert_eq!(pgloom::ids::RouterNumber::of(theirs.key.0).unwrap().get().to_string(), peers[0]["peer_id"]);
+    // A cancel request that is on its way there.
+    let to_it = |raw: &mut Raw| {
+        let rows = of(raw, "PEER_POOLS");
+        assert_eq!((rows.len(), &rows[0]["peer_id"]), (1, &peers[0]["peer_id"]));
+        assert_eq!((&*rows[0]["cl_waiting_cancel_req"], &*rows[0]["sv_login"]), ("0", "0"));
+        (rows[0]["cl_active_cancel_req"].clone(), rows[0]["sv_active_cancel"].clone())
+    };
+    let count = |number: u8| (number.to_string(), number.to_string());
+    assert_eq!(to_it(&mut raw), count(0));
+    pipe.cut();
+    let ((pid, secret), port) = (theirs.key.clone(), world.router.port);
+    let asks = std::thread::spawn(move || cancel(port, pid, &secret));
+    eventually(10, "it is on its way", || to_it(&mut raw) == count(1));
+    pipe.mend();
+    asks.join().unwrap();
+    assert_eq!(to_it(&mut raw), count(0));
 }
 
 /// What pgbouncer_exporter asks, over the simple protocol, with the columns that it reads as numbers (the others are its labels), as

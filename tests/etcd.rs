@@ -849,6 +849,31 @@ fn a_disk_that_hangs_holds_no_client_up() {
     assert!(asked.elapsed() < Duration::from_secs(u64::from(HANGS) - 5), "{:?}", asked.elapsed());
 }
 
+#[test]
+fn a_copy_that_cannot_be_written_is_told_and_written_when_it_can() {
+    let world = World::create_on("copyaway", EtcdCluster::start(1));
+    let (place, away) = (world.dir.join("place"), world.dir.join("away"));
+    fs::create_dir(&place).unwrap();
+    let router = world.router("place/map.json");
+    let mut raw = router.connect(&world.db.name);
+    let kept = || fs::read_to_string(place.join("map.json")).unwrap_or_default();
+    eventually(20, "the first copy", || !kept().is_empty());
+    let first = kept();
+    // The directory is gone, as where a volume is; the map is served all the same.
+    fs::rename(&place, &away).unwrap();
+    world.pin(1001, "s1");
+    eventually(20, "it is served, and that it is not kept is told", || {
+        let now = shown(&mut raw);
+        now.epoch == 2 && now.problem.contains("place/map.json cannot be written")
+    });
+    assert!(route(&mut raw, 1001).contains("s1"));
+    assert!(router.log_text().contains("the map cannot be kept on disk"));
+    fs::rename(&away, &place).unwrap();
+    follows(&mut raw, 2);
+    let now = kept();
+    assert!(now != first && pgloom::control::map::copy::map_of(&now).unwrap().contains("\"epoch\": 2"), "{now}");
+}
+
 /// Maps of 2 MB each, in an etcd that has room for 32 MB and is compacted as etcd's documentation says.
 #[test]
 fn large_maps_leave_room_for_others_and_an_etcd_that_is_full_is_told() {

@@ -55,7 +55,8 @@ fn a_name_that_leads_elsewhere_is_followed_by_connections_that_are_there() {
     new.configure(&format!("port = {}\nlisten_addresses = '127.0.0.2'", old.port));
     new.start();
     new.port = old.port;
-    let text = config(&[&[&old], &[&other]], "dns_max_ttl = \"300ms\"").replace(
+    let general = "dns_max_ttl = \"300ms\"\nadmin_users = [\"postgres\"]";
+    let text = config(&[&[&old], &[&other]], general).replace(
         &format!("host = \"127.0.0.1\", port = {}", old.port),
         &format!("host = \"db.test\", port = {}", old.port),
     );
@@ -75,9 +76,17 @@ fn a_name_that_leads_elsewhere_is_followed_by_connections_that_are_there() {
     let mut open = router.connect(NAME);
     open.must(&format!("BEGIN; {read}"));
     assert_eq!(raw.value(&read), BALANCE.to_string());
+    let mut console = Raw::connect(router.port, "postgres", "pgloom").unwrap();
+    let mut found = || -> (String, String) {
+        let rows = console.named("SHOW DNS_HOSTS");
+        assert_eq!((rows.len(), &*rows[0]["hostname"]), (1, "db.test"));
+        (rows[0]["addrs"].clone(), rows[0]["ttl"].clone())
+    };
+    assert_eq!(found(), ("127.0.0.1".to_owned(), "0".to_owned()));
     hosts.say(&[("db.test", "127.0.0.2")]);
     eventually(20, "the new one is read", || raw.value(&read) == (BALANCE + 1).to_string());
     assert!(router.log_text().contains("the name has other addresses now"));
+    assert_eq!(found().0, "127.0.0.2");
     assert_eq!(open.value(&read), BALANCE.to_string());
     open.must("COMMIT");
     for _ in 0..20 {
@@ -89,6 +98,7 @@ fn a_name_that_leads_elsewhere_is_followed_by_connections_that_are_there() {
     // Back, while the name has both for a moment.
     hosts.say(&[("db.test", "127.0.0.2"), ("db.test", "127.0.0.1")]);
     std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(found().0, "127.0.0.1,127.0.0.2");
     assert!([BALANCE, BALANCE + 21].map(|sum| sum.to_string()).contains(&raw.value(&read)));
     hosts.say(&[("db.test", "127.0.0.1")]);
     eventually(20, "the old one is read", || raw.value(&read) == BALANCE.to_string());

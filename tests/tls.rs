@@ -8,7 +8,10 @@ mod support;
 #[path = "login/tls_files.rs"]
 mod tls_files;
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use support::sharded::config;
 use support::{Cluster, Database, Router, eventually};
@@ -115,6 +118,28 @@ fn a_shard_that_cannot_prove_itself_is_not_used() {
     eventually(20, "readyz names the shards", || {
         let (status, body) = world.router.http("/readyz");
         status == 503 && body.contains("s0") && body.contains("certificate")
+    });
+}
+
+/// The limit of a login holds from the first byte on: also while a client owes its part of the handshake.
+#[test]
+fn a_client_that_falls_silent_within_its_handshake_is_sent_away() {
+    let world = World::create(|files| format!("{}\nclient_login_timeout = \"400ms\"", client_tls(files, "require")));
+    let mut stream = TcpStream::connect(("127.0.0.1", world.router.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // SSLRequest, and the head of a record that does not come.
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).unwrap();
+    let mut answer = [0];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"S");
+    stream.write_all(&[22, 3, 1, 2, 0]).unwrap();
+    let start = Instant::now();
+    let mut rest = Vec::new();
+    let end = stream.read_to_end(&mut rest).map_err(|error| error.kind());
+    assert!(end.is_ok() || end == Err(ErrorKind::ConnectionReset), "{end:?}");
+    assert!((200..10_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    eventually(5, "it is counted", || {
+        world.router.http("/metrics").1.contains("pgloom_timeouts_total{limit=\"client_login\"} 1\n")
     });
 }
 

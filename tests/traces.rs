@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+// Shared with the login tests, which use more of it.
+#[allow(dead_code)]
+#[path = "login/tls_files.rs"]
+mod tls_files;
 
+use std::fs;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +19,10 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use support::raw::{Value, message as m};
-use support::{Sharded, eventually};
+use support::sharded::config;
+use support::{Router, Sharded, eventually};
+use tls_files::TlsFiles;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 /// What was taken: spans, and the names of the services that sent them.
 #[derive(Clone, Default)]
@@ -43,14 +51,23 @@ impl TraceService for Collector {
 impl Collector {
     /// Listens for the test's life; its endpoint.
     fn start(&self) -> String {
+        self.start_as("http", Server::builder())
+    }
+
+    /// With TLS.
+    fn start_tls(&self, files: &TlsFiles) -> String {
+        let identity = Identity::from_pem(fs::read(files.certificate()).unwrap(), fs::read(files.key()).unwrap());
+        self.start_as("https", Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).unwrap())
+    }
+
+    fn start_as(&self, scheme: &str, mut server: Server) -> String {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let service = TraceServiceServer::new(self.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let server = tonic::transport::Server::builder().add_service(service);
-            runtime.block_on(server.serve(([127, 0, 0, 1], port).into())).unwrap();
+            runtime.block_on(server.add_service(service).serve(([127, 0, 0, 1], port).into())).unwrap();
         });
-        format!("http://127.0.0.1:{port}")
+        format!("{scheme}://127.0.0.1:{port}")
     }
 
     /// The spans of this trace, once its statement has come; the statement first.
@@ -275,4 +292,29 @@ fn what_is_sampled_is_what_the_application_says_else_a_part_and_a_reload_changes
     raw.must(&format!("SELECT n AS again FROM items WHERE id = 1 {}", with(again, "01")));
     collector.trace(again);
     assert_eq!(count("dark") + count("lost"), 0);
+}
+
+/// The authorities are those of the system, or of `SSL_CERT_FILE`.
+#[test]
+fn a_collector_with_tls_shows_a_certificate_of_an_authority_that_is_known() {
+    let (files, others) = (TlsFiles::make(), TlsFiles::make());
+    let collector = Collector::default();
+    let endpoint = collector.start_tls(&files);
+    let world = Sharded::create("tracetls", "");
+    let general = format!("trace_endpoint = \"{endpoint}\"\ntrace_ratio = 1\n");
+    let text = config(&world.db.name, &world.db.ports(), &general, "");
+    let router = |known: &TlsFiles| {
+        let mut router = Router::start_with(&text, &[("SSL_CERT_FILE", known.ca().to_str().unwrap())]);
+        router.wait_until_ready();
+        router
+    };
+    let (knows, does_not) = (router(&files), router(&others));
+    does_not.connect(&world.db.name).must("SELECT count(*) AS untold FROM items");
+    eventually(20, "that it is not taken", || {
+        does_not.log_text().contains("the collector of traces has not taken them")
+    });
+    knows.connect(&world.db.name).must("SELECT count(*) AS told FROM items");
+    check_tree(&collector.statement("SELECT count(*) AS told FROM items"));
+    let spans = collector.spans.lock().unwrap();
+    assert!(!spans.iter().any(|span| attribute(span, "db.query.text").contains("untold")));
 }

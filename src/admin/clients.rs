@@ -1,6 +1,8 @@
-//! Who is connected, on both sides: CLIENTS, SERVERS, USERS, LISTS.
+//! Who is connected, on both sides: CLIENTS, SERVERS, SOCKETS, FDS, USERS, LISTS.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 
 use super::pools::{PoolAt, mode, pools_of};
 use super::{ClientView, Look, flag, moment, parts, text};
@@ -67,6 +69,32 @@ impl Look<'_> {
         clients.chain(servers).filter(|row| !(active && rests(row))).collect()
     }
 
+    /// The sockets of SOCKETS by their numbers in this process.
+    pub(super) fn fds(&self) -> Vec<Vec<Option<String>>> {
+        let mut servers = HashMap::new();
+        let mut server_rows = Vec::new();
+        let linked: HashMap<u64, RawFd> =
+            self.clients.iter().flat_map(|client| client.servers.iter().map(move |id| (*id, client.fd))).collect();
+        for seen in &self.databases {
+            for (user, pools) in self.users_pools(seen) {
+                for PoolAt { pool, .. } in pools_of(seen, &pools) {
+                    for (member, _) in pool.members() {
+                        let facts = &member.facts;
+                        let Some(fd) = facts.fd else { continue };
+                        servers.insert(facts.id, fd);
+                        let link = linked.get(&facts.id).copied().unwrap_or_default();
+                        server_rows.push(fd_row(fd, "server", (&*user, &*seen.database.name), facts.peer, link));
+                    }
+                }
+            }
+        }
+        let client_rows = self.clients.iter().map(|client| {
+            let link = client.servers.iter().find_map(|id| servers.get(id)).copied().unwrap_or_default();
+            fd_row(client.fd, "client", (&*client.user, &*client.database), client.peer, link)
+        });
+        client_rows.chain(server_rows).collect()
+    }
+
     pub(super) fn users(&self) -> Vec<Vec<Option<String>>> {
         let mut connections: HashMap<Box<str>, usize> = HashMap::new();
         for seen in &self.databases {
@@ -105,9 +133,26 @@ impl Look<'_> {
             ("login_clients", self.knocking),
             ("free_servers", 0),
             ("used_servers", servers),
+            ("peers", self.peers.len()),
+            ("peer_pools", self.peer_pools().len()),
+            ("dns_names", self.dns_hosts().len()),
+            ("dns_zones", 0),
+            ("dns_queries", 0),
+            ("dns_pending", 0),
         ];
         lists.map(|(list, items)| vec![text(list), text(items)]).to_vec()
     }
+}
+
+/// What PgBouncer has behind `link` (settings of the session, and secrets) is told of no socket.
+fn fd_row(fd: RawFd, task: &str, of: (&str, &str), peer: Option<SocketAddr>, link: RawFd) -> Vec<Option<String>> {
+    const NOT_TOLD: usize = 7;
+    let (user, database) = of;
+    let address = peer.map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_canonical().to_string());
+    let port = peer.map_or(0, |peer| peer.port());
+    let mut row = vec![text(fd), text(task), text(user), text(database), text(address), text(port), None, text(link)];
+    row.extend(std::iter::repeat_n(None, NOT_TOLD));
+    row
 }
 
 fn client_row(client: &ClientView) -> Vec<Option<String>> {

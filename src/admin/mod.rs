@@ -15,6 +15,7 @@ mod stats;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -53,6 +54,8 @@ pub struct ClientView {
     pub peer: Option<SocketAddr>,
     pub local: Option<SocketAddr>,
     pub tls: Box<str>,
+    /// The number of its socket among the open files of this process.
+    pub fd: RawFd,
     pub connected: SystemTime,
     /// When its last statement was read.
     pub request: Option<SystemTime>,
@@ -89,6 +92,9 @@ pub struct PeerView {
     pub address: Box<str>,
     /// Requests that may be on their way to all of them.
     pub places: usize,
+    /// Those that are on their way to it, and the connections that are for them.
+    pub requests: usize,
+    pub connections: usize,
 }
 
 /// What memory is kept for.
@@ -155,11 +161,16 @@ impl Look<'_> {
             What::Config => self.config(),
             What::Databases => self.databases(),
             What::Distributions => self.distributions(),
+            What::DnsHosts => self.dns_hosts(),
+            // The operating system is asked for names, and knows of their zones.
+            What::DnsZones => Vec::new(),
+            What::Fds => self.fds(),
             What::Help => command::help(),
             What::HotKeys => self.hot_keys(),
             What::Lists => self.lists(),
             What::Mem => self.mem(),
             What::Peers => self.peers(),
+            What::PeerPools => self.peer_pools(),
             What::Pools => self.pools(),
             What::Schemas => self.schemas(),
             What::Servers => self.servers(),
@@ -201,6 +212,15 @@ impl Look<'_> {
             vec![text(peer.number), text(host), text(port), text(peer.places)]
         };
         self.peers.iter().map(row).collect()
+    }
+
+    /// One row for each router, as PgBouncer's; PEERS has one for each of its addresses.
+    fn peer_pools(&self) -> Vec<Vec<Option<String>>> {
+        let mut routers: Vec<&PeerView> = self.peers.iter().collect();
+        routers.dedup_by_key(|peer| peer.number);
+        let row =
+            |peer: &&PeerView| vec![text(peer.number), text(peer.requests), text(0), text(peer.connections), text(0)];
+        routers.iter().map(row).collect()
     }
 
     fn mem(&self) -> Vec<Vec<Option<String>>> {

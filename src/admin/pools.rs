@@ -1,5 +1,6 @@
-//! Pools and the servers that they lead to: POOLS, SHARD_POOLS, DATABASES, BREAKERS.
+//! Pools and the servers that they lead to: POOLS, SHARD_POOLS, DATABASES, DNS_HOSTS, BREAKERS.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -179,6 +180,21 @@ impl Look<'_> {
             }
         }
         rows
+    }
+
+    /// Names of servers; whatever database they are of, they are looked up once.
+    pub(super) fn dns_hosts(&self) -> Vec<Vec<Option<String>>> {
+        let now = Instant::now();
+        let mut rows = BTreeMap::new();
+        for Seen { database, .. } in &self.databases {
+            let names = &database.access.names;
+            let due = names.due().map(|due| due.saturating_duration_since(now).as_secs().to_string());
+            for (host, addresses) in names.all() {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                rows.insert(Arc::clone(&host), vec![text(host), due.clone(), text(addresses.join(","))]);
+            }
+        }
+        rows.into_values().collect()
     }
 
     pub(super) fn breakers(&self) -> Vec<Vec<Option<String>>> {

@@ -11,12 +11,16 @@ pub enum What {
     Config,
     Databases,
     Distributions,
+    DnsHosts,
+    DnsZones,
+    Fds,
     Help,
     HotKeys,
     Lists,
     Map,
     Mem,
     Peers,
+    PeerPools,
     Pools,
     Schemas,
     Servers,
@@ -118,6 +122,27 @@ pub const SHOWS: &[Show] = &[
         DATABASES
     ),
     show!(Distributions, "DISTRIBUTIONS", true, "The rules by which rows are placed.", DISTRIBUTIONS),
+    show!(
+        DnsHosts,
+        "DNS_HOSTS",
+        false,
+        "The names of servers by which connections were made, with their addresses. The operating system looks them up, for each new connection and each dns_max_ttl.",
+        DNS_HOSTS
+    ),
+    show!(
+        DnsZones,
+        "DNS_ZONES",
+        false,
+        "Always empty: the operating system looks names up, and zones are not asked for their serial numbers.",
+        DNS_ZONES
+    ),
+    show!(
+        Fds,
+        "FDS",
+        false,
+        "The sockets of SOCKETS by their numbers among the open files of this process. No secret is told, and no socket handed over: a new process takes over the port by `so_reuseport`.",
+        FDS
+    ),
     show!(Help, "HELP", false, "What can be asked and done here.", HELP),
     show!(
         HotKeys,
@@ -147,6 +172,13 @@ pub const SHOWS: &[Show] = &[
         false,
         "The other routers to which cancel requests can be passed on, by what was heard of them in the last hour: of `peers`, and of the list in etcd.",
         PEERS
+    ),
+    show!(
+        PeerPools,
+        "PEER_POOLS",
+        false,
+        "One row for each router of PEERS: cancel requests that are being passed on to it.",
+        PEER_POOLS
     ),
     show!(
         Pools,
@@ -328,6 +360,14 @@ const PEERS: &[Field] = fields! {
     "pool_size" Int4 "cancel requests that may be on their way at one time, to all of them together",
 };
 
+const PEER_POOLS: &[Field] = fields! {
+    "peer_id" Int4 "as in PEERS",
+    "cl_active_cancel_req" Int4 "cancel requests of clients that are on their way to it, or that it deals with",
+    "cl_waiting_cancel_req" Int4 "0: none waits; where too many are on their way, one more is dropped",
+    "sv_active_cancel" Int4 "connections to it for them, those that are being made among them",
+    "sv_login" Int4 "0: they are in sv_active_cancel",
+};
+
 const CONFIG: &[Field] = fields! {
     "key" Text "the setting",
     "value" Text "as the file or the environment says it",
@@ -370,6 +410,36 @@ const DISTRIBUTIONS: &[Field] = fields! {
     "tables" Int4 "tables that it places",
 };
 
+const DNS_HOSTS: &[Field] = fields! {
+    "hostname" Text "the name",
+    "ttl" Int8 "seconds until it is looked up again for connections that are there; NULL: it is not (dns_max_ttl = 0)",
+    "addrs" Text "the addresses that it was found to have last, with commas between them",
+};
+
+const DNS_ZONES: &[Field] = fields! {
+    "zonename" Text "the zone",
+    "serial" Int8 "its serial number",
+    "count" Int4 "the names in it",
+};
+
+const FDS: &[Field] = fields! {
+    "fd" Int4 "its number, as in `/proc/PID/fd`",
+    "task" Text "`client` or `server`",
+    "user" Text "as in CLIENTS and SERVERS",
+    "database" Text "the logical database",
+    "addr" Text "the address at the other end; `unix` for a Unix socket",
+    "port" Int4 "the port at the other end",
+    "cancel" Int8 "NULL: keys to cancel with are shown to nobody",
+    "link" Int4 "the number of the socket that it is linked with, of several the first; 0: none",
+    "client_encoding" Text "NULL: settings are told to their own sessions alone, here and in the next three",
+    "std_strings" Text "NULL",
+    "datestyle" Text "NULL",
+    "timezone" Text "NULL",
+    "password" Text "NULL: secrets are shown to nobody, here and in the next two",
+    "scram_client_key" Text "NULL",
+    "scram_server_key" Text "NULL",
+};
+
 const HELP: &[Field] = fields! {
     "command" Text "how it is written; `[...]` may be left out",
     "access" Text "`stats`: everybody here may; `admin`: only admin_users",
@@ -387,7 +457,7 @@ const HOT_KEYS: &[Field] = fields! {
 };
 
 const LISTS: &[Field] = fields! {
-    "list" Text "`databases`, `users`, `pools` (as in POOLS), `free_clients` and `free_servers` (always 0: no memory is kept for those who are gone), `used_clients`, `login_clients`, `used_servers`. PgBouncer's `dns_*` are left out: names are looked up by the operating system, and not kept",
+    "list" Text "`databases`, `users`, `pools` (as in POOLS), `free_clients` and `free_servers` (always 0: no memory is kept for those who are gone), `used_clients`, `login_clients`, `used_servers`, `peers`, `peer_pools`, `dns_names` (as in DNS_HOSTS), `dns_zones`, `dns_queries` and `dns_pending` (always 0: the operating system looks names up)",
     "items" Int4 "how many there are",
 };
 

@@ -347,12 +347,15 @@ impl Live {
     /// Looks the names of servers up each time that so long has passed.
     fn look_up_names(&self, pause: Option<Duration>) {
         let mut jobs = JoinSet::new();
+        let names = Arc::clone(&self.known.names);
+        let due = move || Instant::now().checked_add(pause?);
+        names.note_due(due());
         if let Some(pause) = pause {
-            let names = Arc::clone(&self.known.names);
             jobs.spawn(async move {
                 loop {
                     tokio::time::sleep(pause).await;
                     names.look_up().await;
+                    names.note_due(due());
                 }
             });
         }

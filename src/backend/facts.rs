@@ -1,6 +1,7 @@
 //! `Facts`: what is told of one server connection, whoever has it now; and `Members`, where those of a pool are found.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime};
@@ -17,6 +18,8 @@ pub struct Facts {
     pub local: Option<SocketAddr>,
     /// Protocol and cipher; empty without TLS.
     pub tls: Box<str>,
+    /// Its number among the open files of this process, while it is open.
+    pub fd: Option<RawFd>,
     pub connected: (Instant, SystemTime),
     /// Statements that are prepared on it.
     prepared: AtomicUsize,
@@ -27,11 +30,11 @@ impl Facts {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let connected = (Instant::now(), SystemTime::now());
-        Self { id, peer, local, tls, connected, prepared: AtomicUsize::new(0) }
+        Self { id, peer, local, tls, fd: None, connected, prepared: AtomicUsize::new(0) }
     }
 
     pub fn of(stream: &ServerStream) -> Self {
-        Self::new(stream.peer_addr(), stream.local_addr(), stream.tls_name())
+        Self { fd: Some(stream.fd()), ..Self::new(stream.peer_addr(), stream.local_addr(), stream.tls_name()) }
     }
 
     pub fn note_prepared(&self, count: usize) {

@@ -1,13 +1,18 @@
 //! `Names`: the addresses that the names of servers have now. A name is looked up for each new connection; what is in here is for those
 //! that were made before, which are closed when their address is no longer the name's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 /// All names that connections were made by.
 #[derive(Debug, Default)]
-pub struct Names(Mutex<HashMap<Arc<str>, Arc<Name>>>);
+pub struct Names {
+    known: Mutex<HashMap<Arc<str>, Arc<Name>>>,
+    /// When they are looked up next; `None`: not again.
+    due: Mutex<Option<Instant>>,
+}
 
 /// One name, and its addresses as they were found last.
 #[derive(Debug, Default)]
@@ -26,6 +31,14 @@ impl Name {
         }
     }
 
+    /// In order.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> =
+            self.0.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
     fn replace(&self, addresses: HashSet<IpAddr>) -> bool {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let changes = *known != addresses;
@@ -41,7 +54,7 @@ impl Names {
             return None;
         }
         let name = {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known();
             Arc::clone(known.entry(Arc::clone(host)).or_default())
         };
         name.note(address);
@@ -51,7 +64,7 @@ impl Names {
     /// Looks all names up again. One that cannot be looked up keeps the addresses that it had.
     pub async fn look_up(&self) {
         let known: Vec<(Arc<str>, Arc<Name>)> = {
-            let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known();
             known.iter().map(|(host, name)| (Arc::clone(host), Arc::clone(name))).collect()
         };
         for (host, name) in known {
@@ -65,6 +78,25 @@ impl Names {
                 Err(error) => tracing::debug!(%host, %error, "the name cannot be looked up"),
             }
         }
+    }
+
+    /// They are to be looked up at this moment; `None`: not again.
+    pub fn note_due(&self, moment: Option<Instant>) {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = moment;
+    }
+
+    /// When they are looked up next.
+    pub fn due(&self) -> Option<Instant> {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names in order, with their addresses.
+    pub fn all(&self) -> BTreeMap<Arc<str>, Vec<IpAddr>> {
+        self.known().iter().map(|(host, name)| (Arc::clone(host), name.addresses())).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Name>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,5 +123,13 @@ mod tests {
         let gone = names.note(&"no-such-host.invalid".into(), elsewhere).unwrap();
         names.look_up().await;
         assert!(gone.has(elsewhere));
+        // As the console shows them.
+        let all: Vec<(Arc<str>, Vec<IpAddr>)> = names.all().into_iter().collect();
+        assert_eq!((all.len(), &*all[0].0, &*all[1].0), (2, "localhost", "no-such-host.invalid"));
+        assert!(all[0].1.contains(&here) && all[0].1.is_sorted() && all[1].1 == [elsewhere]);
+        assert_eq!(names.due(), None);
+        let soon = Instant::now();
+        names.note_due(Some(soon));
+        assert_eq!(names.due(), Some(soon));
     }
 }

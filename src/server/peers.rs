@@ -12,6 +12,7 @@
 
 mod beside;
 mod directory;
+mod passing;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,7 @@ use crate::wire::startup::{CancelKey, Question};
 use crate::wire::{request, told};
 use beside::Beside;
 use directory::Directory;
+use passing::Passing;
 
 /// Requests that may be on their way to other routers at one time; one more is dropped, as a network drops.
 const MOST_UNDER_WAY: usize = 64;
@@ -65,6 +67,7 @@ pub struct Peers {
     metrics: Arc<Metrics>,
     known: Mutex<Directory>,
     under_way: Semaphore,
+    passing: Passing,
     beside: Beside,
     servers: Arc<ServerBook>,
 }
@@ -81,6 +84,7 @@ impl Peers {
             metrics,
             known: Mutex::default(),
             under_way: Semaphore::new(MOST_UNDER_WAY),
+            passing: Passing::default(),
             beside,
             servers,
         })
@@ -109,8 +113,10 @@ impl Peers {
 
     /// Those that are known, for the console.
     pub fn views(&self) -> Vec<PeerView> {
-        let view =
-            |(number, address): (RouterNumber, _)| PeerView { number: number.get(), address, places: MOST_UNDER_WAY };
+        let view = |(number, address): (RouterNumber, _)| {
+            let passing::Count { requests, connections } = self.passing.to(number);
+            PeerView { number: number.get(), address, places: MOST_UNDER_WAY, requests, connections }
+        };
         self.known().all(Instant::now()).into_iter().map(view).collect()
     }
 
@@ -148,6 +154,7 @@ impl Peers {
         if places.is_empty() {
             return "unknown";
         }
+        let _counted = self.passing.begin(number, places.len());
         let sent = places.iter().map(|place| async move {
             let sent = say(place, tls, packet, 0).await;
             if let Err(fault) = &sent {

@@ -1,6 +1,7 @@
 //! Who may cancel what: keys of clients, and the server connections that work for each right now.
 
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +32,8 @@ pub struct Identity {
     pub local: Option<SocketAddr>,
     /// Protocol and cipher; empty without TLS.
     pub tls: Box<str>,
+    /// The number of its socket among the open files of this process.
+    pub fd: RawFd,
 }
 
 /// One client's entry: its secret, and what runs for it.
@@ -452,6 +455,7 @@ impl CancelRegistry {
             peer: slot.identity.peer,
             local: slot.identity.local,
             tls: slot.identity.tls.clone(),
+            fd: slot.identity.fd,
             connected: slot.connected,
             request: at(slot.request.load(Ordering::Relaxed)),
             waited: (waits > 0).then(|| Duration::from_micros(now.saturating_sub(waits))),

@@ -229,6 +229,7 @@ impl Login {
             peer: self.stream.peer_addr().ok(),
             local: self.stream.local_addr().ok(),
             tls: self.stream.tls_name(),
+            fd: self.stream.fd(),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use tokio::sync::mpsc;
@@ -23,7 +24,11 @@ const COMPLAIN: Duration = Duration::from_secs(60);
 
 /// Nothing is sent before there is something.
 pub(super) fn connect(endpoint: &str) -> Result<SpanExporter, String> {
-    let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(PATIENCE);
+    let mut builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(PATIENCE);
+    if endpoint.starts_with("https://") {
+        // By itself it would know no authority at all.
+        builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+    }
     let mut exporter = builder.build().map_err(|error| format!("trace_endpoint: {error}"))?;
     // The name can be another one by OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES, as everywhere.
     let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
