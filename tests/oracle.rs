@@ -17,11 +17,17 @@ mod config;
 mod corpus;
 #[path = "oracle/generate.rs"]
 mod generate;
+#[path = "oracle/kinds.rs"]
+mod kinds;
 #[path = "oracle/report.rs"]
 mod report;
 mod support;
 #[path = "oracle/tangle.rs"]
 mod tangle;
+#[path = "oracle/typed.rs"]
+mod typed;
+#[path = "oracle/wide.rs"]
+mod wide;
 #[path = "oracle/world.rs"]
 mod world;
 
@@ -50,7 +56,8 @@ impl<'w> Bench<'w> {
 
     /// What Postgres thinks a statement costs.
     fn cost(&mut self, case: &Case) -> f64 {
-        let plan = self.oracle.simple(&format!("EXPLAIN {}", case.statements[0])).text();
+        let plan =
+            self.oracle.simple(&format!("EXPLAIN {}", ask::written_out(&case.statements[0], &case.params))).text();
         let total = plan.split("..").nth(1).and_then(|rest| rest.split_whitespace().next());
         total.and_then(|cost| cost.parse().ok()).unwrap_or_default()
     }
@@ -299,44 +306,89 @@ fn hold_refusals(report: &Report) {
     }
 }
 
-/// `PGLOOM_ORACLE_N`: how many of each generator (default 500; `make oracle` asks for 10,000); `PGLOOM_ORACLE_SEED`: which (default: always the same in CI).
+/// Statements made from a seed, and what is asked of their answers.
+/// `PGLOOM_ORACLE_N`: how many (default 500; `make oracle` asks for 10,000); `PGLOOM_ORACLE_SEED`: which (default: always the same in CI).
+struct Generator {
+    label: &'static str,
+    /// It makes one for so many of the asked number.
+    share: usize,
+    world: fn(&str) -> World,
+    make: fn(&mut support::Random, usize) -> Case,
+    /// Of a thousand forms, so many have to be answered; the others are refused.
+    answered: usize,
+}
+
 #[test]
 fn generated_statements_answer_as_one_postgres_does() {
-    answer_generated("generated", 1, generate::statement);
+    Generator { label: "generated", share: 2, world: World::create, make: generate::statement, answered: 990 }.run();
+}
+
+/// All common types, all methods of placement, parameters.
+#[test]
+fn typed_statements_answer_as_one_postgres_does() {
+    Generator { label: "typed", share: 2, world: World::create_wide, make: typed::statement, answered: 985 }.run();
 }
 
 #[test]
 fn tangled_statements_answer_as_one_postgres_does() {
-    answer_generated("tangled", 1, tangle::statement);
+    Generator { label: "tangled", share: 1, world: World::create, make: tangle::statement, answered: 990 }.run();
 }
 
 /// Scripts of writes; all tables are compared behind each.
 #[test]
 fn generated_changes_answer_and_leave_what_one_postgres_does() {
     // Each costs as much as several reads.
-    answer_generated("changes", 2, changes::script);
+    Generator { label: "changes", share: 2, world: World::create, make: changes::script, answered: 940 }.run();
 }
 
-fn answer_generated(label: &str, share: usize, make: fn(&mut support::Random, usize) -> Case) {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 500));
-    println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
-    let world = World::create(label);
-    let mut bench = Bench::new(&world);
-    // Without statistics Postgres takes joins that make millions of rows for cheap ones, and `MOST_COST` means nothing.
-    bench.oracle.must("ANALYZE");
-    let mut report = Report::default();
-    let mut random = support::Random::new(seed);
-    for index in 0..count as usize / share {
-        let case = make(&mut random, index);
-        if !wanted(&case) || bench.cost(&case) > MOST_COST {
-            continue;
+impl Generator {
+    fn run(&self) {
+        let number =
+            |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+        let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 500));
+        println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
+        let world = (self.world)(self.label);
+        let mut bench = Bench::new(&world);
+        // Without statistics Postgres takes joins that make millions of rows for cheap ones, and `MOST_COST` means nothing.
+        bench.oracle.must("ANALYZE");
+        let mut report = Report::default();
+        let mut random = support::Random::new(seed);
+        let asked = count as usize / self.share;
+        let (mut unwanted, mut costly) = (0, 0);
+        for index in 0..asked {
+            let case = (self.make)(&mut random, index);
+            if !wanted(&case) {
+                unwanted += 1;
+                continue;
+            }
+            if bench.cost(&case) > MOST_COST {
+                costly += 1;
+                continue;
+            }
+            let verdicts: Vec<(&str, Verdict)> =
+                case.forms.iter().map(|form| (form.name(), bench.judge(&case, *form))).collect();
+            report.note(self.label, &case.label(), &verdicts);
         }
-        let verdicts: Vec<(&str, Verdict)> =
-            case.forms.iter().map(|form| (form.name(), bench.judge(&case, *form))).collect();
-        report.note(label, &case.label(), &verdicts);
+        println!("{}\n{}{}", report.details(), report.table(), world.shares());
+        println!("{} of {asked} ran; {costly} would cost too much, {unwanted} were not wanted", report.statements());
+        assert_eq!(
+            report.unnamed(),
+            Vec::<&String>::new(),
+            "refusals without a reason and a way out, with seed {seed}"
+        );
+        assert_eq!(report.wrong(), 0, "answers that one Postgres would not give, with seed {seed}");
+        if unwanted == 0 {
+            let least = asked * LEAST_RUN / 100;
+            assert!(
+                report.statements() >= least,
+                "{} of {asked} statements ran, with seed {seed}",
+                report.statements()
+            );
+            let answered = report.answered();
+            assert!(answered >= self.answered, "{answered} of 1000 forms were answered, with seed {seed}");
+        }
     }
-    println!("{}\n{}{}", report.details(), report.table(), world.shares());
-    assert_eq!(report.unnamed(), Vec::<&String>::new(), "refusals without a reason and a way out, with seed {seed}");
-    assert_eq!(report.wrong(), 0, "answers that one Postgres would not give, with seed {seed}");
 }
+
+/// Of a hundred statements that were asked for, so many have to be run.
+const LEAST_RUN: usize = 95;

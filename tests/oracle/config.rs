@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use crate::support::{Database, Empty};
 
-/// `pgloom.toml` for the schema of `shop/schema.sql` over the four shards of `db`. `combine`: servers beside them that finish statements.
-pub fn toml(db: &Database, combine: Option<&Empty>) -> String {
+/// `pgloom.toml` for the schema of `shop/schema.sql` over the four shards of `db`. `combine`: servers beside them that finish statements;
+/// `wide`: with the tables of `wide.rs`.
+pub fn toml(db: &Database, combine: Option<&Empty>, wide: bool) -> String {
     let mut out = String::from(GENERAL);
     if let Some(combine) = combine {
         let _ = writeln!(out, "[combine]\nservers = {}", combine.toml());
@@ -26,6 +27,9 @@ pub fn toml(db: &Database, combine: Option<&Empty>) -> String {
     }
     for table in ["products", "countries", "labels", "marks"] {
         let _ = writeln!(out, "[[databases.{name}.tables]]\nname = \"{table}\"\nreference = true");
+    }
+    if wide {
+        out.push_str(&crate::wide::toml(name));
     }
     out
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::raw::{Raw, Reply};
 use crate::support::{Cluster, Database, Empty, Router, SHARDS, eventually};
+use crate::wide::{Place, WIDE, Wide};
 
 const SCHEMA: &str = include_str!("shop/schema.sql");
 const DATA: &str = include_str!("shop/data.sql");
@@ -71,6 +72,8 @@ pub struct World {
     router: Option<Router>,
     combine: Option<Empty>,
     copy: Option<String>,
+    /// Whether it has the tables of `wide.rs`.
+    wide: bool,
     pub db: Database,
 }
 
@@ -100,42 +103,63 @@ impl World {
 
     /// Schema on all servers, data on the oracle, and the same data on the shards, through the router.
     pub fn create(label: &str) -> Self {
-        Self::create_with(label, std::env::var("PGLOOM_ORACLE_COMBINE").is_ok_and(|v| v == "1"))
+        Self::create_with(label, always_combined())
+    }
+
+    /// The same with the tables of `wide.rs`.
+    pub fn create_wide(label: &str) -> Self {
+        Self::build(label, always_combined(), true)
     }
 
     /// `combine`: with servers beside the shards that finish statements.
     pub fn create_with(label: &str, combine: bool) -> Self {
+        Self::build(label, combine, false)
+    }
+
+    fn build(label: &str, combine: bool, wide: bool) -> Self {
         let db = Database::create(label);
         let mut oracle = db.oracle();
         oracle.must(SCHEMA);
         oracle.must(DATA);
+        for table in wide_tables(wide) {
+            table.create_sql().iter().for_each(|sql| drop(oracle.must(sql)));
+            oracle.must(&table.fill_sql());
+        }
         if std::env::var("PGLOOM_ORACLE_SELF").is_ok_and(|v| v == "1") {
             let copy = format!("{}_copy", db.name);
             oracle.must(&keep_sql());
             drop(oracle);
             db.cluster.oracle.connect("postgres").must(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name));
-            return Self { router: None, combine: None, copy: Some(copy), db };
+            return Self { router: None, combine: None, copy: Some(copy), wide, db };
         }
         for index in 0..SHARDS {
             let mut shard = db.shard(index);
             // So that the same type has another number on each.
             (0..=index).for_each(|n| drop(shard.must(&format!("CREATE TYPE filler_{n} AS ENUM ()"))));
             shard.must(SCHEMA);
+            let everywhere = wide_tables(wide).filter(|table| !matches!(table.place, Place::Schema(_)));
+            everywhere.flat_map(Wide::create_sql).for_each(|sql| drop(shard.must(&sql)));
         }
         let servers = [&db.cluster.oracle, &db.cluster.shards[2]];
         let combine = combine.then(|| Empty::create(&servers, &format!("{}_combine", db.name)));
-        let router = Router::start(&super::config::toml(&db, combine.as_ref()));
+        let router = Router::start(&super::config::toml(&db, combine.as_ref(), wide));
         if combine.is_some() {
             eventually(30, "the combine servers are fit", || {
                 router.log_text().matches("combine server is fit").count() == 2
             });
         }
-        let world = Self { router: Some(router), combine, copy: None, db };
+        let world = Self { router: Some(router), combine, copy: None, wide, db };
         let mut through = world.router();
         for (index, (table, _)) in TABLES.iter().enumerate() {
             // All three formats carry some of the tables.
             let format = ["text", "csv", "binary"][index % 3];
             world.load(&mut oracle, &mut through, table, format);
+        }
+        for (index, table) in wide_tables(wide).enumerate() {
+            if matches!(table.place, Place::Schema(_)) {
+                table.create_sql().iter().for_each(|sql| drop(through.must(sql)));
+            }
+            world.load(&mut oracle, &mut through, table.name, ["binary", "text", "csv"][index % 3]);
         }
         world.watch().servers().for_each(|raw| drop(raw.must(&keep_sql())));
         // Were all rows on one shard, everything would agree and nothing be shown.
@@ -209,12 +233,20 @@ impl World {
         let mut homes: BTreeMap<(&str, String), usize> = BTreeMap::new();
         let mut errors = Vec::new();
         let mut used = BTreeSet::new();
+        let of_shop = super::config::SHARDED.iter().map(|(table, of, column)| (*table, *of, (*column).to_owned()));
+        let of_wide = wide_tables(self.wide).filter_map(|table| match table.place {
+            Place::Sharded(of, columns) if columns.contains(", ") => Some((table.name, of, format!("({columns})"))),
+            Place::Sharded(of, column) => Some((table.name, of, column.to_owned())),
+            Place::Reference | Place::Home | Place::Schema(_) => None,
+        });
+        let sharded: Vec<(&str, &str, String)> = of_shop.chain(of_wide).collect();
         for index in (0..SHARDS).filter(|_| self.routed()) {
             let mut shard = self.db.shard(index);
-            for (table, distribution, column) in super::config::SHARDED {
+            for (table, distribution, column) in &sharded {
                 for key in shard.values(&format!("SELECT DISTINCT {column}::text FROM {table}")) {
                     let home = *homes.entry((*distribution, key.clone())).or_insert(index);
-                    let named = super::config::named_shard(distribution, &key).unwrap_or(home);
+                    let named = super::config::named_shard(distribution, &key);
+                    let named = named.or_else(|| super::wide::named_shard(distribution, &key)).unwrap_or(home);
                     if home != index || named != index {
                         errors.push(format!("{table}.{column} = {key} lies on shard {index}, not {named} or {home}"));
                     }
@@ -223,9 +255,11 @@ impl World {
             }
         }
         let spread = |distribution: &str| used.iter().filter(|(d, _)| *d == distribution).count();
-        for distribution in ["tenant", "device", "word", "day", "region"] {
-            if self.routed() && spread(distribution) != SHARDS {
-                errors.push(format!("distribution {distribution} uses {} of {SHARDS} shards", spread(distribution)));
+        let of_shop = ["tenant", "device", "word", "day", "region"].map(|name| (name, SHARDS));
+        let of_wide = super::wide::DISTRIBUTIONS.iter().filter(|_| self.wide).map(|(name, _, shards)| (*name, *shards));
+        for (distribution, shards) in of_shop.into_iter().chain(of_wide).filter(|_| self.routed()) {
+            if spread(distribution) != shards {
+                errors.push(format!("distribution {distribution} uses {} of {shards} shards", spread(distribution)));
             }
         }
         errors
@@ -273,6 +307,15 @@ impl Drop for World {
             let _ = Cluster::shared().oracle.connect("postgres").simple(&sql);
         }
     }
+}
+
+fn always_combined() -> bool {
+    std::env::var("PGLOOM_ORACLE_COMBINE").is_ok_and(|v| v == "1")
+}
+
+/// The tables of `wide.rs`, in a world that has them.
+fn wide_tables(wide: bool) -> impl Iterator<Item = &'static Wide> {
+    WIDE.iter().filter(move |_| wide)
 }
 
 /// Direct connections to the oracle and the shards.
