@@ -12,6 +12,17 @@ use crate::wide::WIDE;
 /// shard, as the columns are described, which is another than the one Postgres's. Such an answer is asked for as text.
 const NUMBERED: [&str; 4] = ["array_agg(", "percentile_disc(ARRAY", "enum_range(NULL, {c})", "ARRAY[{c}]"];
 
+/// Tables whose rows lie together, so that whole statements can go to the shards; statements over any tables are mostly finished elsewhere.
+const NEAR: &[&[&str]] = &[
+    &["wide_pair", "wide_also"],
+    &["wide_pair", "wide_also", "wide_same"],
+    &["wide_hash", "wide_none", "wide_hash"],
+    &["wide_range", "wide_same"],
+    &["wide_group"],
+    &["wide_parts"],
+    &["wide_list"],
+];
+
 const INT4: u32 = 23;
 const INT8: u32 = 20;
 
@@ -41,6 +52,10 @@ struct Maker<'r> {
     types: Vec<u32>,
     names: usize,
     ctes: Vec<(String, String)>,
+    /// Without subqueries, derived tables and aggregates of any type: mostly merged, where others are finished by a Postgres.
+    plain: bool,
+    /// The tables it is about.
+    tables: &'static [&'static str],
     /// Whether its answer has an array of an enum.
     numbered: bool,
 }
@@ -48,6 +63,8 @@ struct Maker<'r> {
 /// One statement; `number` names it.
 pub fn statement(random: &mut Random, number: usize) -> Case {
     let parameters = random.chance(55);
+    let plain = random.chance(35);
+    let tables = if random.chance(45) { *random.pick(NEAR) } else { &[] };
     let mut maker = Maker {
         random,
         parameters,
@@ -55,6 +72,8 @@ pub fn statement(random: &mut Random, number: usize) -> Case {
         types: Vec::new(),
         names: 0,
         ctes: Vec::new(),
+        plain,
+        tables,
         numbered: false,
     };
     let sql = maker.statement();
@@ -187,6 +206,7 @@ impl Maker<'_> {
         }
         let (kind, column) = self.column(items);
         let text = match self.random.below(10) {
+            _ if self.plain => *self.random.pick(kind.folds),
             0..=4 => *self.random.pick(kind.folds),
             5 | 6 if !kind.is_array() => *self.random.pick(SCALAR_FOLDS),
             _ => *self.random.pick(FOLDS),
@@ -252,7 +272,7 @@ impl Maker<'_> {
     fn condition(&mut self, items: &[Item], depth: usize) -> String {
         let keyed: Vec<Item> = items.iter().filter(|item| !item.kinds.is_empty()).cloned().collect();
         let item = self.random.pick(&keyed).clone();
-        match self.random.below(if depth < 2 { 14 } else { 8 }) {
+        match self.random.below(if depth < 2 && !self.plain { 14 } else { 8 }) {
             0 | 1 => self.key_test(&item),
             2 => {
                 let (kind, column) = self.column(items);
@@ -323,13 +343,14 @@ impl Maker<'_> {
     }
 
     fn table(&mut self) -> &'static str {
-        self.random.pick(WIDE).name
+        if self.tables.is_empty() { self.random.pick(WIDE).name } else { self.random.pick::<&str>(self.tables) }
     }
 
     fn from(&mut self) -> (String, Vec<Item>) {
         let mut items = Vec::new();
         let mut from = self.item(&mut items);
-        for _ in 1..*self.random.pick(&[1, 1, 1, 1, 2, 2, 2, 3, 4]) {
+        let joined = *self.random.pick(if self.plain { &[1, 1, 1, 2] } else { &[1, 1, 2, 2, 2, 3, 3, 4] });
+        for _ in 1..joined {
             let left =
                 self.random.pick(&items.iter().filter(|i| !i.kinds.is_empty()).cloned().collect::<Vec<_>>()).clone();
             self.join(&mut from, &left, &mut items);
@@ -395,7 +416,7 @@ impl Maker<'_> {
     fn item(&mut self, items: &mut Vec<Item>) -> String {
         let name = self.name();
         items.push(Item::table(&name));
-        if self.random.chance(80) {
+        if self.plain || self.random.chance(80) {
             return format!("{} {name}", self.table());
         }
         let inner = Item::table("z");
