@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::forward::NO_POSITION;
 use crate::ids::ShardId;
 use crate::plan::FinishPlan;
 use crate::session::finish::Original;
@@ -89,9 +88,7 @@ impl Session {
         server.inflight.push(Owed::Bind(Audience::Router));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
-        let pumped = self.pump_held(at).await;
-        self.offset = offset;
+        let pumped = self.pump_unplaced(at).await;
         if pumped?.error {
             return Err(Failure::Reported);
         }

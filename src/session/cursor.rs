@@ -9,7 +9,7 @@ use crate::backend::settings::quote_literal;
 use crate::exec::client::Client;
 use crate::exec::columns::FIRST_NORMAL_OID;
 use crate::exec::finish::Copies;
-use crate::exec::forward::{NO_POSITION, without_position};
+use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -56,9 +56,7 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
-        let pumped = self.pump_held(at).await;
-        self.offset = offset;
+        let pumped = self.pump_unplaced(at).await;
         let seen = pumped?;
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");

@@ -7,7 +7,6 @@ use bytes::{BufMut, BytesMut};
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::columns::describe_with_formats;
-use crate::exec::forward::NO_POSITION;
 use crate::exec::scatter::RunEnd;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -228,9 +227,7 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
-        let pumped = self.pump_held(at).await;
-        self.offset = offset;
+        let pumped = self.pump_unplaced(at).await;
         let seen = pumped?;
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
@@ -319,9 +316,7 @@ impl Session {
         let server = &mut self.held[at].server;
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
-        let pumped = self.pump_held(at).await;
-        self.offset = offset;
+        let pumped = self.pump_unplaced(at).await;
         if pumped?.error {
             self.end_finish(slot).await;
             return Err(Failure::Reported);

@@ -176,9 +176,7 @@ impl Session {
         if max == 0 {
             server.ask("ROLLBACK");
         }
-        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
-        let pumped = self.pump_held(at).await;
-        self.offset = offset;
+        let pumped = self.pump_unplaced(at).await;
         let seen = pumped?;
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");

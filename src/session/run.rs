@@ -203,6 +203,14 @@ impl Seen {
 }
 
 impl Session {
+    /// The same as [`Self::pump_held`] of a text of the router's own: where an error is in it is nowhere in the client's.
+    pub(super) async fn pump_unplaced(&mut self, at: usize) -> Result<Seen, Failure> {
+        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+        let pumped = self.pump_held(at).await;
+        self.offset = offset;
+        pumped
+    }
+
     /// Carries one held server's replies to the client to their end, COPY included.
     pub(super) async fn pump_held(&mut self, at: usize) -> Result<Seen, Failure> {
         let mut seen = Seen { offset: self.offset, ..Seen::default() };
