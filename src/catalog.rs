@@ -24,6 +24,11 @@ pub struct Catalog {
     pub schemas: Vec<Box<str>>,
     /// Names of user-defined aggregates.
     pub aggregates: Vec<Box<str>>,
+    /// Names of user-defined functions and aggregates of which each takes, as its first argument, a type of users that no value of Postgres's
+    /// own types becomes by itself.
+    pub of_own_types: HashSet<Box<str>>,
+    /// Domains, and the types that they are made of in the end.
+    pub domains: HashMap<Oid, Oid>,
     /// By name, the worst of all that have it: operators whose functions are neither immutable nor written in C.
     pub operators: HashMap<Box<str>, Operator>,
     /// Those whose functions are neither immutable nor written in C; and what the checks of domains call.
@@ -211,6 +216,11 @@ pub enum Volatility {
 }
 
 impl Catalog {
+    /// The type that a domain is made of; of any other type itself.
+    pub fn base_of(&self, of: Oid) -> Oid {
+        self.domains.get(&of).copied().unwrap_or(of)
+    }
+
     /// How a shard numbers types and tables, where that is not as the home shard does.
     pub fn numbers_of(&self, shard: ShardId) -> Option<&Arc<numbers::Numbers>> {
         self.numbers.iter().find(|(of, _)| *of == shard).map(|(_, numbers)| numbers)

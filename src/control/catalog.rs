@@ -17,7 +17,7 @@ use crate::control::attached::{RUNS_SQL, Reading, Unasked};
 use crate::control::numbers;
 use crate::control::uncalled::{CALLERS, Known, any_of, names_that_run, read_casts, read_operators, read_uncalled};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::topology::schemas::matches;
 use crate::topology::{TableRule, Topology};
 use crate::types::Collation;
@@ -240,9 +240,10 @@ impl Reader<'_> {
         let indexes = read_indexes(self.server, &filter).await?;
         let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
+        let domains = read_domains(self.server).await?;
         let numbered = Arc::new(numbers::read_of(self.server, &filter).await?);
         let uncalled = read_uncalled(self.server).await?;
-        let (mut functions, makes) = self.functions(&filter, &uncalled, &mut placed).await?;
+        let (mut functions, of_own_types, makes) = self.functions(&filter, &uncalled, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
         let reading = Reading {
             server: self.server,
@@ -296,6 +297,8 @@ impl Reader<'_> {
             functions,
             schemas: known,
             aggregates,
+            of_own_types,
+            domains,
             operators,
             casts,
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
@@ -315,22 +318,24 @@ impl Reader<'_> {
         filter: &str,
         uncalled: &Uncalled,
         placed: &mut HashMap<Box<str>, PlacedSchema>,
-    ) -> Result<(HashMap<Box<str>, UserFunction>, Makes), Fault> {
+    ) -> Result<(HashMap<Box<str>, UserFunction>, HashSet<Box<str>>, Makes), Fault> {
         let rows = self
             .server
             .query(&format!(
                 "SELECT n.nspname, p.proname, coalesce(a.volatility, p.provolatile::pg_catalog.text), \
                    coalesce(a.compiled, l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR NOT ({RUNS_SQL}))), \
                    CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|setseed|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
-                   p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype) \
+                   p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype), {OF_OWN_TYPE} \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                    JOIN pg_catalog.pg_language l ON l.oid = p.prolang {OF_AGGREGATE} WHERE {filter}"
             ))
             .await?;
         let mut functions: HashMap<Box<str>, UserFunction> = HashMap::new();
         let mut makes = Makes::default();
+        let mut of_own_types: HashMap<Box<str>, bool> = HashMap::new();
         for row in &rows {
             let (schema, name) = (text(row, 0)?, text(row, 1)?);
+            *of_own_types.entry(name.into()).or_insert(true) &= text(row, 6)? == "t";
             let found = UserFunction {
                 volatility: match text(row, 2)? {
                     "i" => Volatility::Immutable,
@@ -354,7 +359,8 @@ impl Reader<'_> {
         for sets in [Sets::Lasting, Sets::Locally] {
             self.note_callers(filter, sets, uncalled, &mut functions, placed).await?;
         }
-        Ok((functions, makes))
+        let of_own_types = of_own_types.into_iter().filter_map(|(name, all)| all.then_some(name)).collect();
+        Ok((functions, of_own_types, makes))
     }
 
     /// What a function changes of its session, those that call it do, and those that call these: by the words of their texts.
@@ -462,6 +468,21 @@ const OF_AGGREGATE: &str = "LEFT JOIN LATERAL ( \
        FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc f ON f.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, \
          g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
        JOIN pg_catalog.pg_language fl ON fl.oid = f.prolang WHERE g.aggfnoid = p.oid) a ON p.prokind = 'a'";
+
+async fn read_domains(server: &mut Backend) -> Result<HashMap<Oid, Oid>, Fault> {
+    const DOMAINS: &str = "WITH RECURSIVE d (domain, base) AS ( \
+           SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd' \
+           UNION ALL SELECT d.domain, t.typbasetype FROM d JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype = 'd') \
+         SELECT d.domain, d.base FROM d JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd'";
+    let rows = server.query(DOMAINS).await?;
+    rows.iter().map(|row| Ok((number(row, 0)?, number(row, 1)?))).collect()
+}
+
+/// Whether a function's first argument is of a type of users that no value of Postgres's own types becomes by itself: one that is passed such a
+/// value is another function. (A domain takes the values of its type, and a row that of any.)
+const OF_OWN_TYPE: &str = "p.pronargs > 0 AND p.provariadic = 0 AND coalesce((SELECT t.typtype IN ('b', 'e') AND t.typelem = 0 \
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_cast c WHERE c.casttarget = t.oid AND c.castcontext = 'i' AND c.castsource <> t.oid) \
+     FROM pg_catalog.pg_type t WHERE t.oid = p.proargtypes[0] AND t.oid >= 16384), false)";
 
 async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fault> {
     let names = async |server: &mut Backend, sql: String| -> Result<Vec<Box<str>>, Fault> {

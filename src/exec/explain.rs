@@ -19,7 +19,7 @@ pub struct Answered {
     /// The RowDescription, whole.
     pub head: Bytes,
     pub text: String,
-    /// Since the servers were asked.
+    /// Since the servers were asked, or this one has answered the last question before.
     pub took: Duration,
 }
 
@@ -55,6 +55,8 @@ struct Reading {
     open: Answered,
     done: Vec<Answered>,
     as_written: bool,
+    /// When the last answer was at its end.
+    answered: Option<Instant>,
 }
 
 impl Reading {
@@ -101,7 +103,8 @@ impl Reading {
                 }
             }
             b'C' => {
-                self.open.took = began.elapsed();
+                let now = Instant::now();
+                self.open.took = now.duration_since(self.answered.replace(now).unwrap_or(began));
                 self.done.push(std::mem::take(&mut self.open));
             }
             b'E' if self.as_written => return Err(ScatterError::Shard(frame.clone())),

@@ -1,5 +1,7 @@
 //! `Plan` as the tree that EXPLAIN (ROUTE) prints and tests compare.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
@@ -334,7 +336,11 @@ impl Lines {
     }
 
     fn sql(&mut self, depth: usize, sql: &ShardSql) {
-        if let ShardSql::Rewritten { text, parameters } = sql {
+        let parameters = match sql {
+            ShardSql::AsWritten => return,
+            ShardSql::Rewritten { parameters, .. } | ShardSql::Timed { parameters, .. } => parameters,
+        };
+        if let Some(text) = sql_text(sql) {
             self.push(depth, format!("SQL: {text}"));
             if let Some(parameters) = parameters {
                 let of: Vec<String> = parameters.iter().map(|p| format!("${}", p + 1)).collect();
@@ -619,9 +625,10 @@ fn names(shards: &ShardSet, view: &View<'_>) -> String {
     list(shards, view).join(", ")
 }
 
-fn sql_text(sql: &ShardSql) -> Option<&str> {
+fn sql_text(sql: &ShardSql) -> Option<Cow<'_, str>> {
     match sql {
         ShardSql::AsWritten => None,
-        ShardSql::Rewritten { text, .. } => Some(text),
+        ShardSql::Rewritten { text, .. } => Some(Cow::Borrowed(text)),
+        ShardSql::Timed { .. } => sql_text(&sql.told("[transaction start]")).map(|text| Cow::Owned(text.into_owned())),
     }
 }

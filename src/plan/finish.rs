@@ -443,7 +443,7 @@ fn fill_keys(keys: &KeysText, inputs: &Inputs<'_>) -> Option<Keys> {
 /// harmless, but what it is read as is not known here.)
 fn varies(filter: &Pieces, inputs: &Inputs<'_>) -> bool {
     filter.0.iter().any(|piece| match piece {
-        Piece::Text(_) => false,
+        Piece::Text(_) | Piece::Moment => false,
         Piece::Slot(slot) => {
             let slot = inputs.slots.get(usize::from(*slot));
             slot.and_then(|slot| string_value(inputs.text, slot)).is_some_and(|text| reads_clock(&text))

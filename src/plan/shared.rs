@@ -34,7 +34,7 @@ pub(crate) fn share(pulls: &mut Vec<Pull>) -> HashMap<String, String> {
 pub(crate) fn rename(sql: &Pieces, names: &HashMap<String, String>) -> Pieces {
     let piece = |piece: &Piece| match piece {
         Piece::Text(text) => Piece::Text(renamed(text, names).into()),
-        Piece::Slot(_) | Piece::Parameter(_) => piece.clone(),
+        Piece::Slot(_) | Piece::Parameter(_) | Piece::Moment => piece.clone(),
     };
     Pieces(sql.0.iter().map(piece).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::settings::quote_literal;
 use crate::exec::forward::NO_POSITION;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -56,6 +57,30 @@ impl Session {
         Ok(Some(told.into()))
     }
 
+    /// The shard that must be there, besides those of the parts, to tell the time that is written into them.
+    pub(super) fn clock_for(&self, parts: &[(ShardId, ShardSql)]) -> Option<ShardId> {
+        let asks = self.tx.is_open() && self.tx.time.is_none() && parts.iter().any(|(_, sql)| sql.needs_time());
+        asks.then(|| self.shard_of_time())
+    }
+
+    /// The parts with the time in them, one for all: that of the transaction, or of the first of the shards, at the moment at which the
+    /// statement begins. `None`: they need none.
+    pub(super) async fn told_parts(
+        &mut self,
+        parts: &[(ShardId, ShardSql)],
+    ) -> Result<Option<Vec<(ShardId, ShardSql)>>, Failure> {
+        let Some((first, _)) = parts.iter().find(|(_, sql)| sql.needs_time()) else { return Ok(None) };
+        let time: Arc<str> = match &self.tx.time {
+            Some(time) => Arc::clone(time),
+            None => {
+                let shard = self.clock_for(parts).unwrap_or(*first);
+                self.moment_of(shard).await?.transaction.into()
+            }
+        };
+        let literal = quote_literal(&time);
+        Ok(Some(parts.iter().map(|(shard, sql)| (*shard, sql.told(&literal))).collect()))
+    }
+
     /// One shard runs a statement for itself.
     pub(super) async fn run_for_itself(
         &mut self,
@@ -68,7 +93,7 @@ impl Session {
         // Where an error is in a text with the time is not where it is in the client's.
         let offset = match part.1 {
             ShardSql::AsWritten => self.offset,
-            ShardSql::Rewritten { .. } => NO_POSITION,
+            ShardSql::Rewritten { .. } | ShardSql::Timed { .. } => NO_POSITION,
         };
         let offset = std::mem::replace(&mut self.offset, offset);
         let done = self.run_parts(&[part], &Combine::CONCAT, None, access, ask).await;

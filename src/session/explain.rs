@@ -120,8 +120,10 @@ impl Session {
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
         match access == Access::Write && explain.plan.why == Why::Reference {
             true => self.take_turn(&shards, Some(ask.statement().0)).await?,
-            false => self.enlist_all(&shards).await?,
+            false => self.enlist_all(&with(&shards, self.clock_for(parts))).await?,
         }
+        let told = self.told_parts(parts).await?;
+        let parts = told.as_deref().unwrap_or(parts);
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
@@ -129,7 +131,7 @@ impl Session {
             let sql = match sql {
                 // EXPLAIN and all.
                 ShardSql::AsWritten => ShardSql::AsWritten,
-                ShardSql::Rewritten { text, parameters } => ShardSql::Rewritten {
+                ShardSql::Rewritten { text, parameters } | ShardSql::Timed { text, parameters, .. } => ShardSql::Rewritten {
                     text: format!("{}{text}", explain.prefix).into(),
                     parameters: parameters.clone(),
                 },

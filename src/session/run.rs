@@ -19,6 +19,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window, texts};
+use crate::session::finish::with;
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
@@ -104,7 +105,7 @@ impl Ask<'_> {
                 let text = match sql {
                     // With the comments of the client.
                     ShardSql::AsWritten => Cow::Borrowed(*text),
-                    ShardSql::Rewritten { text, .. } => commented(text, comment),
+                    ShardSql::Rewritten { text, .. } | ShardSql::Timed { text, .. } => commented(text, comment),
                 };
                 request::query(&mut server.out, text.as_bytes())?;
                 server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
@@ -112,7 +113,9 @@ impl Ask<'_> {
             Self::Bound { statement, bind, columns_added, how } => {
                 let (text, chosen) = match sql {
                     ShardSql::AsWritten => (Cow::Borrowed(&*statement.text), None),
-                    ShardSql::Rewritten { text, parameters } => (commented(text, comment), parameters.as_deref()),
+                    ShardSql::Rewritten { text, parameters } | ShardSql::Timed { text, parameters, .. } => {
+                        (commented(text, comment), parameters.as_deref())
+                    }
                 };
                 let types: Vec<u32> = match chosen {
                     None => statement.types.to_vec(),
@@ -423,9 +426,11 @@ impl Session {
             // Rows are as they are.
             _ if takes_turn => self.take_turn(&shards, None).await?,
             (_, true) => self.take_turn(&shards, Some(ask.statement().0)).await?,
-            (Servers::Primaries, false) => self.enlist_all(&shards).await?,
+            (Servers::Primaries, false) => self.enlist_all(&with(&shards, self.clock_for(parts))).await?,
             (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
         }
+        let told = self.told_parts(parts).await?;
+        let parts = told.as_deref().unwrap_or(parts);
         if answer == Answer::Defined && ddl::fires_event_triggers(ask.statement().0, self.scope.standard_strings()) {
             self.check_event_triggers(&shards).await?;
         }

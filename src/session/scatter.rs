@@ -429,7 +429,10 @@ impl Session {
 
     /// Columns that the shards return beyond those of the client's own statement.
     pub(super) fn columns_added_by(&self, plan: &Plan) -> usize {
-        let PlanKind::Scatter { combine, sql: ShardSql::Rewritten { .. }, .. } = &plan.kind else { return 0 };
+        let PlanKind::Scatter { combine, sql: ShardSql::Rewritten { .. } | ShardSql::Timed { .. }, .. } = &plan.kind
+        else {
+            return 0;
+        };
         let mut added = combine.hidden;
         for step in &combine.steps {
             if let Step::Aggregate { outputs, .. } = step {

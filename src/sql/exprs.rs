@@ -15,8 +15,10 @@ use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::finish::{SESSION_SETTING, is_same_at_home};
-use crate::sql::functions::{FunctionClass, classify, hidden, is_order_sensitive, is_random, placed_with};
-use crate::sql::infer::{is_text, type_of};
+use crate::sql::functions::{
+    FunctionClass, classify, hidden, is_order_sensitive, is_random, is_users, placed_with,
+};
+use crate::sql::infer::{is_text, may_be_users, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
 use crate::sql::numbered::{looks_up, names_of_catalog};
@@ -429,7 +431,7 @@ impl Model<'_> {
 
     fn walk_subquery<'q>(&mut self, at: &At<'q>, subquery: &'q Query) -> Result<(), Stop> {
         self.correlated += 1;
-        let rows = self.query(subquery, Some(at.level), None, &at.ctes);
+        let rows = self.part(subquery, None, |model| model.query(subquery, Some(at.level), None, &at.ctes));
         self.correlated -= 1;
         let rows = rows?;
         let columns = rows.columns.list.iter().map(|column| column.node.map(|node| (self.nodes[node].leaf, node)));
@@ -579,7 +581,10 @@ impl Model<'_> {
             FunctionArguments::List(list) => &list.args[..],
             FunctionArguments::None | FunctionArguments::Subquery(_) => &[],
         };
-        let class = self.note_class(schema.as_deref(), &name, args)?;
+        // Theirs are for other types, and it is Postgres's own.
+        let own = schema.is_none() && is_users(&self.scope, &name) && !may_be_users(self, level, function, &name);
+        let schema = if own { Some("pg_catalog") } else { schema.as_deref() };
+        let class = self.note_class(schema, &name, args)?;
         match class {
             FunctionClass::UserAggregate(_) if function.over.is_none() => {
                 let level = &mut self.levels[level];
@@ -640,7 +645,10 @@ impl Model<'_> {
                 note(&mut uses.server, name);
             }
             FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window => {}
-            FunctionClass::Clock => note(&mut uses.clock, name),
+            FunctionClass::Clock => {
+                uses.clock_in_view |= self.view_depth > 0;
+                note(&mut uses.clock, name);
+            }
             FunctionClass::Server => {
                 self.by_path = true;
                 note_server(uses, name);

@@ -446,6 +446,7 @@ impl Rewriting<'_> {
             inputs.insert(ordinal, at);
         }
         let mut of_queries = HashMap::new();
+        let mut finishing = HashMap::new();
         for query in inner {
             let before = pulls.len();
             let at = share(&mut pulls, query.pull.clone());
@@ -457,6 +458,9 @@ impl Rewriting<'_> {
             known.pulls.extend(query.leaves().map(|leaf| (leaf, at)));
             known.columns.extend(query.columns.iter().map(|(node, name)| ((at, *node), name.clone())));
             of_queries.insert(query.ordinal, at);
+            if let Some(left) = query.finishing {
+                finishing.insert(query.ordinal, left.over(&pulls[at].name, self.model).ok_or_else(not_found)?);
+            }
         }
         if self.prints && !self.variant.pulls_all() {
             known.home = home_tables(tables, home, &self.ordinals, &forms);
@@ -473,6 +477,7 @@ impl Rewriting<'_> {
             source: self.source,
             names: &names,
             queries: &queries,
+            finishing: &finishing,
             expanded: &self.expanded,
             next: 0,
             next_query: 0,

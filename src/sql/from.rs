@@ -247,7 +247,7 @@ impl Model<'_> {
                 let outer = if *lateral { Some(level) } else { self.levels[level].outer };
                 self.correlated += usize::from(*lateral);
                 let tree = self.derived(level, alias.as_ref(), None, |model, leaf| {
-                    model.part(subquery, leaf, |model| model.query(subquery, outer, Some(leaf), ctes))
+                    model.part(subquery, Some(leaf), |model| model.query(subquery, outer, Some(leaf), ctes))
                 });
                 self.correlated -= usize::from(*lateral);
                 tree
@@ -374,11 +374,11 @@ impl Model<'_> {
         Ok(JoinTree::Leaf(id))
     }
 
-    /// Notes what the walk over a query adds.
+    /// Notes what the walk over a query adds. `leaf`: the FROM item that it is.
     pub fn part(
         &mut self,
         query: &Query,
-        leaf: LeafId,
+        leaf: Option<LeafId>,
         walk: impl FnOnce(&mut Self) -> Result<super::query::Rows, Stop>,
     ) -> Result<super::query::Rows, Stop> {
         let ends = |model: &Self| (model.levels.len(), model.leaves.len(), model.refs.len(), model.subqueries.len());
@@ -390,6 +390,7 @@ impl Model<'_> {
                 query,
                 closed: self.correlated == 0,
                 spread: rows.spread.clone(),
+                bases: rows.bases.clone(),
                 leaf,
                 levels: before.0..after.0,
                 leaves: before.1..after.1,

@@ -255,6 +255,15 @@ pub(crate) fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunc
     UserFunction { declared_safe: function.declared_safe || all_there && leaves_copies, ..function }
 }
 
+/// Whether a call of this name with a first argument of one of Postgres's own types means what it would if users had made nothing.
+pub fn is_of_own_types(scope: &NameScope<'_>, name: &str) -> bool {
+    let placed = |schema: &str| {
+        let placed = scope.catalog.placed.get(schema);
+        placed.is_some_and(|placed| placed.functions.contains_key(name) || placed.aggregates.contains(name))
+    };
+    scope.catalog.of_own_types.contains(name) && !scope.placed_path().any(placed)
+}
+
 /// Whether a function of this name could be one that users have made.
 pub fn is_users(scope: &NameScope<'_>, name: &str) -> bool {
     users(scope, None, name).is_some()

@@ -6,10 +6,11 @@ use crate::sql::colnames::output_name;
 use crate::sql::combine::{Assumed, Combine, Comparison, Condition, DistinctFold, Fold, Gather, Output, Step};
 use crate::sql::distinct::{has_distinct, is_sortable};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify, is_users, returns_sets};
-use crate::sql::infer::type_of;
+use crate::sql::functions::{FunctionClass, returns_sets};
+use crate::sql::infer::{class_of, may_be_users, type_of};
 use crate::sql::limit::set_limit;
 use crate::sql::model::{ColumnType, Obstacle};
+use crate::sql::moment::says_moment;
 use crate::sql::names::parts;
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::is_distinct;
@@ -202,7 +203,9 @@ impl Shape<'_, '_> {
             return Err(refuse());
         }
         let Some((schema, name)) = parts(&function.name) else { return Err(refuse()) };
-        if schema.is_some_and(|schema| schema != "pg_catalog") || is_users(&self.model.scope, &name) {
+        if schema.as_deref().is_some_and(|schema| schema != "pg_catalog")
+            || schema.is_none() && may_be_users(self.model, self.level, function, &name)
+        {
             return Err(refuse());
         }
         let arg = || {
@@ -219,13 +222,16 @@ impl Shape<'_, '_> {
         if matters && (&*name == "avg" || !self.distinct_by_key(function)) {
             return self.of_values(expr, function, &name);
         }
-        let of = |types: &[u32]| arg().is_some_and(|ty| types.contains(&ty.oid));
+        let base = |ty: ColumnType| ColumnType { oid: self.model.scope.catalog.base_of(ty.oid), ..ty };
+        let of = |types: &[u32]| arg().is_some_and(|ty| types.contains(&base(ty).oid));
+        // Of a domain over text a reply does not tell which it was.
+        let ordered = || arg().is_some_and(|ty| has_order(base(ty)) && (base(ty) == ty || !is_ordered_text(base(ty))));
         let fold = match &*name {
             "count" => Fold::Count,
             "sum" if of(&[oid::INT2, oid::INT4, oid::INT8, oid::NUMERIC]) => Fold::Sum,
             "avg" if !distinct && of(&[oid::INT2, oid::INT4, oid::INT8, oid::NUMERIC]) => return Ok(Partly::Avg),
-            "min" if arg().is_some_and(has_order) => Fold::Min,
-            "max" if arg().is_some_and(has_order) => Fold::Max,
+            "min" if ordered() => Fold::Min,
+            "max" if ordered() => Fold::Max,
             "bool_and" | "every" => Fold::BoolAnd,
             "bool_or" => Fold::BoolOr,
             "bit_and" if of(&[oid::INT2, oid::INT4, oid::INT8]) => Fold::BitAnd,
@@ -256,9 +262,12 @@ impl Shape<'_, '_> {
                 self.is_of_groups(expr, groups) && list.iter().all(|member| self.is_of_groups(member, groups))
             }
             Expr::Like { any: false, expr, pattern, escape_char: None, .. } => all(&[expr, pattern]),
+            // One time in the whole statement.
+            Expr::Function(function) if says_moment(function, &self.model.scope) => true,
             Expr::Function(function) => {
                 let pure = parts(&function.name).is_some_and(|(schema, name)| {
-                    classify(&self.model.scope, schema.as_deref(), &name) == FunctionClass::Pure && !returns_sets(&name)
+                    class_of(self.model, self.level, function, schema.as_deref(), &name) == FunctionClass::Pure
+                        && !returns_sets(&name)
                 });
                 let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
                 let args = plain_args(function).filter(|args| !args.is_empty());

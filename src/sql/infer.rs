@@ -3,8 +3,8 @@
 use sqlparser::ast::{BinaryOperator, CaseWhen, DataType, Expr, Function, ObjectName, UnaryOperator, Value as Literal};
 
 use crate::ids::Oid;
-use crate::sql::facts::{plain_args, type_oid};
-use crate::sql::functions::is_users;
+use crate::sql::facts::{plain_args, type_oid, unnest};
+use crate::sql::functions::{FunctionClass, builtin, classify, is_of_own_types, is_users};
 use crate::sql::model::{ColumnType, LevelId, Model};
 use crate::sql::names::parts;
 use crate::types::{Collation, oid};
@@ -85,29 +85,70 @@ pub(crate) fn type_of(model: &Model<'_>, level: LevelId, expr: &Expr) -> Option<
     }
 }
 
+/// Whether a call could mean a function that users have made: not where each of theirs is for a type of theirs, and the first argument is a
+/// column of another.
+pub(crate) fn may_be_users(model: &Model<'_>, level: LevelId, function: &Function, name: &str) -> bool {
+    /// `FirstNormalObjectId` (access/transam.h)
+    const FIRST_USER_TYPE: Oid = 16384;
+    if !is_users(&model.scope, name) {
+        return false;
+    }
+    if !is_of_own_types(&model.scope, name) {
+        return true;
+    }
+    let first = plain_args(function).and_then(|args| args.first().copied());
+    // Casts of columns, and nothing that would have to be looked into twice.
+    let plain = |expr: &Expr| matches!(unnest(expr), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    let known = first.filter(|expr| match unnest(expr) {
+        Expr::Cast { expr, .. } => plain(expr),
+        expr => plain(expr),
+    });
+    !known.and_then(|expr| type_of(model, level, expr)).is_some_and(|ty| ty.oid < FIRST_USER_TYPE && ty.oid != oid::RECORD)
+}
+
+/// The class of a call.
+pub(crate) fn class_of(
+    model: &Model<'_>,
+    level: LevelId,
+    function: &Function,
+    schema: Option<&str>,
+    name: &str,
+) -> FunctionClass {
+    match schema {
+        None if is_users(&model.scope, name) && !may_be_users(model, level, function, name) => builtin(name),
+        schema => classify(&model.scope, schema, name),
+    }
+}
+
 /// What an aggregate or function call gives.
 fn function_type(model: &Model<'_>, level: LevelId, function: &Function) -> Option<ColumnType> {
     let (schema, name) = parts(&function.name)?;
-    if schema.is_some_and(|schema| schema != "pg_catalog") || is_users(&model.scope, &name) {
+    if schema.as_deref().is_some_and(|schema| schema != "pg_catalog")
+        || schema.is_none() && may_be_users(model, level, function, &name)
+    {
         return None;
     }
     let args = plain_args(function);
     let arg = |i: usize| type_of(model, level, args.as_ref()?.get(i)?);
     let plain = |oid: Oid| Some(ColumnType::plain(oid));
+    // An aggregate of a domain's values is one of those of its type.
+    let base = |ty: ColumnType| ColumnType { oid: model.scope.catalog.base_of(ty.oid), ..ty };
     match &*name {
         "count" | "row_number" | "rank" | "dense_rank" | "regr_count" => plain(oid::INT8),
-        "sum" => match arg(0)?.oid {
+        "sum" => match base(arg(0)?).oid {
             oid::INT2 | oid::INT4 => plain(oid::INT8),
             oid::INT8 | oid::NUMERIC => plain(oid::NUMERIC),
             _ => None,
         },
-        "avg" => match arg(0)?.oid {
+        "avg" => match base(arg(0)?).oid {
             oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC => plain(oid::NUMERIC),
             _ => None,
         },
         "min" | "max" | "first_value" | "last_value" => {
             // Of varchar there is no min: it is text's.
-            arg(0).map(|ty| if ty.oid == oid::VARCHAR { ColumnType { oid: oid::TEXT, ..ty } } else { ty })
+            let ty = arg(0)?;
+            let ty = if matches!(&*name, "min" | "max") { base(ty) } else { ty };
+            Some(if ty.oid == oid::VARCHAR { ColumnType { oid: oid::TEXT, ..ty } } else { ty })
         }
         "bit_and" | "bit_or" | "bit_xor" => arg(0).filter(|ty| matches!(ty.oid, oid::INT2 | oid::INT4 | oid::INT8)),
         "bool_and" | "bool_or" | "every" | "starts_with" | "regexp_like" => plain(oid::BOOL),

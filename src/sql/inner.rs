@@ -1,13 +1,14 @@
 //! Queries in FROM and WITH that the shards run whole: joins along the sharding key and groups by it, of which each shard makes its
-//! part. One such query becomes one input, so that groups are pulled and not the rows that they are made of.
+//! part. One such query becomes one input, so that groups are pulled and not the rows that they are made of. Of others, in expressions
+//! too, the shards make partial groups or first rows, and what stands in their place puts these together.
 
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value as Literal, Visit,
-    Visitor,
+    BinaryOperator, Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
+    UnaryOperator, Value as Literal, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -15,11 +16,12 @@ use crate::catalog::Table;
 use crate::sql::colnames::output_name;
 use crate::sql::facts::unnest;
 use crate::sql::literals::Literals;
-use crate::sql::model::{Collected, LeafId, Model, NodeId, Part, RefId, Spread};
-use crate::sql::names::{Relation, folded};
+use crate::sql::model::{Collected, LeafId, LevelId, Model, NodeId, Part, RefId, Spread};
+use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::PullText;
 use crate::sql::pieces::Piece;
-use crate::sql::query::{is_distinct, is_grouped};
+use crate::sql::query::{SelectLevel, is_distinct, is_grouped};
+use crate::sql::regroup::{Below, Finishing, divide};
 use crate::sql::splice::Source;
 use crate::sql::whole::{can_be_stored, whole_query};
 use crate::sql::{NameScope, views};
@@ -36,6 +38,8 @@ pub(crate) struct Inner {
     pub columns: Vec<(NodeId, Box<str>)>,
     /// It stands for a view that is read by its name.
     pub by_name: bool,
+    /// What is made of the input's rows, where they are not the query's.
+    pub finishing: Option<Finishing>,
 }
 
 impl Inner {
@@ -103,7 +107,7 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
     let uses = &model.uses;
     // What asks for the server, the time or chance is not looked for part by part.
     let plain = uses.volatile.is_none()
-        && uses.clock.is_none()
+        && !uses.clock_in_view
         && uses.server.is_none()
         && uses.user_function.is_none()
         && uses.unknown_function.is_none()
@@ -137,6 +141,75 @@ fn reads_shards_alone(scope: &NameScope<'_>, view: &Table) -> bool {
     uses.home.is_none() && uses.places.is_empty() && uses.system.is_none() && scratch.obstacle.is_none()
 }
 
+/// Looks for what can fail for some value: all but comparisons of columns with each other and with constants, and aggregates of columns.
+struct MayFail;
+
+impl Visitor for MayFail {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        const AGGREGATES: [&str; 8] = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every"];
+        let safe = match expr {
+            Expr::Identifier(_)
+            | Expr::CompoundIdentifier(_)
+            | Expr::Value(_)
+            | Expr::Nested(_)
+            | Expr::Tuple(_)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+            | Expr::InList { .. }
+            | Expr::Between { .. }
+            | Expr::UnaryOp { op: UnaryOperator::Not, .. } => true,
+            Expr::BinaryOp { op, .. } => matches!(
+                op,
+                BinaryOperator::And
+                    | BinaryOperator::Or
+                    | BinaryOperator::Eq
+                    | BinaryOperator::NotEq
+                    | BinaryOperator::Lt
+                    | BinaryOperator::LtEq
+                    | BinaryOperator::Gt
+                    | BinaryOperator::GtEq
+            ),
+            Expr::Function(function) => {
+                parts(&function.name).is_some_and(|(_, name)| AGGREGATES.contains(&&*name))
+            }
+            _ => false,
+        };
+        if safe { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+struct Closed<'m, 's> {
+    model: &'m Model<'s>,
+    level: LevelId,
+    own: &'m [LeafId],
+    queries: usize,
+}
+
+impl Visitor for Closed<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        if self.queries > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let names = match expr {
+            Expr::Identifier(name) => std::slice::from_ref(name),
+            Expr::CompoundIdentifier(names) => names,
+            // What stands before the dots is not looked for.
+            Expr::CompoundFieldAccess { .. } => return ControlFlow::Break(()),
+            _ => return ControlFlow::Continue(()),
+        };
+        let own = self.model.find_column(self.level, names).is_some_and(|found| self.own.contains(&found.leaf));
+        if own { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
 struct Find<'m, 's> {
     model: &'m Model<'s>,
     collected: &'m Collected,
@@ -164,32 +237,39 @@ impl Find<'_, '_> {
     fn inner(&self, query: &Query, uses: &[&Part], ordinal: usize) -> Option<Inner> {
         let SetExpr::Select(select) = &*query.body else { return None };
         let first = uses.first()?;
-        let is_inside = self.found.iter().any(|outer| outer.contains(first.leaf));
-        if is_inside
-            || query.with.is_some()
-            || output_order(query).is_none()
-            || !uses.iter().all(|part| self.is_whole(part, select))
-        {
+        let leaf = first.leaf.unwrap_or(first.leaves.start);
+        if query.with.is_some() || self.found.iter().any(|outer| outer.contains(leaf)) {
             return None;
         }
+        let whole = output_order(query).is_some() && uses.iter().all(|part| self.is_whole(part, select));
         let level = first.levels.start;
         let place = select.select_token.0.span;
         if place != Span::empty() && self.source.parenthesised(place.start).is_none() {
             return None;
         }
         let by_name = views::is_by_name(select).is_some();
+        let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
+        if !whole {
+            let (asked, finishing) = self.divided(query, select, uses)?;
+            let pull = whole_query(self.model, asked, &refs)?;
+            let leaves = uses.iter().map(|part| part.leaves.clone()).collect();
+            let columns = match uses {
+                [only] => self.divided_columns(only, &finishing, &pull),
+                _ => Vec::new(),
+            };
+            return Some(Inner { ordinal, pull, leaves, columns, by_name, finishing: Some(finishing) });
+        }
         // What a view gives has types that a table can have.
         if !by_name && !select.projection.iter().all(|item| can_be_stored(self.model, level, item)) {
             return None;
         }
-        let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
         let pull = whole_query(self.model, query.clone(), &refs)?;
         let columns = match uses {
             [only] => self.columns(only, select, &pull),
             _ => Vec::new(),
         };
         let leaves = uses.iter().map(|part| part.leaves.clone()).collect();
-        Some(Inner { ordinal, pull, leaves, columns, by_name })
+        Some(Inner { ordinal, pull, leaves, columns, by_name, finishing: None })
     }
 
     /// Whether the shards' rows of a query are together its rows, and fewer than those of its tables.
@@ -197,14 +277,7 @@ impl Find<'_, '_> {
         let model = self.model;
         let Some(level) = model.levels.get(part.levels.start) else { return false };
         // Those of a view that is read by its name, too: each shard would answer them from its own rows.
-        let tied = model.subqueries.get(part.subqueries.clone()).is_some_and(|subqueries| {
-            subqueries.iter().all(|(spread, level)| match spread {
-                Spread::Same => true,
-                Spread::Parted { refs, .. } => model.follows_outer(refs, Some(*level)),
-                Spread::Tangled(_) => false,
-            })
-        });
-        if !tied {
+        if !self.is_tied(part) {
             return false;
         }
         if let Some(factor) = views::is_by_name(select) {
@@ -214,6 +287,16 @@ impl Find<'_, '_> {
                 && view.is_some_and(|(_, view, _)| reads_shards_alone(&model.scope, view));
         }
         let shapes = is_grouped(select) || level.aggregates || !level.windows.is_empty() || is_distinct(select);
+        part.closed
+            && part.leaf.is_some()
+            && matches!(part.spread, Spread::Parted { .. })
+            && (shapes || level.leaves.len() > 1)
+            && self.reads_tables_alone(part)
+    }
+
+    /// Whether what a query reads is the statement's own tables that shards have, and nothing that stands for other queries.
+    fn reads_tables_alone(&self, part: &Part) -> bool {
+        let model = self.model;
         let tables = self.collected.tables.iter().filter(|used| part.leaves.contains(&used.leaf));
         let distributed: Vec<LeafId> =
             tables.clone().filter(|used| used.relation.is_distributed()).map(|used| used.leaf).collect();
@@ -222,16 +305,72 @@ impl Find<'_, '_> {
             let columns = &model.leaves[leaf].columns.list;
             columns.iter().any(|column| column.node.is_some_and(|node| model.nodes[node].leaf == leaf))
         };
-        part.closed
-            && matches!(part.spread, Spread::Parted { .. })
-            && (shapes || level.leaves.len() > 1)
-            && tables.clone().all(|used| matches!(used.relation, Relation::Sharded { .. } | Relation::Reference { .. }))
+        tables.clone().all(|used| matches!(used.relation, Relation::Sharded { .. } | Relation::Reference { .. }))
             && part.leaves.clone().all(|leaf| !is_table(leaf) || distributed.contains(&leaf))
             && !self.collected.ctes.iter().any(|leaf| part.leaves.contains(leaf))
     }
 
+    /// Whether each shard's answers to the subqueries of a query are those of all.
+    fn is_tied(&self, part: &Part) -> bool {
+        let model = self.model;
+        model.subqueries.get(part.subqueries.clone()).is_some_and(|subqueries| {
+            subqueries.iter().all(|(spread, level)| match spread {
+                Spread::Same => true,
+                Spread::Parted { refs, .. } => model.follows_outer(refs, Some(*level)),
+                Spread::Tangled(_) => false,
+            })
+        })
+    }
+
+    /// What the shards make of a query whose rows are not theirs together, and what is made of that. It must be the same at each of its uses.
+    fn divided(&self, query: &Query, select: &Select, uses: &[&Part]) -> Option<(Query, Finishing)> {
+        let model = self.model;
+        if views::is_by_name(select).is_some() {
+            return None;
+        }
+        let mut found: Option<(Query, Finishing)> = None;
+        for part in uses {
+            let [base] = &part.bases[..] else { return None };
+            let level = part.levels.start;
+            let closed = part.closed || self.is_closed(query, level);
+            if !closed || !self.is_tied(part) || !self.reads_tables_alone(part) {
+                return None;
+            }
+            let of = SelectLevel { level, base: base.clone(), columns: model.output(level, &select.projection) };
+            let divided = divide(model, query, select, &of, Below::Query)?;
+            // What stands in an expression a Postgres may never come to, and would not fail by it.
+            if !part.closed && divided.0.visit(&mut MayFail).is_break() {
+                return None;
+            }
+            match &found {
+                Some((asked, _)) if *asked != divided.0 => return None,
+                _ => found = Some(divided),
+            }
+        }
+        found
+    }
+
+    /// Whether a query without queries inside names nothing but the columns of its own tables.
+    fn is_closed(&self, query: &Query, level: LevelId) -> bool {
+        let Some(of) = self.model.levels.get(level) else { return false };
+        query.visit(&mut Closed { model: self.model, level, own: &of.leaves, queries: 0 }).is_continue()
+    }
+
+    /// The columns that the shards' parts of a query have as they are: conditions on them choose among its groups or distinct rows.
+    fn divided_columns(&self, part: &Part, finishing: &Finishing, pull: &PullText) -> Vec<(NodeId, Box<str>)> {
+        let Some(leaf) = part.leaf else { return Vec::new() };
+        let columns = self.model.leaves[leaf].columns.list.iter().enumerate();
+        let named = columns.filter_map(|(at, column)| {
+            let name = finishing.input_column(at)?;
+            let name = pull.columns.iter().find(|(known, _, _)| **known == *name).map(|(known, _, _)| known.clone());
+            Some((column.node?, name?))
+        });
+        named.collect()
+    }
+
     fn columns(&self, part: &Part, select: &Select, pull: &PullText) -> Vec<(NodeId, Box<str>)> {
-        let columns = &self.model.leaves[part.leaf].columns.list;
+        let Some(leaf) = part.leaf else { return Vec::new() };
+        let columns = &self.model.leaves[leaf].columns.list;
         let plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
         if columns.len() != select.projection.len() || !select.projection.iter().all(plain) {
             return Vec::new();

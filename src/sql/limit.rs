@@ -1,12 +1,15 @@
 //! LIMIT, OFFSET and FETCH FIRST of a query over several shards. Clause 5.
 
-use sqlparser::ast::{DataType, Expr, LimitClause, Query, UnaryOperator, Value as Literal};
+use sqlparser::ast::{
+    DataType, Expr, Fetch, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, UnaryOperator, Value as Literal,
+};
 
 use crate::sql::facts::{parameter_index, unnest};
 use crate::sql::groups::constant;
 use crate::sql::model::Obstacle;
 use crate::sql::outcome::{Count, Limit};
 use crate::sql::query::is_limited;
+use crate::sql::regroup::written;
 
 /// LIMIT, OFFSET and FETCH FIRST where they are constants or parameters. Clause 5: others cannot be evaluated here.
 pub(crate) fn read_limit(query: &Query) -> Result<Option<Limit>, Obstacle> {
@@ -50,7 +53,46 @@ fn count(expr: &Expr) -> Result<Option<Count>, Obstacle> {
             let value = constant(expr).and_then(|n| n.parse().ok()).ok_or_else(refuse)?;
             Ok(Some(Count::Constant(value)))
         }
+        Expr::Subquery(query) => match one_value(query).map(unnest) {
+            // A NULL or a parameter is text there.
+            Some(value @ Expr::Value(of)) if matches!(of.value, Literal::Number(..)) => count(value),
+            _ => Err(refuse()),
+        },
         _ => Err(refuse()),
+    }
+}
+
+/// What a query that reads nothing gives, where it is one value.
+fn one_value(query: &Query) -> Option<&Expr> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let Select { projection, from, selection: None, having: None, distinct: None, group_by, .. } = &**select else {
+        return None;
+    };
+    let plain = from.is_empty()
+        && query.with.is_none()
+        && query.locks.is_empty()
+        && !is_limited(query)
+        && matches!(group_by, GroupByExpr::Expressions(by, also) if by.is_empty() && also.is_empty());
+    match &projection[..] {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] if plain => Some(expr),
+        _ => None,
+    }
+}
+
+/// FETCH FIRST ... WITH TIES as the limit that it would be without.
+pub(crate) fn read_limit_with_ties(query: &Query) -> Option<Limit> {
+    let fetch = query.fetch.as_ref().filter(|fetch| fetch.with_ties && !fetch.percent && query.order_by.is_some())?;
+    let mut plain = query.clone();
+    plain.fetch = Some(Fetch { with_ties: false, ..fetch.clone() });
+    read_limit(&plain).ok()?
+}
+
+/// The shards' LIMIT of such a query: their own first rows, and what is tied with the last of them.
+pub(crate) fn set_limit_with_ties(query: &mut Query, limit: Limit) {
+    set_limit(query, Some(limit));
+    if let Some(LimitClause::LimitOffset { limit: Some(limit), .. }) = query.limit_clause.take() {
+        let quantity = Some(Expr::Nested(Box::new(limit)));
+        query.fetch = Some(Fetch { with_ties: true, percent: false, quantity });
     }
 }
 
@@ -71,7 +113,7 @@ pub(crate) fn set_limit(query: &mut Query, limit: Option<Limit>) {
             format!("least({}::numeric + coalesce({}, 0), {})::bigint", limit.sql(), offset.sql(), i64::MAX)
         }
     };
-    let Some(limit) = super::parse_expr(&text) else { return };
+    let Some(limit) = written(&text) else { return };
     query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });
 }
 

@@ -50,6 +50,7 @@ mod members;
 mod merge_keys;
 mod merging;
 mod model;
+mod moment;
 mod modify;
 mod modifying;
 mod moving;

@@ -235,6 +235,8 @@ pub(crate) struct Uses {
     pub system: Option<Box<str>>,
     pub pin: Option<PinReason>,
     pub clock: Option<Box<str>>,
+    /// The definition of a view reads the clock.
+    pub clock_in_view: bool,
     /// A text like `now` that is read as a time: what reads it reads the clock of its own transaction.
     pub moment: bool,
     /// What else reads the time of the transaction.
@@ -334,7 +336,7 @@ pub(crate) struct Collected {
     pub filters: Vec<Filter>,
     /// What each grouped level is grouped by.
     pub groups: Vec<(LevelId, Vec<NodeId>)>,
-    /// Queries in FROM and WITH. One in WITH counts at each use of it.
+    /// Queries in FROM, WITH and expressions. One in WITH counts at each use of it.
     pub parts: Vec<Part>,
     /// The leaves that stand for queries of a WITH.
     pub ctes: Vec<LeafId>,
@@ -348,8 +350,10 @@ pub(crate) struct Part {
     pub closed: bool,
     /// How its rows lie.
     pub spread: Spread,
-    /// The FROM item that it is.
-    pub leaf: LeafId,
+    /// How the rows that it reads lie, for each SELECT in it.
+    pub bases: Vec<Spread>,
+    /// The FROM item that it is; `None`: it stands in an expression.
+    pub leaf: Option<LeafId>,
     pub levels: std::ops::Range<LevelId>,
     pub leaves: std::ops::Range<LeafId>,
     pub refs: std::ops::Range<RefId>,

@@ -360,8 +360,13 @@ impl ScatterSql {
             ScatterSql::AsWritten => ShardSql::AsWritten,
             ScatterSql::Rewritten { text: pieces, fewer } => {
                 let (mut out, mut used) = (String::new(), Vec::new());
-                pieces.fill(&mut out, text, slots, &mut used)?;
-                ShardSql::Rewritten { text: out.into(), parameters: fewer.then(|| used.into()) }
+                let mut moments = Vec::new();
+                pieces.fill_but_time(&mut out, text, slots, &mut used, &mut moments)?;
+                let parameters = fewer.then(|| used.into());
+                match moments.is_empty() {
+                    true => ShardSql::Rewritten { text: out.into(), parameters },
+                    false => ShardSql::Timed { text: out.into(), moments: moments.into(), parameters },
+                }
             }
         })
     }
@@ -376,6 +381,34 @@ pub enum ShardSql {
         /// Which of the client's parameters ($n as n - 1) become $1, $2, ... of `text`; `None`: all, in order.
         parameters: Option<Arc<[u16]>>,
     },
+    /// The same, and the time of the transaction is to be written into it, the same for all shards.
+    Timed {
+        text: Arc<str>,
+        /// At these bytes of it, in ascending order.
+        moments: Arc<[usize]>,
+        parameters: Option<Arc<[u16]>>,
+    },
+}
+
+impl ShardSql {
+    /// Whether it needs the time before it can be sent.
+    pub fn needs_time(&self) -> bool {
+        matches!(self, Self::Timed { .. })
+    }
+
+    /// The text with the time in it. `time`: a literal that every server reads alike.
+    pub fn told(&self, time: &str) -> Self {
+        let Self::Timed { text, moments, parameters } = self else { return self.clone() };
+        let mut out = String::with_capacity(text.len() + moments.len() * time.len());
+        let mut from = 0;
+        for at in moments.iter() {
+            out.push_str(text.get(from..*at).unwrap_or_default());
+            out.push_str(time);
+            from = *at;
+        }
+        out.push_str(text.get(from..).unwrap_or_default());
+        Self::Rewritten { text: out.into(), parameters: parameters.clone() }
+    }
 }
 
 /// How the rows of a COPY FROM STDIN find their shard.

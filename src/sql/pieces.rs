@@ -18,21 +18,29 @@ pub enum Piece {
     Slot(u16),
     /// The client's `$n`, as n - 1.
     Parameter(u16),
+    /// The time of the transaction, as a literal: known when the text is sent.
+    Moment,
 }
 
 // What stands for a hole while a tree is printed. No SQL text that is rewritten has these characters.
 const SLOT: char = '\u{1}';
 const PARAMETER: char = '\u{2}';
 const END: char = '\u{3}';
+const MOMENT: char = '\u{4}';
 
 /// Whether the text has no character that would be taken for a hole.
 pub(crate) fn can_have_holes(text: &str) -> bool {
-    !text.contains([SLOT, PARAMETER, END])
+    !text.contains([SLOT, PARAMETER, END, MOMENT])
 }
 
 /// What stands for the parameter `$n`, given as n - 1, in a tree that is to be printed.
 pub(crate) fn parameter_hole(index: u16) -> String {
     format!("{PARAMETER}{index}{END}")
+}
+
+/// What stands for the time of the transaction in a tree that is to be printed.
+pub(crate) fn moment_hole() -> String {
+    format!("{MOMENT}0{END}")
 }
 
 /// Puts holes in the place of the tree's literals that are slots, and of its parameters where these are to be numbered anew.
@@ -63,12 +71,16 @@ impl Pieces {
     pub(crate) fn of(printed: &str) -> Option<Self> {
         let mut pieces = Pieces::default();
         let mut rest = printed;
-        while let Some(at) = rest.find([SLOT, PARAMETER]) {
+        while let Some(at) = rest.find([SLOT, PARAMETER, MOMENT]) {
             let (before, hole) = rest.split_at(at);
             let (number, after) = hole.get(1..)?.split_once(END)?;
             let number = number.parse().ok()?;
             pieces.push(before);
-            pieces.0.push(if hole.starts_with(SLOT) { Piece::Slot(number) } else { Piece::Parameter(number) });
+            pieces.0.push(match hole.chars().next() {
+                Some(SLOT) => Piece::Slot(number),
+                Some(PARAMETER) => Piece::Parameter(number),
+                _ => Piece::Moment,
+            });
             rest = after;
         }
         pieces.push(rest);
@@ -97,11 +109,27 @@ impl Pieces {
     }
 
     /// The text of one call. Parameters are numbered from `$1` as they are met; `used` says which of the client's they are. `None`:
-    /// the call has not the literals that the statement has.
+    /// the call has not the literals that the statement has, or the text needs the time.
     #[must_use]
     pub fn fill(&self, out: &mut String, text: &str, slots: &[Slot], used: &mut Vec<u16>) -> Option<()> {
+        let mut moments = Vec::new();
+        self.fill_but_time(out, text, slots, used, &mut moments)?;
+        moments.is_empty().then_some(())
+    }
+
+    /// The same of a text that may need the time; `moments`: at which of its bytes.
+    #[must_use]
+    pub fn fill_but_time(
+        &self,
+        out: &mut String,
+        text: &str,
+        slots: &[Slot],
+        used: &mut Vec<u16>,
+        moments: &mut Vec<usize>,
+    ) -> Option<()> {
         for piece in &self.0 {
             match piece {
+                Piece::Moment => moments.push(out.len()),
                 Piece::Text(part) => out.push_str(part),
                 Piece::Slot(slot) => {
                     out.push_str(slots.get(usize::from(*slot))?.text(text));

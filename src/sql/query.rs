@@ -254,7 +254,7 @@ impl Model<'_> {
             return Ok(Rows { columns: Columns::default(), spread: Spread::Same, bases: Vec::new() });
         }
         self.expanding.push(key);
-        let rows = self.part(&cte.query, leaf, |model| model.query(&cte.query, None, Some(leaf), &found.inside));
+        let rows = self.part(&cte.query, Some(leaf), |model| model.query(&cte.query, None, Some(leaf), &found.inside));
         self.expanding.pop();
         let mut rows = rows?;
         rename(&mut rows.columns, Some(&cte.alias));

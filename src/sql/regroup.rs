@@ -8,21 +8,23 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Statement, VisitMut, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Statement, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
+use sqlparser::tokenizer::Span;
 
 use crate::sql::facts::{plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify, is_users};
-use crate::sql::infer::type_of;
-use crate::sql::limit::{read_limit, set_limit};
+use crate::sql::functions::FunctionClass;
+use crate::sql::infer::{class_of, may_be_users, type_of};
+use crate::sql::limit::{read_limit, read_limit_with_ties, set_limit, set_limit_with_ties};
 use crate::sql::model::{Column, Columns, Model, RefId, Spread};
+use crate::sql::moment::reads_clock;
 use crate::sql::names::parts;
 use crate::sql::outcome::FinishText;
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
 use crate::sql::pulls::share;
-use crate::sql::query::{SelectLevel, is_distinct, is_grouped};
-use crate::sql::shape::{Shape, check_scatter};
+use crate::sql::query::{SelectLevel, is_distinct, is_grouped, is_limited};
+use crate::sql::shape::{Shape, check_scatter_but_clock};
 use crate::sql::whole::{can_be_stored, whole_query};
 use crate::sql::{parse_expr, parse_query, rewrite};
 use crate::types::oid;
@@ -39,11 +41,51 @@ pub(crate) fn regroup(
     level: &SelectLevel,
 ) -> Option<FinishText> {
     let SetExpr::Select(select) = &*query.body else { return None };
-    check_scatter(model, &level.base).ok()?;
-    let Spread::Parted { refs, anchors } = &level.base else { return None };
+    check_scatter_but_clock(model, &level.base).ok()?;
     let prints = can_have_holes(text) && rewrite::is_faithful_in_parts(statement, text, model.scope.standard_strings);
-    if !prints
-        || model.uses.locking
+    if !prints || model.uses.clock.is_some() && (model.uses.clock_in_view || model.uses.writing_cte) {
+        return None;
+    }
+    let (asked, finishing) = divide(model, query, select, level, Below::Statement)?;
+    let refs: Vec<RefId> = (0..model.refs.len()).collect();
+    let pull = whole_query(model, asked, &refs)?;
+    let mut pulls = Vec::new();
+    share(&mut pulls, pull);
+    let sql = Pieces::of(&finishing.over(&pulls.first()?.name, model)?.to_string())?;
+    Some(FinishText {
+        below: Vec::new(),
+        pulls,
+        sql,
+        reads_home: None,
+        pulls_all: true,
+        clock: model.uses.clock.clone(),
+        own_clock: false,
+        foreign: false,
+        depot: None,
+        views: Vec::new(),
+        supplies: Vec::new(),
+    })
+}
+
+/// Where a query stands that is divided.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Below {
+    /// It is the statement.
+    Statement,
+    /// Inside of one that is finished, where nothing but this divides it.
+    Query,
+}
+
+/// What of a query the shards can do, and what is left to be done over their answers; `None`: nothing that helps.
+pub(crate) fn divide(
+    model: &Model<'_>,
+    query: &Query,
+    select: &Select,
+    level: &SelectLevel,
+    below: Below,
+) -> Option<(Query, Finishing)> {
+    let Spread::Parted { refs, anchors } = &level.base else { return None };
+    if model.uses.locking
         || model.uses.stored.is_some()
         || !level.columns.complete
         || level.columns.list.is_empty()
@@ -53,45 +95,42 @@ pub(crate) fn regroup(
     let (refs, anchors) = (refs.clone(), anchors.clone());
     let shape =
         Shape { model, query, select, level: level.level, columns: &level.columns, anchors, refs, added: Vec::new() };
-    let (asked, finishing) = if shape.has_own_groups() { shape.as_rows()? } else { shape.as_groups()? };
+    let (asked, finishing) = if shape.has_own_groups() { shape.as_rows(below)? } else { shape.as_groups()? };
     let projected = match &*asked.body {
         SetExpr::Select(select) => &select.projection[..],
         _ => return None,
     };
-    if !projected.iter().all(|item| can_be_stored(model, level.level, item)) {
-        return None;
-    }
-    let refs: Vec<RefId> = (0..model.refs.len()).collect();
-    let pull = whole_query(model, asked, &refs)?;
-    let mut pulls = Vec::new();
-    share(&mut pulls, pull);
-    let sql = finishing.over(&pulls.first()?.name, model)?;
-    Some(FinishText {
-        below: Vec::new(),
-        pulls,
-        sql,
-        reads_home: None,
-        pulls_all: true,
-        clock: None,
-        own_clock: false,
-        foreign: false,
-        depot: None,
-        views: Vec::new(),
-        supplies: Vec::new(),
-    })
+    let stored = projected.iter().all(|item| can_be_stored(model, level.level, item));
+    // Each shard is told the time, and what is left is not.
+    let timeless = model.uses.clock.is_none() || !reads_clock(&finishing.0, &model.scope);
+    (stored && timeless).then_some((asked, finishing))
 }
 
 /// The query over the input that the shards fill, still without its FROM.
-struct Finishing(Query);
+#[derive(Clone, Debug)]
+pub(crate) struct Finishing(Query);
 
 impl Finishing {
-    fn over(self, input: &str, model: &Model<'_>) -> Option<Pieces> {
+    /// The column of the input that an output column is, if it is one.
+    pub fn input_column(&self, at: usize) -> Option<&str> {
+        let SetExpr::Select(select) = &*self.0.body else { return None };
+        match select.projection.get(at)? {
+            SelectItem::ExprWithAlias { expr: Expr::CompoundIdentifier(names), .. } => match &names[..] {
+                [input, column] if input.value == INPUT => Some(&column.value),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// With holes in the place of the call's literals.
+    pub fn over(self, input: &str, model: &Model<'_>) -> Option<Query> {
         let mut query = self.0;
         let mut from = parse_query(&format!("SELECT FROM pg_temp.{input} AS {INPUT}"))?;
         let (SetExpr::Select(select), SetExpr::Select(of)) = (&mut *query.body, &mut *from.body) else { return None };
         select.from = std::mem::take(&mut of.from);
         make_holes(&mut query, &model.literals, false);
-        Pieces::of(&query.to_string())
+        Some(query)
     }
 }
 
@@ -112,10 +151,12 @@ impl Shape<'_, '_> {
     }
 
     /// The shards make rows of the result: output columns, and behind them what ORDER BY and DISTINCT ON ask for besides.
-    fn as_rows(&self) -> Option<(Query, Finishing)> {
+    fn as_rows(&self, below: Below) -> Option<(Query, Finishing)> {
         let grouped = is_grouped(self.select) || self.model.levels[self.level].aggregates;
+        let ties = read_limit_with_ties(self.query);
+        let first = ties.is_some() || below == Below::Query && is_limited(self.query);
         // Of a single table its own pull brings less.
-        if !grouped && !is_distinct(self.select) && self.model.levels[self.level].leaves.len() < 2 {
+        if !grouped && !is_distinct(self.select) && !first && self.model.levels[self.level].leaves.len() < 2 {
             return None;
         }
         let mut items = self.items()?;
@@ -159,10 +200,13 @@ impl Shape<'_, '_> {
             };
             order_by(order.iter().map(item).collect())
         };
-        let limit = read_limit(self.query).ok()?;
+        let limit = if ties.is_some() { ties } else { read_limit(self.query).ok()? };
         let mut asked = self.query.clone();
         asked.order_by = by(&ordinal).filter(|_| limit.is_some() || !on.is_empty());
-        set_limit(&mut asked, limit);
+        match ties {
+            Some(limit) => set_limit_with_ties(&mut asked, limit),
+            None => set_limit(&mut asked, limit),
+        }
         let select = select_of(&mut asked)?;
         select.projection = items.iter().enumerate().map(|(at, expr)| aliased(expr.clone(), name(at))).collect();
         select.group_by = self.resolved_groups()?;
@@ -229,10 +273,44 @@ impl Shape<'_, '_> {
             other => other.clone(),
         };
         select.named_window = self.select.named_window.clone();
-        if select.named_window.visit(&mut Replacing { parts: &mut parts, depth: 0, until: None }).is_break() {
+        if VisitMut::visit(&mut select.named_window, &mut Replacing { parts: &mut parts, depth: 0, until: None }).is_break() {
+            return None;
+        }
+        // The shards group by all of it at once, where Postgres need not: values that cannot be sorted, beside others that cannot be hashed.
+        let at_once = self.model.levels[self.level].grouping_sets || parts.groups.len() > parts.grouped;
+        if at_once && !parts.groups.iter().all(|group| self.is_sortable(group)) {
             return None;
         }
         Some((parts.asked(self.query)?, Finishing(finishing)))
+    }
+
+    /// Whether values can be sorted, as far as can be told: a Postgres can group by any number of such.
+    fn is_sortable(&self, expr: &Expr) -> bool {
+        struct Unsorted<'a, 'm, 'q>(&'a Shape<'m, 'q>);
+        impl Visitor for Unsorted<'_, '_, '_> {
+            type Break = ();
+            fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+                // xid, cid and aclitem, and arrays of them.
+                const OIDS: [u32; 6] = [28, 29, 1011, 1012, 1033, 1034];
+                const NAMES: [&str; 3] = ["xid", "cid", "aclitem"];
+                let Self(shape) = self;
+                let known = |names: &[Ident]| {
+                    let ty = shape.model.find_column(shape.level, names).and_then(|found| found.column.ty);
+                    ty.is_some_and(|ty| !OIDS.contains(&ty.oid))
+                };
+                let sorted = match expr {
+                    Expr::Identifier(name) => known(std::slice::from_ref(name)),
+                    Expr::CompoundIdentifier(names) => known(names),
+                    Expr::Cast { data_type, .. } => {
+                        let name = data_type.to_string().to_ascii_lowercase();
+                        !NAMES.iter().any(|of| name.split(['.', '[', '"']).any(|part| part == *of))
+                    }
+                    _ => true,
+                };
+                if sorted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            }
+        }
+        Visit::visit(expr, &mut Unsorted(self)).is_continue()
     }
 
     /// The expressions of the output columns.
@@ -383,7 +461,7 @@ impl Parts<'_, '_, '_> {
     /// An expression over groups, as one over their parts.
     fn regrouped(&mut self, expr: &Expr) -> Option<Expr> {
         let mut expr = expr.clone();
-        let visited = expr.visit(&mut Replacing { parts: self, depth: 0, until: None });
+        let visited = VisitMut::visit(&mut expr, &mut Replacing { parts: self, depth: 0, until: None });
         visited.is_continue().then_some(expr)
     }
 
@@ -396,7 +474,7 @@ impl Parts<'_, '_, '_> {
         match expr {
             Expr::Function(function) if function.over.is_none() => {
                 let (schema, name) = parts(&function.name).ok_or(Irreplaceable)?;
-                match classify(&self.shape.model.scope, schema.as_deref(), &name) {
+                match class_of(self.shape.model, self.shape.level, function, schema.as_deref(), &name) {
                     FunctionClass::Aggregate | FunctionClass::UserAggregate(_) => {
                         self.aggregate(function, schema.as_deref(), &name).map(Some).ok_or(Irreplaceable)
                     }
@@ -432,12 +510,15 @@ impl Parts<'_, '_, '_> {
         if distinct {
             return self.distinct_aggregate(function);
         }
-        let built_in = schema.is_none_or(|schema| schema == "pg_catalog") && !is_users(&shape.model.scope, name);
+        let built_in = match schema {
+            None => !may_be_users(shape.model, shape.level, function, name),
+            Some(schema) => schema == "pg_catalog",
+        };
         if !built_in {
             return None;
         }
         let arg = || match plain_args(function)?[..] {
-            [arg] => type_of(shape.model, shape.level, arg).map(|ty| ty.oid),
+            [arg] => type_of(shape.model, shape.level, arg).map(|ty| shape.model.scope.catalog.base_of(ty.oid)),
             _ => None,
         };
         let call = Expr::Function(function.clone());
@@ -449,7 +530,9 @@ impl Parts<'_, '_, '_> {
             "count" => format!("CAST(COALESCE(pg_catalog.sum({}), 0) AS pg_catalog.int8)", self.partial(call)),
             "sum" => match arg()? {
                 oid::INT2 | oid::INT4 => format!("CAST(pg_catalog.sum({}) AS pg_catalog.int8)", self.partial(call)),
-                oid::INT8 | oid::NUMERIC => format!("pg_catalog.sum({})", self.partial(call)),
+                oid::INT8 | oid::NUMERIC | oid::INTERVAL | oid::MONEY => {
+                    format!("pg_catalog.sum({})", self.partial(call))
+                }
                 _ => return None,
             },
             "avg" => match arg()? {
@@ -457,6 +540,18 @@ impl Parts<'_, '_, '_> {
                     let (sum, count) = (self.partial(renamed("sum")), self.partial(renamed("count")));
                     format!("(pg_catalog.sum({sum}) OPERATOR(pg_catalog./) pg_catalog.sum({count}))")
                 }
+                // By a float8, as `interval_avg` divides.
+                oid::INTERVAL => {
+                    let (sum, count) = (self.partial(renamed("sum")), self.partial(renamed("count")));
+                    format!(
+                        "(pg_catalog.sum({sum}) OPERATOR(pg_catalog./) CAST(pg_catalog.sum({count}) AS pg_catalog.float8))"
+                    )
+                }
+                _ => return None,
+            },
+            "variance" | "var_samp" | "var_pop" | "stddev" | "stddev_samp" | "stddev_pop" => match arg()? {
+                oid::INT2 | oid::INT4 | oid::INT8 => self.deviation(function, name, 60)?,
+                oid::NUMERIC if self.is_short(function) => self.deviation(function, name, 220)?,
                 _ => return None,
             },
             "min" | "max" | "bool_and" | "bool_or" | "every" | "bit_and" | "bit_or" | "bit_xor" => {
@@ -464,7 +559,54 @@ impl Parts<'_, '_, '_> {
             }
             _ => return None,
         };
-        parse_expr(&text)
+        written(&text)
+    }
+
+    /// Whether an aggregate is over a column of numeric with no more than 100 digits, before and behind the point.
+    fn is_short(&self, function: &Function) -> bool {
+        let model = self.shape.model;
+        let args = plain_args(function).unwrap_or_default();
+        let [arg] = args[..] else { return false };
+        let node = model.as_column(self.shape.level, unnest(arg)).and_then(|found| found.column.node);
+        // A type modifier is precision and scale behind a header of 4.
+        let Some(declared) = node.and_then(|node| model.nodes[node].typmod.checked_sub(4)).filter(|of| *of >= 0) else {
+            return false;
+        };
+        declared >> 16 <= 100 && declared & 0x7ff <= 100
+    }
+
+    /// Variance, and its root, of exact numbers: by the very sums and the very division of `numeric_stddev_internal`.
+    ///
+    /// The root has as many digits as the variance. `sqrt` would give it others where these are few, so it is taken of the variance with
+    /// more of them, and then rounded: a root of a number with d digits behind the point is never half way between two of d digits, and
+    /// no nearer to that than 2 d digits tell, and half as many as the number has before the point. `more`: enough for these.
+    fn deviation(&mut self, function: &Function, name: &str, more: u32) -> Option<String> {
+        let [arg] = plain_args(function)?[..] else { return None };
+        let number = format!("CAST({arg} AS pg_catalog.numeric)");
+        let mut part = |name: &str, arg: &str| {
+            let mut part = function.clone();
+            part.name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new(name)]);
+            let FunctionArguments::List(list) = &mut part.args else { return None };
+            list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(written(arg)?))];
+            Some(format!("pg_catalog.sum({})", self.partial(Expr::Function(part))))
+        };
+        let n = part("count", &arg.to_string())?;
+        let sum = part("sum", &number)?;
+        let squares = part("sum", &format!("{number} OPERATOR(pg_catalog.*) {number}"))?;
+        let (least, divisor) = match name {
+            "var_pop" | "stddev_pop" => (0, format!("({n} * {n})")),
+            _ => (1, format!("({n} * ({n} - 1))")),
+        };
+        let above = format!("({n} * {squares} - {sum} * {sum})");
+        let variance = format!("CASE WHEN {above} > 0 THEN {above} / {divisor} ELSE CAST(0 AS pg_catalog.numeric) END");
+        let value = match name {
+            "variance" | "var_samp" | "var_pop" => variance,
+            _ => {
+                let digits = format!("pg_catalog.scale({variance})");
+                format!("pg_catalog.round(pg_catalog.sqrt(pg_catalog.round({variance}, {digits} * 2 + {more})), {digits})")
+            }
+        };
+        Some(format!("CASE WHEN {n} > {least} THEN {value} END"))
     }
 
     fn distinct_aggregate(&mut self, function: &Function) -> Option<Expr> {
@@ -493,10 +635,28 @@ impl Parts<'_, '_, '_> {
     }
 
     fn group_argument(&mut self, expr: &mut Expr) {
-        if !matches!(unnest(expr), Expr::Value(_)) {
+        // A row is distinct by its members.
+        if let Expr::Tuple(members) = expr {
+            members.iter_mut().for_each(|member| self.group_argument(member));
+        } else if !matches!(unnest(expr), Expr::Value(_)) {
             *expr = self.group(expr);
         }
     }
+}
+
+/// An expression of ours. Its literals stand nowhere in the client's text.
+pub(crate) fn written(text: &str) -> Option<Expr> {
+    struct Nowhere;
+    impl VisitorMut for Nowhere {
+        type Break = ();
+        fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+            value.span = Span::empty();
+            ControlFlow::Continue(())
+        }
+    }
+    let mut expr = parse_expr(text)?;
+    let _ = VisitMut::visit(&mut expr, &mut Nowhere);
+    Some(expr)
 }
 
 /// A column of the input. Qualified: ORDER BY and DISTINCT ON read a bare name as that of an output column first, whose names are

@@ -27,6 +27,8 @@ pub(crate) struct Replace<'a> {
     pub names: &'a HashMap<usize, &'a str>,
     /// Those that stand for whole queries, by the ordinals of these.
     pub queries: &'a HashMap<usize, &'a str>,
+    /// What is made of the rows of such an input, where that is more than the rows themselves.
+    pub finishing: &'a HashMap<usize, Query>,
     pub expanded: &'a Expanded,
     /// Where the text has these queries, if that is known already.
     pub places: Option<HashMap<usize, Range<usize>>>,
@@ -139,6 +141,7 @@ impl VisitorMut for Replace<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let input = self.queries.get(&self.next_query).copied();
+        let finishing = self.finishing.get(&self.next_query);
         self.next_query += 1;
         let Some(input) = input else {
             self.behind.push(None);
@@ -146,13 +149,15 @@ impl VisitorMut for Replace<'_> {
         };
         // The rows of the input come in no order.
         let order = output_order(query).unwrap_or_default();
-        let text = match self.schema {
-            Some(schema) => format!("SELECT * FROM {schema}.{input}{order}"),
-            None => format!("SELECT * FROM {input}{order}"),
+        let text = match (self.schema, finishing) {
+            (_, Some(finishing)) => finishing.to_string(),
+            (Some(schema), None) => format!("SELECT * FROM {schema}.{input}{order}"),
+            (None, None) => format!("SELECT * FROM {input}{order}"),
         };
         let (items, queries) = count(query);
         self.behind.push(Some((self.next + items, self.next_query + queries)));
-        let Some(other) = parse_query(&text) else {
+        let other = finishing.cloned().map(Box::new).or_else(|| parse_query(&text));
+        let Some(other) = other else {
             self.complete = false;
             return ControlFlow::Break(());
         };

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use sqlparser::ast::Statement;
 
+use crate::sql::NameScope;
 use crate::sql::lexer::{Lexer, Token, TokenKind};
 use crate::sql::literals::Literals;
+use crate::sql::moment::tell_time;
 use crate::sql::names::fold;
 use crate::sql::outcome::ScatterSql;
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
@@ -121,12 +123,21 @@ fn said(text: &str, token: &Token) -> Option<Option<Said>> {
     })
 }
 
-/// Makes the shards' text of a changed tree. Parameters that it no longer uses are left out and the others numbered anew.
-pub(crate) fn shard_sql(mut tree: Statement, parameters: u16, literals: &Literals) -> Option<ScatterSql> {
+/// Makes the shards' text of a changed tree. Parameters that it no longer uses are left out and the others numbered anew. `clock`: it reads
+/// the clock, by functions that these names lead to.
+pub(crate) fn shard_sql(
+    mut tree: Statement,
+    parameters: u16,
+    literals: &Literals,
+    clock: Option<&NameScope<'_>>,
+) -> Option<ScatterSql> {
     let printed = tree.to_string();
     let (_, used) = renumber(&printed, parameters)?;
     if !can_have_holes(&printed) {
         return None;
+    }
+    if let Some(scope) = clock {
+        tell_time(&mut tree, scope)?;
     }
     make_holes(&mut tree, literals, used.is_some());
     Some(ScatterSql::Rewritten { text: Pieces::of(&tree.to_string())?, fewer: used.is_some() })

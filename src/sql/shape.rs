@@ -8,12 +8,14 @@ use sqlparser::ast::{
 };
 
 use crate::fault::Fault;
+use crate::sql::NameScope;
 use crate::sql::combine::{Assumed, Combine, Gather, SortKey, Step};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::literals::Literals;
 use crate::sql::locking::LockText;
+use crate::sql::moment::tell_time;
 use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
 use crate::sql::names::{Place, folded};
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
@@ -25,11 +27,17 @@ use crate::types::{Format, oid};
 
 /// Why nothing of a statement may run on more than one shard, whatever its shape.
 pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
+    check_scatter_but_clock(model, base)?;
+    check_clock(model)
+}
+
+/// The same, with no regard to functions that read the clock: they can be told the time.
+pub(crate) fn check_scatter_but_clock(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
     check_places(model, base)?;
     if let Some(name) = &model.uses.volatile {
         return Err(Obstacle::new(format!("function {name}() gives another value at each call")));
     }
-    check_clock(model)
+    Ok(())
 }
 
 pub(crate) fn check_clock(model: &Model<'_>) -> Result<(), Obstacle> {
@@ -149,7 +157,13 @@ pub(crate) fn scatter(
     level: &SelectLevel,
     parameters: u16,
 ) -> Result<Scatter, Fault> {
-    check_scatter(model, &level.base).map_err(Obstacle::fault)?;
+    check_scatter_but_clock(model, &level.base).map_err(Obstacle::fault)?;
+    let uses = &model.uses;
+    // The time is written into the statement's own text, and rows that it changes are another matter.
+    let is_told = || !uses.clock_in_view && !uses.writing_cte && tell_time(&mut statement.clone(), &model.scope).is_some();
+    if uses.clock.is_some() && !is_told() {
+        check_clock(model).map_err(Obstacle::fault)?;
+    }
     let Spread::Parted { refs, anchors } = &level.base else {
         return Err(Obstacle::new("a subquery reads a sharded table, and the rows around it do not").fault());
     };
@@ -170,8 +184,13 @@ pub(crate) fn scatter(
         added: Vec::new(),
     };
     let standard_strings = model.scope.standard_strings;
-    let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals };
-    shape.plan(limit, &printer).map_err(Obstacle::fault)
+    let clock = uses.clock.as_ref().map(|_| &model.scope);
+    let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals, clock };
+    let mut scatter = shape.plan(limit, &printer).map_err(Obstacle::fault)?;
+    if clock.is_some() && scatter.sql == ScatterSql::AsWritten {
+        scatter.sql = printer.print(|_, _| {}).map_err(Obstacle::fault)?;
+    }
+    Ok(scatter)
 }
 
 /// Columns behind the visible ones, under names that nothing in the statement means.
@@ -187,6 +206,8 @@ pub(crate) struct Printer<'a> {
     pub standard_strings: bool,
     pub parameters: u16,
     pub literals: &'a Literals,
+    /// It reads the clock, by functions that these names lead to.
+    pub clock: Option<&'a NameScope<'a>>,
 }
 
 impl Printer<'_> {
@@ -220,7 +241,8 @@ impl Printer<'_> {
             }
             _ => return Err(unprintable()),
         }
-        let mut sql = rewrite::shard_sql(tree, self.parameters, self.literals).ok_or_else(unprintable)?;
+        let sql = rewrite::shard_sql(tree, self.parameters, self.literals, self.clock);
+        let mut sql = sql.ok_or_else(unprintable)?;
         if let (ScatterSql::Rewritten { text, .. }, Some(clause)) = (&mut sql, clause) {
             text.push(&format!(" {clause}"));
         }

@@ -60,7 +60,7 @@ impl Other {
                     other.text.push_str(literal.text(text));
                     place.end = u32::try_from(other.text.len()).ok()?;
                 }
-                Piece::Parameter(_) => return None,
+                Piece::Parameter(_) | Piece::Moment => return None,
             }
         }
         Some(other)

@@ -7,7 +7,7 @@ use sqlparser::ast::Ident;
 use sqlparser::tokenizer::{Location, Span};
 
 use crate::sql::names::folded;
-use crate::sql::pieces::{Piece, Pieces};
+use crate::sql::pieces::{Piece, Pieces, can_have_holes};
 use crate::sql::template::Slot;
 use crate::sql::words::{name_of, tokens};
 
@@ -107,6 +107,8 @@ impl Source<'_> {
         });
         let mut slots = slots.peekable();
         let mut edits = edits.into_iter().peekable();
+        // What is put in the place of names can have holes of its own.
+        let holes = can_have_holes(self.text);
         let mut pieces = Pieces::default();
         let mut at = 0;
         loop {
@@ -122,7 +124,13 @@ impl Source<'_> {
             pieces.push(self.text.get(at..bytes.start)?);
             at = bytes.end;
             match edit_first {
-                true => pieces.push(&edits.next()?.text),
+                true => {
+                    let text = &edits.next()?.text;
+                    match holes {
+                        true => pieces.extend(Pieces::of(text)?),
+                        false => pieces.push(text),
+                    }
+                }
                 // More literals than can be counted stay as they are: they are guards.
                 false => match slots.next()? {
                     (Some(index), _) => pieces.0.push(Piece::Slot(index)),

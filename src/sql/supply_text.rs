@@ -113,6 +113,7 @@ impl Supplying<'_> {
             source,
             names: &names,
             queries: &queries,
+            finishing: &HashMap::new(),
             places: Some(places),
             expanded,
             next: 0,

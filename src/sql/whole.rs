@@ -9,9 +9,11 @@ use sqlparser::ast::{
 };
 
 use crate::sql::colnames::output_name;
-use crate::sql::functions::{FunctionClass, classify, is_users};
+use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::infer::may_be_users;
 use crate::sql::keys::KeyGroup;
 use crate::sql::model::{LevelId, Model, RefId};
+use crate::sql::moment::tell_shard_time;
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
 use crate::sql::pieces::{Pieces, make_holes};
@@ -26,6 +28,9 @@ pub(crate) fn whole_query(model: &Model<'_>, query: Query, refs: &[RefId]) -> Op
     let mut query = query;
     if Visit::visit(&head, &mut FindParameter).is_break() {
         return None;
+    }
+    if model.uses.clock.is_some() {
+        tell_shard_time(&mut query, &model.scope)?;
     }
     make_holes(&mut query, &model.literals, true);
     let mut tables: Vec<&str> = Vec::new();
@@ -146,7 +151,7 @@ impl Visitor for Storable<'_, '_> {
             Expr::Function(function) => {
                 let plain = parts(&function.name).is_some_and(|(schema, name)| {
                     classify(&self.model.scope, schema.as_deref(), &name) != FunctionClass::Unknown
-                        && !is_users(&self.model.scope, &name)
+                        && !may_be_users(self.model, self.level, function, &name)
                         && !OF_RECORDS.iter().any(|part| name.contains(part))
                 });
                 return if plain { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };

@@ -25,6 +25,7 @@ pub mod oid {
     pub const FLOAT4: Oid = 700;
     pub const FLOAT8: Oid = 701;
     pub const UNKNOWN: Oid = 705;
+    pub const MONEY: Oid = 790;
     pub const INET: Oid = 869;
     pub const BPCHAR: Oid = 1042;
     pub const VARCHAR: Oid = 1043;

@@ -1,4 +1,6 @@
 -- The shop that the oracle and the shards hold. Run on every server; who holds which rows is the config's to say.
+-- It has functions and aggregates that are called like Postgres's own.
+CREATE EXTENSION citext;
 CREATE TABLE tenants (
     id int PRIMARY KEY, name text NOT NULL, plan text COLLATE "C", seats smallint, budget numeric(12,2), joined date);
 CREATE TABLE customers (
