@@ -124,7 +124,7 @@ fn same(what: &str, ours: &Reply, theirs: &Reply) {
 
 /// Statements that any server can finish.
 const ANYWHERE: &[&str] = &[
-    "SELECT stddev(amount), sum(weight), bool_or(weight > 30) FROM sales",
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), sum(weight), bool_or(weight > 30) FROM sales",
     "SELECT item, percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM sales GROUP BY item ORDER BY item",
     "SELECT id, rank() OVER (PARTITION BY item ORDER BY amount DESC, id) AS place FROM sales ORDER BY id LIMIT 25",
     "SELECT DISTINCT ON (buyer) buyer, id, amount FROM sales ORDER BY buyer, amount DESC, id",
@@ -148,7 +148,7 @@ const ANYWHERE: &[&str] = &[
     "SELECT s FROM (SELECT id, note, buyer FROM sales WHERE id < 5) s JOIN buyers b ON b.id = s.buyer ORDER BY s.id",
     "SELECT s.id, s.note, count(b.name) FROM sales s LEFT JOIN buyers b ON b.id = s.buyer GROUP BY s.id ORDER BY 1 LIMIT 5",
     "SELECT max(day - current_date) = max(day) - now()::date, count(*) FILTER (WHERE day < now()) FROM sales s JOIN rates r USING (item)",
-    "SELECT current_user, session_user, pg_typeof(stddev(amount)) FROM sales",
+    "SELECT current_user, session_user, pg_typeof(percentile_disc(0.5) WITHIN GROUP (ORDER BY amount)) FROM sales",
     "SELECT to_char(sum(amount), 'FM999G999D00'), upper(max(name)), max(note) ~ '^n[oO]' FROM sales HAVING stddev(weight) > 0",
     "SELECT b.id / (count(*) - count(*)) FROM sales s JOIN buyers b ON b.id = s.buyer GROUP BY b.id",
     "SELECT day AT TIME ZONE 'Europe/Berlin' FROM sales WHERE weight > (SELECT avg(weight) FROM sales) ORDER BY id LIMIT 2",
@@ -156,16 +156,16 @@ const ANYWHERE: &[&str] = &[
 
 /// Statements that only the home shard can finish.
 const AT_HOME: &[&str] = &[
-    "SELECT twice(stddev(amount)) FROM sales",
-    "SELECT max(note |+| amount), stddev(amount) FROM sales",
-    "SELECT feeling, stddev(amount) FROM sales GROUP BY feeling ORDER BY 1",
-    "SELECT stddev(amount) FROM sales WHERE note <> 'low'::mood::text",
-    "SELECT stddev(amount), current_database() IS NOT NULL, version() IS NOT NULL FROM sales",
-    "SELECT stddev(amount), current_schema FROM sales",
-    "SELECT stddev(amount), count(*) FILTER (WHERE to_tsvector(note) @@ 'note3'::tsquery) FROM sales",
+    "SELECT twice(percentile_disc(0.5) WITHIN GROUP (ORDER BY amount)) FROM sales",
+    "SELECT max(note |+| amount), percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales",
+    "SELECT feeling, percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales GROUP BY feeling ORDER BY 1",
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales WHERE note <> 'low'::mood::text",
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_database() IS NOT NULL, version() IS NOT NULL FROM sales",
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_schema FROM sales",
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), count(*) FILTER (WHERE to_tsvector(note) @@ 'note3'::tsquery) FROM sales",
     "SELECT count(DISTINCT s.note), k.relname FROM sales s, pg_class k WHERE k.relname = 'sales' GROUP BY 2",
     "SELECT count(DISTINCT note), 'sales'::regclass FROM sales",
-    "SELECT stddev(amount), (NULL::rates) IS NULL FROM sales",
+    "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), (NULL::rates) IS NULL FROM sales",
 ];
 
 #[test]
@@ -216,9 +216,9 @@ fn what_only_the_home_shard_can_finish_is_finished_there() {
     }
     // What a parse shows, and nothing else does: a type of users is no name that a server must know.
     let sessions: [(&[&str], &str); 4] = [
-        (&["SET ROLE app"], "SELECT stddev(amount), current_user FROM sales"),
+        (&["SET ROLE app"], "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_user FROM sales"),
         (&["SET search_path = public, pg_catalog"], ANYWHERE[0]),
-        (&["BEGIN", "SET LOCAL ROLE app"], "SELECT stddev(amount), current_user FROM sales"),
+        (&["BEGIN", "SET LOCAL ROLE app"], "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_user FROM sales"),
         (&["CREATE TEMP TABLE mine (x int)"], ANYWHERE[0]),
     ];
     for server in [0, 1, 2, 3] {
@@ -236,7 +236,7 @@ fn what_only_the_home_shard_can_finish_is_finished_there() {
         assert_eq!(world.finished("home", "session") - before, 1, "{settings:?}");
     }
     // Parameters of the users' types, whose numbers mean nothing elsewhere.
-    let sql = "SELECT stddev(amount) FROM sales WHERE $1 = 'low'";
+    let sql = "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales WHERE $1 = 'low'";
     let (ours, theirs) = [&mut raw, &mut oracle].map(|raw| raw.extended(sql, &[], &[Value::text("low")], 0)).into();
     same(sql, &ours, &theirs);
 }
@@ -391,7 +391,7 @@ fn a_server_that_dies_in_the_middle_fails_the_statement_and_not_the_session() {
     are_fit(&router, 1);
     fill(&db, &router);
     let (mut oracle, mut raw) = (db.oracle(), router.connect(&db.name));
-    raw.send(&m::query("SELECT stddev(amount), pg_sleep(30) FROM sales")).unwrap();
+    raw.send(&m::query("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), pg_sleep(30) FROM sales")).unwrap();
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30) FROM pg_temp%' AND state = 'active' \
                 AND pid <> pg_backend_pid()";
     eventually(20, "the statement is being finished", || lone.connect("postgres").value(busy) == "1");
@@ -499,7 +499,7 @@ fn a_server_that_was_started_anew_is_looked_at_before_it_is_used() {
     are_fit(&router, 1);
     fill(&db, &router);
     let (mut oracle, mut raw) = (db.oracle(), router.connect(&db.name));
-    let sql = "SELECT max(span), stddev(amount) FROM sales";
+    let sql = "SELECT max(span), percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales";
     same(sql, &raw.simple(sql), &oracle.simple(sql));
     assert_eq!(finished(&router, "server", ""), 1);
     lone.stop();

@@ -73,6 +73,46 @@ fn analyze_runs_every_part_and_counts_its_rows() {
 }
 
 #[test]
+fn analyze_counts_what_the_routers_own_steps_make_of_the_rows() {
+    let db = Sharded::create("explainsteps", "");
+    let mut raw = db.connect();
+    raw.must("UPDATE items SET n = id % 7");
+    let per_shard: usize =
+        db.on_each("SELECT count(DISTINCT n) FROM items").iter().map(|n| n.parse::<usize>().unwrap()).sum();
+    let groups = raw.value("SELECT count(DISTINCT n) FROM items");
+    let kept = lines(&mut raw, "SELECT n, count(*) FROM items GROUP BY n HAVING count(*) > 8").len();
+    let sql = "SELECT n, count(*) FROM items GROUP BY n HAVING count(*) > 8 ORDER BY n";
+    for analyze in ["ANALYZE", "ANALYZE, TIMING OFF"] {
+        let shown = lines(&mut raw, &format!("EXPLAIN ({analyze}) {sql}"));
+        assert_eq!(shown[0], format!("Filter 2 > 8 (actual rows={kept})"), "{shown:#?}");
+        assert_eq!(shown[1], format!("  GroupAggregate by 1: 1, count(2) (actual rows={groups})"), "{shown:#?}");
+        assert_eq!(shown[2], format!("    MergeSort 1 (actual rows={per_shard})"), "{shown:#?}");
+        assert_eq!(count(&shown, "Merge Time: "), usize::from(!analyze.contains("TIMING")), "{shown:#?}");
+    }
+    let shown = lines(&mut raw, "EXPLAIN ANALYZE SELECT DISTINCT n FROM items");
+    assert!(shown[0].starts_with("Unique") && shown[0].ends_with(&format!("(actual rows={groups})")), "{shown:#?}");
+    // The rows of a statement that reads the clock, and hidden columns.
+    let shown =
+        lines(&mut raw, "EXPLAIN ANALYZE SELECT id FROM items WHERE now() > '2020-01-01' ORDER BY n + 1, id LIMIT 9");
+    assert_eq!(shown[1], "  Limit 9 (actual rows=9)", "{shown:#?}");
+    // With values, and in a transaction that goes on.
+    raw.must("BEGIN");
+    let bound = raw.extended(&format!("EXPLAIN (ANALYZE, FORMAT JSON) {sql}"), &[], &[], 0);
+    let json: Json = serde_json::from_str(&plain(&bound.text())).unwrap();
+    let steps = json[0]["Steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 3, "{json:#}");
+    assert_eq!(steps[2]["Actual Rows"].as_u64(), Some(per_shard as u64), "{json:#}");
+    assert!(json[0]["Merge Time"].is_number(), "{json:#}");
+    let values = [Value::text("3")];
+    let bound = raw.extended("EXPLAIN ANALYZE SELECT avg(n) FROM items WHERE n < $1", &[23], &values, 0).text();
+    assert!(bound.starts_with("Aggregate") && bound.contains("(actual rows=1)"), "{bound}");
+    raw.must("COMMIT");
+    // What is pulled is counted, too.
+    let shown = lines(&mut raw, "EXPLAIN ANALYZE SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FROM items");
+    assert!(shown.iter().any(|line| line.contains("Pull public.items") && line.contains("(actual rows=60, filled in ")));
+}
+
+#[test]
 fn analyzed_writes_take_effect_on_all_shards_or_on_none() {
     let db = Sharded::create("explainwrites", "");
     let mut raw = db.connect();
@@ -110,7 +150,7 @@ fn analyzed_writes_take_effect_on_all_shards_or_on_none() {
 fn what_a_postgres_finishes_shows_the_pulls_and_the_finish() {
     let db = Sharded::create("explainfinish", "");
     let mut raw = db.connect();
-    let sql = "SELECT stddev(n) FROM items WHERE id > 3";
+    let sql = "SELECT stddev(n::float8) FROM items WHERE id > 3";
     let shown = lines(&mut raw, &format!("EXPLAIN (COSTS OFF) {sql}"));
     assert!(shown[0].starts_with("Finish on s0: "), "{shown:#?}");
     assert_eq!(shown[2], "  On s0", "{shown:#?}");

@@ -94,17 +94,17 @@ fn rows_without_a_partner_are_not_pulled() {
     let world = World::create("partners");
     let mut raw = world.router.connect(&world.db.name);
     // 20 customers of that name; the 200 orders of theirs.
-    let joined = "SELECT c.name, stddev(o.total) FROM customers c JOIN orders o ON o.tenant = c.tenant AND o.customer = c.id \
+    let joined = "SELECT c.name, percentile_disc(0.5) WITHIN GROUP (ORDER BY o.total) FROM customers c JOIN orders o ON o.tenant = c.tenant AND o.customer = c.id \
                   WHERE c.name = 'name 7' GROUP BY c.name";
     world.pulls(&mut raw, joined, 20 + 200);
-    let outer = "SELECT c.id, stddev(o.id) FROM customers c LEFT JOIN orders o ON o.tenant = c.tenant AND \
+    let outer = "SELECT c.id, percentile_disc(0.5) WITHIN GROUP (ORDER BY o.id) FROM customers c LEFT JOIN orders o ON o.tenant = c.tenant AND \
                  o.customer = c.id WHERE c.name = 'name 7' GROUP BY c.tenant, c.id ORDER BY 1";
     world.pulls(&mut raw, outer, 0);
     // The other way round nothing can be left out of what is preserved.
-    let preserved = "SELECT stddev(o.id), count(c.id) FROM orders o LEFT JOIN customers c ON o.tenant = c.tenant AND \
+    let preserved = "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY o.id), count(c.id) FROM orders o LEFT JOIN customers c ON o.tenant = c.tenant AND \
                      o.customer = c.id AND c.name = 'name 7'";
     world.pulls(&mut raw, preserved, 20_000 + 20);
-    let reference = "SELECT stddev(o.id % 7), k.code FROM orders o JOIN colours k ON k.code = o.note WHERE NOT k.warm \
+    let reference = "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY o.id % 7), k.code FROM orders o JOIN colours k ON k.code = o.note WHERE NOT k.warm \
                      GROUP BY 2";
     world.pulls(&mut raw, reference, 400);
 }

@@ -312,6 +312,11 @@ impl ScatterRun {
         self.rows
     }
 
+    /// How many rows the servers gave so far, and each step of the merge made of them.
+    pub fn counts(&self) -> &[u64] {
+        self.merge.as_ref().map_or(&[], Merge::counts)
+    }
+
     /// Whether rows need no look: all of all inputs, in whatever order they come.
     fn passes_all(&self) -> bool {
         let merge = self.merge.as_ref().is_some_and(Merge::passes_all);

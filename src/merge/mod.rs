@@ -78,6 +78,8 @@ enum Flow {
 pub struct Merge {
     gather: Gatherer,
     stages: Vec<Stage>,
+    /// How many rows have come out of the gatherer, and of each stage.
+    counts: Vec<u64>,
     window: Window,
     columns: Vec<OutputColumn>,
     hidden: usize,
@@ -129,6 +131,7 @@ impl Merge {
         outputs.truncate(shown);
         Ok(Self {
             gather,
+            counts: vec![0; stages.len() + 1],
             stages,
             window,
             columns: outputs,
@@ -144,6 +147,11 @@ impl Merge {
         &self.columns
     }
 
+    /// How many rows the inputs gave so far, and each step made of them, in order.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
     /// Whether every row goes to the client as it is, in whatever order: the caller may then pass rows on without asking.
     pub fn passes_all(&self) -> bool {
         let empty = matches!(&self.gather, Gatherer::Concat { rows, .. } if rows.is_empty());
@@ -157,7 +165,7 @@ impl Merge {
                 self.done = true;
                 return Ok(Advance::Done);
             }
-            let row = match pull(&mut self.gather, &mut self.stages, &mut self.budget)? {
+            let row = match pull(&mut self.gather, &mut self.stages, &mut self.counts, &mut self.budget)? {
                 Flow::Row(row) => row,
                 Flow::Need(input) => return Ok(Advance::Need(input)),
                 Flow::NeedAny => return Ok(Advance::NeedAny),
@@ -223,15 +231,28 @@ impl Merge {
 }
 
 /// The next row behind the last of `stages`.
-fn pull(gather: &mut Gatherer, stages: &mut [Stage], budget: &mut Budget) -> Result<Flow, Fault> {
-    let Some((last, earlier)) = stages.split_last_mut() else { return Ok(gather.next()) };
+fn pull(
+    gather: &mut Gatherer,
+    stages: &mut [Stage],
+    counts: &mut [u64],
+    budget: &mut Budget,
+) -> Result<Flow, Fault> {
+    let Some((count, counts)) = counts.split_last_mut() else { return Ok(Flow::End) };
+    let Some((last, earlier)) = stages.split_last_mut() else {
+        let flow = gather.next();
+        *count += u64::from(matches!(flow, Flow::Row(_)));
+        return Ok(flow);
+    };
     loop {
         if last.is_draining() {
-            return Ok(last.drain()?.map_or(Flow::End, Flow::Row));
+            let row = last.drain()?;
+            *count += u64::from(row.is_some());
+            return Ok(row.map_or(Flow::End, Flow::Row));
         }
-        match pull(gather, earlier, budget)? {
+        match pull(gather, earlier, counts, budget)? {
             Flow::Row(row) => {
                 if let Some(row) = last.accept(row, budget)? {
+                    *count += 1;
                     return Ok(Flow::Row(row));
                 }
             }

@@ -1,12 +1,13 @@
 //! `Plan` as the tree that EXPLAIN (ROUTE) prints and tests compare.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Output, SortKey, Step, Window};
-use crate::plan::shard_plans::{ShardPlan, ShardPlans};
+use crate::plan::shard_plans::{Merged, ShardPlan, ShardPlans, milliseconds};
 use crate::plan::supply::Supplied;
 use crate::plan::{
     Access, ClaimPlan, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
@@ -57,7 +58,10 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         }
         PlanKind::Scatter { shards: of, sql, combine, window } => {
             let rows = shards.rows();
-            let depth = lines.combine(combine, window.as_ref(), rows);
+            let depth = match &shards.merged {
+                Some(merged) => lines.counted(combine, window.as_ref(), merged),
+                None => lines.combine(combine, window.as_ref(), rows),
+            };
             lines.push(depth, format!("Scatter {}: {why}{}", names(of, view), actual(rows)));
             lines.sql(depth + 1, sql);
             lines.shard_plans(depth + 1, &shards.parts, view);
@@ -70,7 +74,8 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.push(1, format!("SQL: {}", finish.sql));
             lines.shard_plans(1, shards.finish.as_slice(), view);
             for (at, pull) in finish.pulls.iter().enumerate() {
-                lines.pull(pull, finish, view);
+                let filled = shards.filled.get(at).copied().flatten();
+                lines.pull(pull, finish, view, filled);
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
             finish.supplies.iter().for_each(|(_, supply)| lines.supplies(supply, view));
@@ -366,7 +371,7 @@ impl Lines {
 
     /// What fills the inputs, and what goes along where that changes data.
     fn pulls(&mut self, finish: &FinishPlan, view: &View<'_>) {
-        finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view));
+        finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view, None));
         finish.supplies.iter().for_each(|(_, supply)| self.supplies(supply, view));
     }
 
@@ -428,7 +433,8 @@ impl Lines {
     }
 
     /// What fills one input of a statement that a Postgres finishes.
-    fn pull(&mut self, pull: &Pull, finish: &FinishPlan, view: &View<'_>) {
+    /// `filled`: how many rows have come by it, and in what time.
+    fn pull(&mut self, pull: &Pull, finish: &FinishPlan, view: &View<'_>, filled: Option<(u64, Duration)>) {
         let from = match (&pull.from, &sources(&pull.from, view)[..]) {
             (PullFrom::Shards(_), []) => "nowhere: no row can match".to_owned(),
             (PullFrom::Any, _) => "any shard".to_owned(),
@@ -436,7 +442,10 @@ impl Lines {
             (_, shards) => shards.join(", "),
         };
         let verb = if pull.writes { "Change" } else { "Pull" };
-        self.push(1, format!("{verb} {} into {} from {from}", pull.label, pull.name));
+        let filled = filled.map_or_else(String::new, |(rows, took)| {
+            format!(" (actual rows={rows}, filled in {} ms)", milliseconds(took))
+        });
+        self.push(1, format!("{verb} {} into {} from {from}{filled}", pull.label, pull.name));
         self.push(2, format!("SQL: {}", pull.sql));
         if !pull.parameters.is_empty() {
             let of = pull.parameters.iter().map(|p| match *p {
@@ -466,6 +475,19 @@ impl Lines {
         }
     }
 
+    /// The same of a merge that was run.
+    fn counted(&mut self, combine: &Combine, window: Option<&Window>, merged: &Merged) -> usize {
+        let drops = usize::from(combine.hidden > 0);
+        if drops > 0 {
+            self.push(0, dropped(combine));
+        }
+        let steps = counted(combine, window, merged);
+        for (depth, (step, rows)) in steps.iter().enumerate() {
+            self.push(depth + drops, format!("{step}{}", actual(Some(*rows))));
+        }
+        steps.len() + drops
+    }
+
     /// The steps of a merge; returns how far in what feeds them stands. `rows`: how many rows the shards return together.
     fn combine(&mut self, combine: &Combine, window: Option<&Window>, rows: Option<u64>) -> usize {
         let mut all = Vec::new();
@@ -480,22 +502,33 @@ impl Lines {
             window.and_then(|w| w.limit).map_or(rows, |limit| rows.min(limit))
         });
         if combine.hidden > 0 {
-            all.push(format!("Drop {} column{}", combine.hidden, if combine.hidden == 1 { "" } else { "s" }));
+            all.push(dropped(combine));
         }
-        match window {
-            Some(Window { offset: 0, limit: Some(limit) }) => all.push(format!("Limit {limit}{}", actual(left))),
-            Some(Window { offset, limit: Some(limit) }) => {
-                all.push(format!("Limit {limit} offset {offset}{}", actual(left)))
-            }
-            Some(Window { offset, limit: None }) if *offset > 0 => all.push(format!("Offset {offset}{}", actual(left))),
-            Some(_) | None => {}
-        }
+        all.extend(limited(window).map(|line| format!("{line}{}", actual(left))));
         all.extend(steps(combine));
         for (depth, line) in all.iter().enumerate() {
             self.push(depth, line.clone());
         }
         all.len()
     }
+}
+
+fn dropped(combine: &Combine) -> String {
+    format!("Drop {} column{}", combine.hidden, if combine.hidden == 1 { "" } else { "s" })
+}
+
+fn limited(window: Option<&Window>) -> Option<String> {
+    match window? {
+        Window { offset: 0, limit: Some(limit) } => Some(format!("Limit {limit}")),
+        Window { offset, limit: Some(limit) } => Some(format!("Limit {limit} offset {offset}")),
+        Window { offset, limit: None } => (*offset > 0).then(|| format!("Offset {offset}")),
+    }
+}
+
+/// The steps of a merge that was run, the last one first, and how many rows came out of each.
+pub(crate) fn counted(combine: &Combine, window: Option<&Window>, merged: &Merged) -> Vec<(String, u64)> {
+    let steps = steps(combine).into_iter().zip(merged.counts.iter().rev().copied());
+    limited(window).map(|line| (line, merged.rows)).into_iter().chain(steps).collect()
 }
 
 /// Which values go with a pull, if there are not too many.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::ids::ShardId;
-use crate::plan::explain::{document, shard_name, text_with};
+use crate::plan::explain::{counted, document, shard_name, text_with};
 use crate::plan::{ExplainPlan, PlanKind, View};
 use crate::sql::Analysis;
 use crate::sql::utility::ExplainFormat;
@@ -34,8 +34,23 @@ pub struct ShardPlans {
     pub pulls: Vec<Vec<ShardPlan>>,
     /// The finishing statement's.
     pub finish: Option<ShardPlan>,
+    /// How many rows each pull has put in its input, and in what time.
+    pub filled: Vec<Option<(u64, Duration)>>,
+    /// What the router's own steps have made of the shards' rows.
+    pub merged: Option<Merged>,
     /// The whole statement's time, where it is to be told.
     pub took: Option<Duration>,
+}
+
+/// A merge that was run to be counted.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// The shards' rows, and what each step has made of them.
+    pub counts: Vec<u64>,
+    /// What LIMIT and OFFSET have left.
+    pub rows: u64,
+    /// From the question to the last row.
+    pub took: Duration,
 }
 
 impl ShardPlan {
@@ -81,6 +96,7 @@ pub fn answer(explain: &ExplainPlan, analysis: &Analysis, view: &View<'_>, shard
         if matches!(explain.plan.kind, PlanKind::Finish(_)) && !explain.options.analyze {
             lines.push("The finishing statement's estimates are those of empty inputs: nothing was pulled.".to_owned());
         }
+        lines.extend(merge_time(explain, shards).map(|took| format!("Merge Time: {} ms", milliseconds(took))));
         lines.extend(shards.took.map(|took| format!("Execution Time: {} ms", milliseconds(took))));
         return lines;
     }
@@ -89,17 +105,37 @@ pub fn answer(explain: &ExplainPlan, analysis: &Analysis, view: &View<'_>, shard
     match &explain.plan.kind {
         PlanKind::Finish(finish) => {
             fields.extend(shards.finish.as_ref().map(|plan| ("Finish".to_owned(), plan.document(view))));
-            let pulls = finish.pulls.iter().zip(&shards.pulls).map(|(pull, plans)| {
-                Doc::Group(vec![
+            let pulls = finish.pulls.iter().zip(&shards.pulls).enumerate().map(|(at, (pull, plans))| {
+                let mut fields = vec![
                     ("Input".to_owned(), Doc::text(&pull.name)),
                     ("Table".to_owned(), Doc::text(&pull.label)),
-                    ("Shards".to_owned(), list(plans)),
-                ])
+                ];
+                if let Some((rows, took)) = shards.filled.get(at).copied().flatten() {
+                    fields.push(("Actual Rows".to_owned(), Doc::Word(rows.to_string())));
+                    let timed = (!explain.options.untimed).then(|| Doc::Word(milliseconds(took)));
+                    fields.extend(timed.map(|took| ("Filled In".to_owned(), took)));
+                }
+                fields.push(("Shards".to_owned(), list(plans)));
+                Doc::Group(fields)
             });
             fields.push(("Pulls".to_owned(), Doc::List(pulls.collect())));
         }
+        PlanKind::Scatter { combine, window, .. } => {
+            if let Some(merged) = &shards.merged {
+                let step = |(step, rows): (String, u64)| {
+                    Doc::Group(vec![
+                        ("Step".to_owned(), Doc::Text(step)),
+                        ("Actual Rows".to_owned(), Doc::Word(rows.to_string())),
+                    ])
+                };
+                let steps = counted(combine, window.as_ref(), merged).into_iter().map(step).collect();
+                fields.push(("Steps".to_owned(), Doc::List(steps)));
+            }
+            fields.push(("Shards".to_owned(), list(&shards.parts)));
+        }
         _ => fields.push(("Shards".to_owned(), list(&shards.parts))),
     }
+    fields.extend(merge_time(explain, shards).map(|took| ("Merge Time".to_owned(), Doc::Word(milliseconds(took)))));
     fields.extend(shards.took.map(|took| ("Execution Time".to_owned(), Doc::Word(milliseconds(took)))));
     let mut out = String::new();
     match explain.options.format {
@@ -115,7 +151,12 @@ pub fn answer(explain: &ExplainPlan, analysis: &Analysis, view: &View<'_>, shard
     vec![out.trim_end().to_owned()]
 }
 
-fn milliseconds(took: Duration) -> String {
+fn merge_time(explain: &ExplainPlan, shards: &ShardPlans) -> Option<Duration> {
+    let told = !explain.options.untimed && explain.options.summary != Some(false);
+    shards.merged.as_ref().filter(|_| told).map(|merged| merged.took)
+}
+
+pub(crate) fn milliseconds(took: Duration) -> String {
     format!("{:.3}", took.as_secs_f64() * 1000.0)
 }
 

@@ -1,5 +1,5 @@
 //! EXPLAIN of a statement that runs on several shards: each explains its part, and the answers stand below the router's own plan.
-//! With ANALYZE the parts run; the router's merge does not, because no rows come back.
+//! With ANALYZE the parts run. No rows come back by that: a read is asked once more, so that its merge runs and is counted.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
 use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
+use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
-use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
+use crate::plan::combine::{Combine, Window};
+use crate::plan::shard_plans::{Merged, ShardPlan, ShardPlans, answer};
 use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql, Why};
 use crate::session::combine::Tried;
 use crate::session::finish::{PORTAL, with};
@@ -57,15 +59,21 @@ impl Session {
     ) -> Result<(), Failure> {
         let began = Instant::now();
         let mut explain = Cow::Borrowed(explain);
+        let mut took = None;
         let (head, mut plans) = match &explain.plan.kind {
             PlanKind::Broadcast(sql) => {
                 let shards: ShardSet = self.view.topology.all_shards();
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
                 self.explain_parts(&explain, &parts, access, ask).await?
             }
-            PlanKind::Scatter { shards, sql, .. } => {
+            PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
-                self.explain_parts(&explain, &parts, access, ask).await?
+                let (head, mut plans) = self.explain_parts(&explain, &parts, access, ask).await?;
+                took = Some(began.elapsed());
+                if explain.options.analyze && access == Access::Read {
+                    plans.merged = Some(self.run_counted(&explain, parts, combine, *window, ask).await?);
+                }
+                (head, plans)
             }
             PlanKind::Each(parts) | PlanKind::Split { parts, .. } => {
                 self.explain_parts(&explain, parts, access, ask).await?
@@ -92,7 +100,7 @@ impl Session {
             }
         };
         if explain.options.analyze && explain.options.summary != Some(false) {
-            plans.took = Some(began.elapsed());
+            plans.took = Some(took.unwrap_or_else(|| began.elapsed()));
         }
         if ask.describes() {
             self.client.out.extend_from_slice(&head);
@@ -102,6 +110,55 @@ impl Session {
         }
         reply::command_complete(&mut self.client.out, "EXPLAIN")?;
         Ok(())
+    }
+
+    /// The statement itself, for what the router's own steps make of its rows: nobody gets them.
+    async fn run_counted(
+        &mut self,
+        explain: &ExplainPlan,
+        mut parts: Vec<(ShardId, ShardSql)>,
+        combine: &Combine,
+        window: Option<Window>,
+        ask: &Ask<'_>,
+    ) -> Result<Merged, Failure> {
+        let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
+        self.enlist_all(&with(&shards, self.clock_for(&parts))).await?;
+        if let Some(told) = self.told_parts(&parts).await? {
+            parts = told;
+        }
+        let began = Instant::now();
+        for (shard, sql) in &mut parts {
+            if let ShardSql::AsWritten = sql {
+                let inner = ask.statement().0.get(explain.prefix.len()..).unwrap_or_default();
+                *sql = ShardSql::Rewritten { text: inner.into(), parameters: None };
+            }
+            let at = self.held_at(*shard)?;
+            let held = &mut self.held[at];
+            held.note_access(Access::Read);
+            match ask {
+                Ask::Query { .. } => ask.put(&mut held.server, sql)?,
+                Ask::Bound { statement, bind, how, .. } => {
+                    let columns_added = self.columns_added_by(&explain.plan);
+                    let ask = Ask::Bound { statement, bind, columns_added, how: *how };
+                    ask.put(&mut self.held[at].server, sql)?;
+                }
+            }
+        }
+        let manner = self.manner(Answer::Merged);
+        let ran = {
+            let mut servers = self.held.servers(&shards);
+            let client = &mut self.client;
+            match ScatterRun::start(&mut servers, client, combine, window, manner).await {
+                Ok(mut run) => run.skip(&mut servers, client, None).await.map(|_| run),
+                Err(error) => Err(error),
+            }
+        };
+        let run = match ran {
+            Ok(run) => run,
+            Err(error) => return Err(self.scatter_failure(error, false).await),
+        };
+        self.end_parts(false).await?;
+        Ok(Merged { counts: run.counts().to_vec(), rows: run.rows(), took: began.elapsed() })
     }
 
     /// Each shard explains its part; what it writes by that is committed on all or on none.
@@ -221,7 +278,8 @@ impl Session {
             }
         };
         let pulls = self.explain_pulls(explain, &asked).await?;
-        Ok((carried_out, original.rows, ShardPlans { pulls, finish: Some(finish), ..ShardPlans::default() }))
+        let filled = asked.iter().map(|asked| asked.filled).collect();
+        Ok((carried_out, original.rows, ShardPlans { pulls, filled, finish: Some(finish), ..ShardPlans::default() }))
     }
 
     async fn explain_pulls(&mut self, explain: &ExplainPlan, asked: &[Asked]) -> Result<Vec<Vec<ShardPlan>>, Failure> {

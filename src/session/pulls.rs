@@ -2,6 +2,7 @@
 //! inputs. Pulls of a later stage go with the values that the earlier ones have brought.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -44,6 +45,8 @@ pub(super) struct Asked {
     /// What its Bind says between its names and its result formats.
     pub values: BytesMut,
     pub shards: Vec<ShardId>,
+    /// How many rows have come into its input, and in what time.
+    pub filled: Option<(u64, Duration)>,
 }
 
 /// One statement on its way to its inputs.
@@ -244,6 +247,7 @@ impl Session {
         }
         let last = plan.pulls.iter().map(|pull| pull.stage).max().unwrap_or(0);
         let mut filled = vec![0; plan.pulls.len()];
+        let mut times = vec![Duration::ZERO; plan.pulls.len()];
         let mut asked: Vec<Option<Asked>> = plan.pulls.iter().map(|_| None).collect();
         for stage in 0..=last {
             let of_stage: Vec<usize> = (0..plan.pulls.len()).filter(|at| plan.pulls[*at].stage == stage).collect();
@@ -275,7 +279,9 @@ impl Session {
                 let (Some(input), Some(asked)) = (inputs.get_mut(at), asked[at].as_ref()) else { continue };
                 let places = asked.shards.iter().filter_map(|shard| of.shards.binary_search(shard).ok());
                 input.servers = places.collect();
+                let began = Instant::now();
                 filled[at] = self.fill_input(combine, &mut of, &plan.pulls[at], input, tally).await?;
+                times[at] = began.elapsed();
             }
         }
         let at = self.held_at(combine)?;
@@ -288,7 +294,8 @@ impl Session {
         }
         self.end_parts(false).await?;
         self.bind_finish(combine, plan, of.ask, of.original, &mut of.copies).await?;
-        Ok(asked.into_iter().flatten().collect())
+        let counted = asked.into_iter().zip(filled.into_iter().zip(times));
+        Ok(counted.filter_map(|(asked, filled)| Some(Asked { filled: Some(filled), ..asked? })).collect())
     }
 
     /// Everything that can show that a server beside the shards is not able, before a row is pulled: what a shard has begun within a
@@ -478,7 +485,7 @@ impl Loading<'_> {
         let sent = pull.sent.iter().map(|(_, array)| array);
         let arrays: Vec<&[u8]> = sent.chain(keys.iter().map(|(_, array)| array)).map(|array| &array[..]).collect();
         let values = values_of(self.ask, &pull.parameters, &self.moment, &arrays)?;
-        Ok(Asked { sql, types, values, shards: shards.iter().collect() })
+        Ok(Asked { sql, types, values, shards: shards.iter().collect(), filled: None })
     }
 }
 

@@ -1,6 +1,10 @@
 //! The type of an expression, where it follows from the catalog and from what every Postgres has built in. `None` is "not known".
 
-use sqlparser::ast::{BinaryOperator, CaseWhen, DataType, Expr, Function, ObjectName, UnaryOperator, Value as Literal};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, DataType, Expr, Function, ObjectName, UnaryOperator, Value as Literal, Visit, Visitor,
+};
 
 use crate::ids::Oid;
 use crate::sql::facts::{plain_args, type_oid, unnest};
@@ -97,13 +101,20 @@ pub(crate) fn may_be_users(model: &Model<'_>, level: LevelId, function: &Functio
         return true;
     }
     let first = plain_args(function).and_then(|args| args.first().copied());
-    // Casts of columns, and nothing that would have to be looked into twice.
-    let plain = |expr: &Expr| matches!(unnest(expr), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-    let known = first.filter(|expr| match unnest(expr) {
-        Expr::Cast { expr, .. } => plain(expr),
-        expr => plain(expr),
-    });
+    // A bare text has no type yet; and calls within calls would be looked into twice at each.
+    let known = first.filter(|expr| !matches!(unnest(expr), Expr::Value(_)) && !has_calls(expr));
     !known.and_then(|expr| type_of(model, level, expr)).is_some_and(|ty| ty.oid < FIRST_USER_TYPE && ty.oid != oid::RECORD)
+}
+
+fn has_calls(expr: &Expr) -> bool {
+    struct Calls;
+    impl Visitor for Calls {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if let Expr::Function(_) = expr { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    expr.visit(&mut Calls).is_break()
 }
 
 /// The class of a call.

@@ -101,6 +101,8 @@ pub struct ExplainOptions {
     pub format: ExplainFormat,
     /// Where SUMMARY was said.
     pub summary: Option<bool>,
+    /// TIMING OFF was said.
+    pub untimed: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -455,6 +457,10 @@ fn explain(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
                     Some("xml") => options.format = ExplainFormat::Xml,
                     _ => other = true,
                 },
+                "timing" => {
+                    options.untimed = !on;
+                    other = true;
+                }
                 "summary" => {
                     options.summary = Some(on);
                     other = true;

@@ -239,7 +239,7 @@ fn explains() {
             "EXPLAIN (ANALYZE, SUMMARY off, FORMAT yaml) SELECT 1",
             K::Explain {
                 inner: 44,
-                options: ExplainOptions { analyze: true, format: ExplainFormat::Yaml, summary: Some(false) },
+                options: ExplainOptions { analyze: true, format: ExplainFormat::Yaml, summary: Some(false), ..plain },
             },
         ),
         ("EXPLAIN", K::Unclear),
