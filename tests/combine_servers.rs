@@ -218,7 +218,10 @@ fn what_only_the_home_shard_can_finish_is_finished_there() {
     let sessions: [(&[&str], &str); 4] = [
         (&["SET ROLE app"], "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_user FROM sales"),
         (&["SET search_path = public, pg_catalog"], ANYWHERE[0]),
-        (&["BEGIN", "SET LOCAL ROLE app"], "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_user FROM sales"),
+        (
+            &["BEGIN", "SET LOCAL ROLE app"],
+            "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount), current_user FROM sales",
+        ),
         (&["CREATE TEMP TABLE mine (x int)"], ANYWHERE[0]),
     ];
     for server in [0, 1, 2, 3] {

@@ -109,7 +109,9 @@ fn analyze_counts_what_the_routers_own_steps_make_of_the_rows() {
     raw.must("COMMIT");
     // What is pulled is counted, too.
     let shown = lines(&mut raw, "EXPLAIN ANALYZE SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FROM items");
-    assert!(shown.iter().any(|line| line.contains("Pull public.items") && line.contains("(actual rows=60, filled in ")));
+    assert!(
+        shown.iter().any(|line| line.contains("Pull public.items") && line.contains("(actual rows=60, filled in "))
+    );
 }
 
 #[test]

@@ -495,7 +495,10 @@ fn limits_end_a_statement_that_pulls_too_much_and_name_the_table() {
     let error = raw.simple("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales").error.unwrap();
     assert_eq!(error.code(), "53400", "{error}");
     assert!(error.hint().starts_with("No condition on table public.sales could go down"), "{error}");
-    let error = raw.simple("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales WHERE weight > 0").error.unwrap();
+    let error = raw
+        .simple("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales WHERE weight > 0")
+        .error
+        .unwrap();
     assert!(error.hint().starts_with("Restrict table public.sales further"), "{error}");
     assert_ne!(raw.value("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales WHERE id < 300"), "");
     let error = raw.simple(
@@ -641,8 +644,10 @@ fn the_query_timeout_and_the_wait_for_a_connection_have_their_ends() {
 fn the_home_shards_catalog_does_not_grow_with_the_statements() {
     let world = World::create("finishbloat", "catalog_refresh_interval = \"1s\"", "pool_size = 2");
     let mut raw = world.connect();
-    let repeated =
-        ["SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales", "SELECT s.id, b.name FROM sales s JOIN buyers b ON b.id = s.buyer"];
+    let repeated = [
+        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales",
+        "SELECT s.id, b.name FROM sales s JOIN buyers b ON b.id = s.buyer",
+    ];
     for sql in STATEMENTS.iter().chain(&repeated) {
         raw.must(sql);
     }
@@ -680,8 +685,7 @@ fn nothing_of_one_client_reaches_the_next() {
     owner.must("INSERT INTO far.rates VALUES (0, 100), (1, 100), (2, 100)");
     owner.must("GRANT USAGE ON SCHEMA far TO pgloom_reader");
     owner.must("GRANT SELECT ON far.rates TO pgloom_reader");
-    let sql =
-        "SELECT timestamptz '2024-01-01 00:00Z', max(rate), percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) > 0 FROM sales JOIN rates USING (item)";
+    let sql = "SELECT timestamptz '2024-01-01 00:00Z', max(rate), percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) > 0 FROM sales JOIN rates USING (item)";
     let (mut one, mut other) = (world.connect(), world.connect());
     let plain = other.must(sql).text();
     assert!(plain.ends_with("|2.25|t"), "{plain}");
@@ -882,10 +886,14 @@ fn what_changes_a_table_changes_its_inputs() {
     for index in 1..SHARDS {
         world.db.shard(index).must("ALTER TABLE sales ALTER total TYPE bigint");
     }
-    let error = raw.simple("SELECT count(DISTINCT total), percentile_disc(0.5) WITHIN GROUP (ORDER BY total) FROM sales").error.unwrap();
+    let error = raw
+        .simple("SELECT count(DISTINCT total), percentile_disc(0.5) WITHIN GROUP (ORDER BY total) FROM sales")
+        .error
+        .unwrap();
     assert_eq!(error.code(), "55000", "{error}");
     world.db.shard(0).must("ALTER TABLE sales ALTER total TYPE bigint");
-    let error = raw.simple("SELECT count(DISTINCT total), percentile_disc(0.5) WITHIN GROUP (ORDER BY total) FROM sales").error;
+    let error =
+        raw.simple("SELECT count(DISTINCT total), percentile_disc(0.5) WITHIN GROUP (ORDER BY total) FROM sales").error;
     assert!(error.is_none_or(|error| error.code() == "55000"));
     world.at_rest();
 }
@@ -1086,7 +1094,9 @@ fn views_are_read_with_rights_on_them() {
     let error = writer.simple("UPDATE sales SET item = (SELECT count(DISTINCT region) FROM hidden)").error.unwrap();
     assert_eq!(error.code(), "42501", "{error}");
     let of = |view: &str, column: &str| {
-        format!("SELECT count(DISTINCT {column}) + 0, percentile_disc(0.5) WITHIN GROUP (ORDER BY length({column}::text)) FROM {view}")
+        format!(
+            "SELECT count(DISTINCT {column}) + 0, percentile_disc(0.5) WITHIN GROUP (ORDER BY length({column}::text)) FROM {view}"
+        )
     };
     let mut reader = world.connect();
     let plain = owner.must(&of("seen", "region")).text();

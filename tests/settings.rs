@@ -791,7 +791,10 @@ fn literals_are_read_once_when_they_are_parsed() {
         }
     }
     // A value is read when it is bound.
-    for sql in ["SELECT count(*) FROM log WHERE day > $1", "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM log WHERE day > $1"] {
+    for sql in [
+        "SELECT count(*) FROM log WHERE day > $1",
+        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM log WHERE day > $1",
+    ] {
         let (mut oracle, mut through) = world.pair("postgres");
         let value = [Value::text("03/02/2024")];
         let bound = [m::parse("", sql, &[]), m::bind("p", "", &value, &[]), m::sync()].concat();

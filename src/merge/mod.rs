@@ -231,12 +231,7 @@ impl Merge {
 }
 
 /// The next row behind the last of `stages`.
-fn pull(
-    gather: &mut Gatherer,
-    stages: &mut [Stage],
-    counts: &mut [u64],
-    budget: &mut Budget,
-) -> Result<Flow, Fault> {
+fn pull(gather: &mut Gatherer, stages: &mut [Stage], counts: &mut [u64], budget: &mut Budget) -> Result<Flow, Fault> {
     let Some((count, counts)) = counts.split_last_mut() else { return Ok(Flow::End) };
     let Some((last, earlier)) = stages.split_last_mut() else {
         let flow = gather.next();

@@ -106,10 +106,8 @@ pub fn answer(explain: &ExplainPlan, analysis: &Analysis, view: &View<'_>, shard
         PlanKind::Finish(finish) => {
             fields.extend(shards.finish.as_ref().map(|plan| ("Finish".to_owned(), plan.document(view))));
             let pulls = finish.pulls.iter().zip(&shards.pulls).enumerate().map(|(at, (pull, plans))| {
-                let mut fields = vec![
-                    ("Input".to_owned(), Doc::text(&pull.name)),
-                    ("Table".to_owned(), Doc::text(&pull.label)),
-                ];
+                let mut fields =
+                    vec![("Input".to_owned(), Doc::text(&pull.name)), ("Table".to_owned(), Doc::text(&pull.label))];
                 if let Some((rows, took)) = shards.filled.get(at).copied().flatten() {
                     fields.push(("Actual Rows".to_owned(), Doc::Word(rows.to_string())));
                     let timed = (!explain.options.untimed).then(|| Doc::Word(milliseconds(took)));

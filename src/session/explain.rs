@@ -188,10 +188,12 @@ impl Session {
             let sql = match sql {
                 // EXPLAIN and all.
                 ShardSql::AsWritten => ShardSql::AsWritten,
-                ShardSql::Rewritten { text, parameters } | ShardSql::Timed { text, parameters, .. } => ShardSql::Rewritten {
-                    text: format!("{}{text}", explain.prefix).into(),
-                    parameters: parameters.clone(),
-                },
+                ShardSql::Rewritten { text, parameters } | ShardSql::Timed { text, parameters, .. } => {
+                    ShardSql::Rewritten {
+                        text: format!("{}{text}", explain.prefix).into(),
+                        parameters: parameters.clone(),
+                    }
+                }
             };
             ask.put(&mut held.server, &sql)?;
         }

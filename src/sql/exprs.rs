@@ -15,9 +15,7 @@ use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::finish::{SESSION_SETTING, is_same_at_home};
-use crate::sql::functions::{
-    FunctionClass, classify, hidden, is_order_sensitive, is_random, is_users, placed_with,
-};
+use crate::sql::functions::{FunctionClass, classify, hidden, is_order_sensitive, is_random, is_users, placed_with};
 use crate::sql::infer::{is_text, may_be_users, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};

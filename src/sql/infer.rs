@@ -103,7 +103,9 @@ pub(crate) fn may_be_users(model: &Model<'_>, level: LevelId, function: &Functio
     let first = plain_args(function).and_then(|args| args.first().copied());
     // A bare text has no type yet; and calls within calls would be looked into twice at each.
     let known = first.filter(|expr| !matches!(unnest(expr), Expr::Value(_)) && !has_calls(expr));
-    !known.and_then(|expr| type_of(model, level, expr)).is_some_and(|ty| ty.oid < FIRST_USER_TYPE && ty.oid != oid::RECORD)
+    !known
+        .and_then(|expr| type_of(model, level, expr))
+        .is_some_and(|ty| ty.oid < FIRST_USER_TYPE && ty.oid != oid::RECORD)
 }
 
 fn has_calls(expr: &Expr) -> bool {

@@ -173,9 +173,7 @@ impl Visitor for MayFail {
                     | BinaryOperator::Gt
                     | BinaryOperator::GtEq
             ),
-            Expr::Function(function) => {
-                parts(&function.name).is_some_and(|(_, name)| AGGREGATES.contains(&&*name))
-            }
+            Expr::Function(function) => parts(&function.name).is_some_and(|(_, name)| AGGREGATES.contains(&&*name)),
             _ => false,
         };
         if safe { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }

@@ -1,7 +1,8 @@
 //! LIMIT, OFFSET and FETCH FIRST of a query over several shards. Clause 5.
 
 use sqlparser::ast::{
-    DataType, Expr, Fetch, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, UnaryOperator, Value as Literal,
+    DataType, Expr, Fetch, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, UnaryOperator,
+    Value as Literal,
 };
 
 use crate::sql::facts::{parameter_index, unnest};

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Statement, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Statement, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
@@ -85,11 +85,7 @@ pub(crate) fn divide(
     below: Below,
 ) -> Option<(Query, Finishing)> {
     let Spread::Parted { refs, anchors } = &level.base else { return None };
-    if model.uses.locking
-        || model.uses.stored.is_some()
-        || !level.columns.complete
-        || level.columns.list.is_empty()
-    {
+    if model.uses.locking || model.uses.stored.is_some() || !level.columns.complete || level.columns.list.is_empty() {
         return None;
     }
     let (refs, anchors) = (refs.clone(), anchors.clone());
@@ -273,7 +269,9 @@ impl Shape<'_, '_> {
             other => other.clone(),
         };
         select.named_window = self.select.named_window.clone();
-        if VisitMut::visit(&mut select.named_window, &mut Replacing { parts: &mut parts, depth: 0, until: None }).is_break() {
+        if VisitMut::visit(&mut select.named_window, &mut Replacing { parts: &mut parts, depth: 0, until: None })
+            .is_break()
+        {
             return None;
         }
         // The shards group by all of it at once, where Postgres need not: values that cannot be sorted, beside others that cannot be hashed.
@@ -603,7 +601,9 @@ impl Parts<'_, '_, '_> {
             "variance" | "var_samp" | "var_pop" => variance,
             _ => {
                 let digits = format!("pg_catalog.scale({variance})");
-                format!("pg_catalog.round(pg_catalog.sqrt(pg_catalog.round({variance}, {digits} * 2 + {more})), {digits})")
+                format!(
+                    "pg_catalog.round(pg_catalog.sqrt(pg_catalog.round({variance}, {digits} * 2 + {more})), {digits})"
+                )
             }
         };
         Some(format!("CASE WHEN {n} > {least} THEN {value} END"))

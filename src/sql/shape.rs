@@ -15,8 +15,8 @@ use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::literals::Literals;
 use crate::sql::locking::LockText;
-use crate::sql::moment::tell_time;
 use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
+use crate::sql::moment::tell_time;
 use crate::sql::names::{Place, folded};
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
@@ -160,7 +160,8 @@ pub(crate) fn scatter(
     check_scatter_but_clock(model, &level.base).map_err(Obstacle::fault)?;
     let uses = &model.uses;
     // The time is written into the statement's own text, and rows that it changes are another matter.
-    let is_told = || !uses.clock_in_view && !uses.writing_cte && tell_time(&mut statement.clone(), &model.scope).is_some();
+    let is_told =
+        || !uses.clock_in_view && !uses.writing_cte && tell_time(&mut statement.clone(), &model.scope).is_some();
     if uses.clock.is_some() && !is_told() {
         check_clock(model).map_err(Obstacle::fault)?;
     }

@@ -269,7 +269,9 @@ impl Supplying<'_> {
     fn stays(&self, model: &Model<'_>, walked: &Walked, table: &TableUse) -> bool {
         let Some(target) = walked.reference else { return false };
         let in_with = model.collected.as_deref().is_some_and(|collected| {
-            collected.parts.iter().any(|part| part.leaf.is_some_and(|leaf| collected.ctes.contains(&leaf)) && part.leaves.contains(&table.leaf))
+            collected.parts.iter().any(|part| {
+                part.leaf.is_some_and(|leaf| collected.ctes.contains(&leaf)) && part.leaves.contains(&table.leaf)
+            })
         });
         let reference = (0..model.refs.len()).find(|id| model.refs[*id].leaf == table.leaf);
         !in_with
