@@ -166,7 +166,10 @@ impl Live {
     }
 
     fn resume_those(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
-        let mut any = false;
+        let mut any = database.is_none() && self.front.load().shared.desks.resume();
+        if any {
+            tracing::info!("resumed: what clients send is done");
+        }
         for database in self.databases(database)? {
             let resumed = match shard {
                 Some(shard) => database.resume_shard(shard),
@@ -224,6 +227,15 @@ impl Steering for Live {
 
     fn pause<'a>(&'a self, database: Option<&'a str>, shard: Option<&'a str>) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(self.pause_those(database, shard))
+    }
+
+    fn suspend(&self) -> BoxFuture<'_, ()> {
+        let shared = Arc::clone(&self.front.load().shared);
+        Box::pin(async move {
+            tracing::info!("suspending: what clients send waits");
+            shared.desks.suspend().await;
+            tracing::info!("suspended: nothing runs");
+        })
     }
 
     fn resume(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
