@@ -182,13 +182,35 @@ pub struct Cast {
     pub function: Operator,
 }
 
-/// Whether code changes a setting of its session, as far as its text says it.
+/// Whether code changes a setting of its session, or takes a lock for it, as far as its text says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sets {
     Nothing,
     /// Until the transaction ends.
     Locally,
+    /// No setting, but an advisory lock that outlives the transaction.
+    Locks,
     Lasting,
+}
+
+impl Sets {
+    /// What holds of both.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Locally, Self::Locks) | (Self::Locks, Self::Locally) => Self::Lasting,
+            (one, other) => one.max(other),
+        }
+    }
+
+    /// What holds of all.
+    pub fn of_all(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::Nothing, Self::and)
+    }
+
+    /// Whether a setting may be another one behind it.
+    pub fn changes_settings(self) -> bool {
+        matches!(self, Self::Locally | Self::Lasting)
+    }
 }
 
 impl UserFunction {
@@ -197,7 +219,7 @@ impl UserFunction {
         Self {
             volatility: self.volatility.max(other.volatility),
             declared_safe: self.declared_safe && other.declared_safe,
-            sets: self.sets.max(other.sets),
+            sets: self.sets.and(other.sets),
             callable: self.callable || other.callable,
         }
     }

@@ -321,7 +321,7 @@ impl Reader<'_> {
             .query(&format!(
                 "SELECT n.nspname, p.proname, coalesce(a.volatility, p.provolatile::pg_catalog.text), \
                    coalesce(a.compiled, l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR NOT ({RUNS_SQL}))), \
-                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|setseed|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
+                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|setseed|advisory_lock|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
                    p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype) \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                    JOIN pg_catalog.pg_language l ON l.oid = p.prolang {OF_AGGREGATE} WHERE {filter}"
