@@ -45,6 +45,12 @@ find_promtool() {
     command -v promtool || { [ -x target/tools/promtool ] && echo "$PWD/target/tools/promtool"; }
 }
 
+# Where scripts/setup has put those who know schemas, in the versions of their list.
+find_schema_tools() {
+    local place=target/tools/schemas
+    [ "$(cat "$place/done" 2>/dev/null)" = "$(sha256sum <scripts/deploy-checks/requirements.txt)" ] && echo "$PWD/$place/bin"
+}
+
 # A Python that reads YAML and TOML: the first on PATH may be another than the one that Debian's packages are for.
 find_python_yaml() {
     local candidate

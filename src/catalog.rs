@@ -59,6 +59,9 @@ pub struct Catalog {
 pub struct Customs {
     /// Names of types and domains.
     pub types: Vec<Box<str>>,
+    /// Those of enums and domains, each with the type whose values its own are, as far as equality goes: of an enum, text. A name can be
+    /// there several times, for several schemas.
+    pub bases: Vec<(Box<str>, Oid)>,
     /// Names of operators over types that are all built in.
     pub operators: Vec<Box<str>>,
     /// There are casts between built-in types, or conversions of encodings, which no name in a statement shows.
@@ -93,6 +96,50 @@ pub enum RelationKind {
     Sequence,
 }
 
+/// How a table's keys are unique.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uniques {
+    /// Which of the unique keys are DEFERRABLE: rows of one transaction may be alike in them for a while.
+    pub deferrable: Vec<usize>,
+    /// Columns that a unique index with expressions or a predicate, or an exclusion constraint, looks at.
+    pub otherwise: Vec<usize>,
+}
+
+impl Table {
+    /// The unique keys in which no two rows are ever alike.
+    pub fn firm_keys(&self) -> impl Iterator<Item = &Vec<usize>> {
+        let keys = self.unique_keys.iter().enumerate();
+        keys.filter(|(at, _)| !self.uniques.deferrable.contains(at)).map(|(_, key)| key)
+    }
+
+    /// Notes what must be unique, as the catalog has it; what is not known of its columns is left out.
+    pub fn note_unique(&mut self, columns: &[&str], kind: UniqueKind) {
+        let place = |name: &&str| self.column(name).map(|(at, _)| at);
+        match kind {
+            UniqueKind::Key { deferrable } => {
+                let Some(key) = columns.iter().map(place).collect() else { return };
+                if deferrable {
+                    self.uniques.deferrable.push(self.unique_keys.len());
+                }
+                self.unique_keys.push(key);
+            }
+            UniqueKind::Otherwise => {
+                let places: Vec<usize> = columns.iter().filter_map(place).collect();
+                self.uniques.otherwise.extend(places);
+            }
+        }
+    }
+}
+
+/// What makes rows unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UniqueKind {
+    /// A primary key, or a unique index of plain columns over all rows.
+    Key { deferrable: bool },
+    /// See [`Uniques::otherwise`].
+    Otherwise,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     pub name: QualifiedName,
@@ -101,6 +148,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Column positions of each unique index or primary key without expressions or predicate; the primary key first.
     pub unique_keys: Vec<Vec<usize>>,
+    /// What is said of those, and what else must be unique.
+    pub uniques: Uniques,
     /// The view's defining query (`pg_get_viewdef`), for views.
     pub definition: Option<Box<str>>,
     /// Has triggers, rules or row security that can read or write other tables; a view also when a table that it reads has row
@@ -187,13 +236,35 @@ pub struct Cast {
     pub function: Operator,
 }
 
-/// Whether code changes a setting of its session, as far as its text says it.
+/// Whether code changes a setting of its session, or takes a lock for it, as far as its text says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sets {
     Nothing,
     /// Until the transaction ends.
     Locally,
+    /// No setting, but an advisory lock that outlives the transaction.
+    Locks,
     Lasting,
+}
+
+impl Sets {
+    /// What holds of both.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Locally, Self::Locks) | (Self::Locks, Self::Locally) => Self::Lasting,
+            (one, other) => one.max(other),
+        }
+    }
+
+    /// What holds of all.
+    pub fn of_all(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().fold(Self::Nothing, Self::and)
+    }
+
+    /// Whether a setting may be another one behind it.
+    pub fn changes_settings(self) -> bool {
+        matches!(self, Self::Locally | Self::Lasting)
+    }
 }
 
 impl UserFunction {
@@ -202,7 +273,7 @@ impl UserFunction {
         Self {
             volatility: self.volatility.max(other.volatility),
             declared_safe: self.declared_safe && other.declared_safe,
-            sets: self.sets.max(other.sets),
+            sets: self.sets.and(other.sets),
             callable: self.callable || other.callable,
         }
     }
@@ -357,6 +428,7 @@ mod tests {
                 kind: RelationKind::Table,
                 columns: Vec::new(),
                 unique_keys: Vec::new(),
+                uniques: Uniques::default(),
                 definition: None,
                 has_triggers: false,
                 effects: None,

@@ -141,6 +141,61 @@ fn floods_of_small_messages_are_answered_in_bounded_memory() {
     }
 }
 
+/// A client that asks again and again how a portal over shards answers, and reads nothing: 7 bytes for 12 kB each.
+#[test]
+fn descriptions_that_nobody_reads_wait_for_their_reader() {
+    let world = Sharded::create("descriptions", "default_pool_size = 2");
+    let mut neighbour = world.connect();
+    others_live(&world, &mut neighbour);
+    let before = memory(&world, "VmRSS:");
+    let columns: Vec<String> = (0..400).map(|at| format!("n AS column_{at}")).collect();
+    let bound = [
+        m::parse("", &format!("SELECT {} FROM items ORDER BY 1", columns.join(", ")), &[]),
+        m::bind("p", "", &[], &[]),
+    ];
+    const ASKED: usize = 20_000;
+    let mut raw = world.connect();
+    let mut reader = raw.second().unwrap();
+    std::thread::scope(|scope| {
+        let bytes = [bound.concat(), m::describe(b'P', "p").repeat(ASKED), m::sync()].concat();
+        let writer = scope.spawn(move || raw.send(&bytes).map(|()| raw));
+        std::thread::sleep(Duration::from_secs(2));
+        others_live(&world, &mut neighbour);
+        let grown = memory(&world, "VmRSS:").saturating_sub(before);
+        assert!(grown < FLAT, "{grown} KiB more for what nobody reads");
+        let mut described = 0;
+        loop {
+            let message = reader.read().unwrap();
+            match message.tag {
+                b'T' => described += 1,
+                b'Z' => break,
+                _ => assert!(matches!(message.tag, b'1' | b'2'), "{message:?}"),
+            }
+        }
+        assert_eq!(described, ASKED);
+        assert_eq!(writer.join().unwrap().unwrap().value("SELECT count(*) FROM items"), "60");
+    });
+}
+
+/// What a session has set before is kept for nobody.
+#[test]
+fn values_that_were_set_are_not_kept() {
+    let world = Sharded::create("values", "default_pool_size = 2");
+    let mut raw = world.connect();
+    others_live(&world, &mut raw);
+    let set = |how: &str, at: usize| format!("SET {how} app.long = '{}'", at.to_string().repeat(1 << 18));
+    raw.must(&set("", 1));
+    let before = memory(&world, "VmRSS:");
+    (100..250).for_each(|at| drop(raw.must(&set("SESSION", at))));
+    raw.must("BEGIN");
+    (100..250).for_each(|at| drop(raw.must(&set("LOCAL", at))));
+    assert_eq!(raw.value("SELECT left(current_setting('app.long'), 3)"), "249");
+    let grown = memory(&world, "VmRSS:").saturating_sub(before);
+    assert!(grown < 2 * FLAT, "{grown} KiB more");
+    raw.must("COMMIT");
+    assert_eq!(raw.value("SELECT left(current_setting('app.long'), 3)"), "249");
+}
+
 /// A hundred megabytes of text: answered, in memory in proportion to the message.
 #[test]
 fn enormous_statements_are_answered_in_bounded_memory() {

@@ -694,6 +694,57 @@ fn a_pause_holds_new_work_back_until_it_is_taken_back() {
 }
 
 #[test]
+fn what_clients_send_waits_while_the_router_is_suspended() {
+    let world = world("consolesuspend", "query_wait_timeout = \"200ms\"\n");
+    let (mut ops, mut watch) = (console(&world, "ops"), console(&world, "watch"));
+    let state = |watch: &mut Raw| {
+        let rows = watch.named("SHOW STATE");
+        rows.iter().filter(|row| row["value"] == "yes").map(|row| row["key"].clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(watch.simple("SUSPEND").code(), "42501");
+    let mut block = world.connect();
+    block.must("BEGIN; INSERT INTO items VALUES (777001, 0, 'a')");
+    let mut busy = world.connect();
+    busy.send(&m::query("SELECT pg_sleep(1.5), count(*) FROM items")).unwrap();
+    eventually(10, "it runs", || watch.named("SHOW CLIENTS").iter().any(|row| row["state"] == "active"));
+    ops.send(&m::query("SUSPEND")).unwrap();
+    eventually(10, "it is suspended", || state(&mut watch) == "suspended");
+    // What runs is not touched, and is waited for.
+    assert_eq!(busy.read_to_ready().unwrap().iter().filter(|message| message.tag == b'D').count(), 1);
+    assert_eq!(ops.read_to_ready().unwrap()[0].body, b"SUSPEND\0");
+    // A transaction waits as well, longer than for a server; so do pipelines, and those who have come since.
+    let mut fresh = world.connect();
+    let mut piped = world.connect();
+    block.send(&m::query("UPDATE items SET n = 5 WHERE id = 777001")).unwrap();
+    fresh.send(&m::query("SELECT count(*) FROM items")).unwrap();
+    piped
+        .send(&[m::parse("", "SELECT 7", &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat())
+        .unwrap();
+    for waiting in [&mut block, &mut fresh, &mut piped] {
+        waiting.set_patience(Duration::from_millis(500));
+        assert!(waiting.read().is_err(), "it waits");
+        waiting.set_patience(Duration::from_secs(60));
+    }
+    // Who is not served can still go, and be sent away.
+    let there = watch.named("SHOW CLIENTS").len();
+    let mut gone = world.connect();
+    gone.send(&m::query("SELECT 1")).unwrap();
+    eventually(10, "it is there", || watch.named("SHOW CLIENTS").len() == there + 1);
+    drop(gone);
+    eventually(10, "it is gone", || watch.named("SHOW CLIENTS").len() == there);
+    assert_eq!(watch.simple("RESUME").code(), "42501");
+    ops.must("RESUME");
+    for waiting in [&mut block, &mut fresh, &mut piped] {
+        let answers = waiting.read_to_ready().unwrap();
+        assert!(answers.iter().all(|message| message.tag != b'E'), "{answers:?}");
+    }
+    block.must("COMMIT");
+    assert_eq!(world.connect().value("SELECT n FROM items WHERE id = 777001"), "5");
+    assert_eq!(state(&mut watch), "active");
+    assert_eq!(ops.simple("RESUME").code(), "55000");
+}
+
+#[test]
 fn a_setting_is_given_another_value_until_the_next_reload() {
     let world = world("consoleset", "query_timeout = \"30s\"\n");
     let mut ops = console(&world, "ops");

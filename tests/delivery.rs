@@ -339,6 +339,44 @@ fn rows_move_to_the_shard_of_their_new_key() {
     untouched(&world, &mut raw, "a row that was changed meanwhile");
 }
 
+/// What no key of plain columns says: whether one Postgres says 23505 or 23P01 goes by the order in which it comes to the rows.
+#[test]
+fn rows_that_are_unique_in_another_way_move_one_at_a_time() {
+    let world = Sharded::create("deliveryunique", "");
+    let mut raw = world.connect();
+    raw.must("ALTER TABLE parts DROP CONSTRAINT parts_id_fkey; ALTER TABLE items DROP CONSTRAINT items_pkey CASCADE");
+    let rows = "SELECT count(*) || ' ' || sum(id) FROM items";
+    let before = raw.value(rows);
+    for unique in [
+        "CREATE UNIQUE INDEX odd ON items (id, lower(name))",
+        "CREATE UNIQUE INDEX odd ON items (id) WHERE n >= 0",
+        "ALTER TABLE items ADD CONSTRAINT odd EXCLUDE USING btree (id WITH =)",
+        "ALTER TABLE items ADD CONSTRAINT odd UNIQUE (id) DEFERRABLE",
+    ] {
+        raw.must(unique);
+        for sql in [
+            "UPDATE items SET id = 61 - id",
+            "UPDATE items SET id = id + 1",
+            "UPDATE items SET id = 3 - id WHERE id < 3",
+        ] {
+            let error = raw.simple(sql).error.unwrap();
+            assert!(error.code() == "0A000" && error.to_string().contains("take over"), "{unique}: {sql}: {error}");
+        }
+        assert_eq!(
+            raw.must("UPDATE items SET id = 7001 WHERE id = 1").answers[0].tag.as_deref(),
+            Some("UPDATE 1"),
+            "{unique}"
+        );
+        raw.must("UPDATE items SET id = 1 WHERE id = 7001");
+        if !unique.contains("lower") {
+            let code = raw.simple("UPDATE items SET id = 2 WHERE id = 1").code().to_owned();
+            assert!(["23505", "23P01"].contains(&&*code), "{unique}: {code}");
+        }
+        assert_eq!(raw.value(rows), before, "{unique}");
+        raw.must(if unique.starts_with("ALTER") { "ALTER TABLE items DROP CONSTRAINT odd" } else { "DROP INDEX odd" });
+    }
+}
+
 #[test]
 fn who_may_not_delete_and_insert_may_not_move() {
     let world = Sharded::create("deliverymoverights", "");

@@ -329,6 +329,31 @@ fn traffic_goes_on_while_members_are_killed_and_frozen() {
 }
 
 #[test]
+fn a_member_that_is_parted_from_the_others_is_left_for_those_who_are_more() {
+    let world = World::create_on("parted", EtcdCluster::start_parted(3));
+    let router = world.router("a.json");
+    let mut raw = router.connect(&world.db.name);
+    let traffic = Traffic::start(&router, &world);
+    for (round, id) in [1001, 1002].into_iter().enumerate() {
+        let parted = followed(&world, &shown(&mut raw));
+        world.etcd.part(parted);
+        // Its connection to the router is whole, it answers, and will hear of no change.
+        eventually(30, "it has no leader", || !world.etcd.leads(parted));
+        eventually(30, "the others have one", || (0..3).filter(|member| world.etcd.leads(*member)).count() == 2);
+        world.pin(id, "s1");
+        let epoch = round as u64 + 2;
+        follows(&mut raw, epoch);
+        assert_ne!(followed(&world, &shown(&mut raw)), parted);
+        assert!(route(&mut raw, id).contains("s1"));
+        traffic.goes_on();
+        world.etcd.join();
+        eventually(30, "it is one of them again", || world.etcd.leads(parted));
+        assert_eq!(shown(&mut raw).epoch, epoch);
+    }
+    traffic.end();
+}
+
+#[test]
 fn a_router_that_is_cut_off_serves_what_it_knows_and_catches_up_behind_a_compaction() {
     let world = World::create("cut");
     let pipes: Vec<Pipe> = (0..3).map(|member| Pipe::start(world.etcd.port(member))).collect();

@@ -226,6 +226,25 @@ fn a_query_behind_an_error_is_skipped() {
     }
 }
 
+/// A refusal is an error like others: where one has come before it, the statement is skipped.
+#[test]
+fn what_would_be_refused_behind_an_error_is_skipped() {
+    let world = world("refused");
+    for (name, head) in failing() {
+        for refused in [
+            "SELECT * FROM items a JOIN plain p ON p.id = a.n FOR UPDATE",
+            "PREPARE TRANSACTION 'x'",
+            "MERGE INTO items USING plain ON items.n = plain.id WHEN NOT MATCHED THEN INSERT VALUES (plain.id, 'm', 1)",
+            "INSERT INTO plain VALUES (9, 'x') RETURNING (SELECT count(*) FROM items)",
+        ] {
+            let behind = [head.clone(), run(refused, &[]), m::sync()].concat();
+            let mut steps = vec![Send(behind), Ready, Send([run("ROLLBACK", &[]), m::sync()].concat()), Ready];
+            steps.extend(queries(&[ALL]));
+            world.answers(&format!("{name}, {refused}"), &steps);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_run_in_a_transaction_cannot_run_behind_a_write() {
     let world = world("apart");

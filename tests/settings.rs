@@ -8,7 +8,7 @@ mod support;
 use std::fmt::Write;
 
 use support::raw::{Raw, Value, message as m};
-use support::{Database, Router, SHARDS, eventually};
+use support::{Database, Router, SHARDS, Sharded, eventually};
 
 const TABLES: &str = "CREATE TABLE log (id int PRIMARY KEY, at timestamptz, day date, f float8, b bytea, gap interval); \
      CREATE TABLE days (day date PRIMARY KEY, n int); CREATE TABLE words (word text PRIMARY KEY, n int); \
@@ -808,4 +808,73 @@ fn literals_are_read_once_when_they_are_parsed() {
         let (theirs, ours) = (ask(&mut oracle), ask(&mut through));
         assert!(ours.0 == "0A000" || ours == theirs, "{sql}: {ours:?} for {theirs:?}");
     }
+}
+
+/// What a session leaves on a connection that the next one gets, and what is told to it again: there is one connection to each shard.
+#[test]
+fn sessions_that_share_a_connection_leave_each_other_alone() {
+    let world = Sharded::create("neighbours", "default_pool_size = 1\nquery_wait_timeout = \"2s\"\n");
+    let home = || world.db.shard(0);
+    world.connect().must("CREATE SCHEMA other; CREATE FUNCTION wide() RETURNS text LANGUAGE sql AS 'SELECT set_config(''work_mem'', ''9MB'', false)'");
+    world
+        .connect()
+        .must("CREATE FUNCTION locks() RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_lock(97); END'");
+    world.connect().must("CREATE TABLE defaults (a int, b text DEFAULT pg_try_advisory_lock(96)::text)");
+    let id = world.ids[1][0];
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND classid = 0";
+    for statement in [
+        "SELECT * FROM set_config('work_mem', '9MB', false)".to_owned(),
+        "SELECT * FROM ROWS FROM (set_config('work_mem', '9MB', false))".to_owned(),
+        "SELECT 1 FROM (VALUES (1)) v, LATERAL pg_catalog.set_config('search_path', 'other', false)".to_owned(),
+        format!("SELECT i.n FROM items i, set_config('work_mem', '9MB', false) WHERE i.id = {id}"),
+        "SELECT * FROM wide()".to_owned(),
+        "CREATE TABLE made AS SELECT pg_advisory_lock(99)::text".to_owned(),
+        "INSERT INTO defaults (a) VALUES (2)".to_owned(),
+        "SELECT locks()".to_owned(),
+        "SELECT 1 FROM locks()".to_owned(),
+        "DO $$ BEGIN PERFORM pg_advisory_lock(95); END $$".to_owned(),
+    ] {
+        for extended in [false, true] {
+            let mut first = world.connect();
+            let reply = if extended { first.extended(&statement, &[], &[], 0) } else { first.simple(&statement) };
+            // A join with it over shards may be refused, and the table is made once.
+            assert!(["", "0A000", "42P07"].contains(&reply.code()), "{statement}: {reply:?}");
+            drop(first);
+            let mut next = world.connect();
+            assert_eq!(next.value("SHOW work_mem"), "4MB", "{statement}");
+            assert_ne!(next.value("SHOW search_path"), "other", "{statement}");
+            eventually(10, &statement, || home().value(locks) == "0");
+        }
+    }
+    // How strings are read is the matter of one session, values that others have set of theirs.
+    let (mut old, mut plain) = (world.connect(), world.connect());
+    old.must("SET standard_conforming_strings = off");
+    plain.must(r"SET app.path = 'C:\new\table'");
+    plain.must(r"SET app.dir = 'C:\dir\'");
+    plain.must(r"SET search_path = 'we\nird', public");
+    plain.must("SET app.last = '; SET work_mem TO 777777; --'");
+    for _ in 0..3 {
+        old.must("SELECT 1");
+        assert_eq!(plain.value("SELECT current_setting('app.path')"), r"C:\new\table");
+        assert_eq!(plain.value("SELECT current_setting('app.dir')"), r"C:\dir\");
+        assert_eq!(plain.value("SHOW search_path"), r#""we\nird", public"#);
+        assert_eq!(plain.value("SHOW work_mem"), "4MB");
+        old.must(&format!("SELECT n FROM items WHERE id = {id}"));
+        assert_eq!(
+            plain.value(&format!("SELECT current_setting('app.path') FROM items WHERE id = {id}")),
+            r"C:\new\table"
+        );
+    }
+    // In one session, too.
+    plain.must("SET standard_conforming_strings = off");
+    assert_eq!(plain.value("SELECT current_setting('app.path')"), r"C:\new\table");
+    plain.must("BEGIN; SET LOCAL standard_conforming_strings = on");
+    plain.must(r"SET LOCAL app.path = 'D:\new'");
+    for ids in &world.ids {
+        assert_eq!(
+            plain.value(&format!("SELECT current_setting('app.path') FROM items WHERE id = {}", ids[0])),
+            r"D:\new"
+        );
+    }
+    plain.must("COMMIT");
 }

@@ -1,4 +1,4 @@
-"""Checks what is in deploy/. Usage: all.py ROOT PROMTOOL [PART ...] (scripts/check-deploy calls it)."""
+"""Checks what is in deploy/. Usage: all.py ROOT PROMTOOL SCHEMA_TOOLS [PART ...] (scripts/check-deploy calls it)."""
 import sys
 
 import alerts
@@ -10,14 +10,14 @@ import unit
 from common import Tree
 
 
-def main(root, promtool, *parts):
+def main(root, promtool, schema_tools, *parts):
     tree = Tree(root)
     checks = {
         "alerts": lambda: alerts.check(tree, promtool),
         "dashboards": lambda: dashboards.check(tree, promtool),
         "image": lambda: image.check(tree),
-        "compose": lambda: compose.check(tree, promtool),
-        "kubernetes": lambda: kubernetes.check(tree),
+        "compose": lambda: compose.check(tree, promtool, schema_tools),
+        "kubernetes": lambda: kubernetes.check(tree, schema_tools),
         "unit": lambda: unit.check(tree),
     }
     for name in parts or checks:

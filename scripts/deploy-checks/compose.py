@@ -10,7 +10,8 @@ SERVICE_KEYS = {
 }
 
 
-def check(tree, promtool):
+def check(tree, promtool, schema_tools):
+    tree.run(PLACE, f"{schema_tools}/check-jsonschema", "--builtin-schema", "vendor.compose-spec", tree.root / PLACE)
     file, = tree.yaml(PLACE)
     services = file["services"]
     for name, service in services.items():

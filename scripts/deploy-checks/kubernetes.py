@@ -9,7 +9,8 @@ PLACE = "deploy/kubernetes"
 PATHS = {"readinessProbe": "/readyz", "livenessProbe": "/healthz", "startupProbe": "/healthz"}
 
 
-def check(tree):
+def check(tree, schema_tools):
+    schemas(tree, schema_tools)
     objects, services = {}, {}
     for part in ("base", "monitoring"):
         names = tree.yaml(f"{PLACE}/{part}/kustomization.yaml")[0]["resources"]
@@ -36,6 +37,16 @@ def check(tree):
     the_others(tree, objects, routers, ports)
     among_routers(tree, config, services["pgloom-routers"], routers["template"]["metadata"]["labels"])
     rendered(tree)
+
+
+def schemas(tree, schema_tools):
+    """Each manifest has the shape that the API of its kind wants. Others than Kubernetes define a kustomization and a ServiceMonitor."""
+    foreign = {"kustomization.yaml", "servicemonitor.yaml"}
+    files = [p for part in ("base", "monitoring") for p in sorted((tree.root / PLACE / part).glob("*.yaml")) if p.name not in foreign]
+    # It passes over a kind that it does not know.
+    done = tree.run(PLACE, f"{schema_tools}/kubernetes-validate", "--strict", *files)
+    for file in files:
+        tree.must(f"{file} passed for" in done.stdout + done.stderr, PLACE, f"{file.name}: no schema says that it is right")
 
 
 def the_pod(tree, config, pod, container, ports):

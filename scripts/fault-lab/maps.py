@@ -19,9 +19,12 @@ PLACE, EPOCH, PROBLEM = 1, 2, 9
 class Mapped(World):
     """The map is in etcd. Where it is to be cut off, the first router reaches it through relays."""
 
-    def __init__(self, lab, templates, routers, relayed=False):
+    def __init__(self, lab, templates, routers, relayed=False, parted=False):
         super().__init__(lab, templates)
         self.members = [Member(lab, f"m{n}") for n in range(3)]
+        for member in self.members:
+            if parted:
+                member.parted()
         for member in self.members:
             member.start(self.members)
         self.relays = [Relay(member.port) for member in self.members]
@@ -87,10 +90,14 @@ class Trouble(threading.Thread):
             time.sleep(0.02)
 
 
-def member_killed(world):
-    """The one that the first router follows."""
+def followed(world):
+    """The number of the member that the first router follows."""
     place = shown(Session(world.routers[0].port))[PLACE]
-    at = next(n for n, member in enumerate(world.members) if str(member.port) in place)
+    return next(n for n, member in enumerate(world.members) if str(member.port) in place)
+
+
+def member_killed(world):
+    at = followed(world)
     epoch, path = world.change(0)
     world.breaks(world.members[at].kill)
     world.mended = world.broken
@@ -124,18 +131,77 @@ def cut_off(world):
     return epoch, None
 
 
+def compacted(world):
+    """The same, and what has changed meanwhile is not kept."""
+    epoch, path = world.change(0)
+    world.breaks(*(r.cut for r in world.relays))
+    world.apply(path)
+    for number in (1, 2):
+        epoch, path = world.change(number)
+        world.apply(path)
+    served(Session(world.routers[1].port), epoch)
+    member = world.members[0]
+    revision = member.ask("kv/range", {"key": "AA=="})["header"]["revision"]
+    member.ask("kv/compaction", {"revision": revision, "physical": True})
+    time.sleep(12)
+    world.mends(*(r.mend for r in world.relays))
+    return epoch, None
+
+
+def slow(world):
+    """What the first router and etcd say to each other."""
+    epoch, path = world.change(0)
+    world.breaks(*(lambda r=r: r.slow(0.3) for r in world.relays))
+    world.mended = world.broken
+    return epoch, path
+
+
+def parted(world):
+    """The one that the first router follows hears nothing of the others, nor they of it."""
+    at = followed(world)
+    named = world.members[at].ask("cluster/member/list", {})["members"]
+    number = int(next(m["ID"] for m in named if m["name"] == world.members[at].name))
+    sign = f"X-Server-From: {number:x}\r\n".encode()
+    epoch, path = world.change(0)
+    others = [m.way for n, m in enumerate(world.members) if n != at]
+    world.breaks(world.members[at].way.cut, *(lambda way=way: way.cut(sign) for way in others))
+    world.mended = world.broken
+    return epoch, path
+
+
+def emptied(world):
+    """All of it is gone; somebody makes the map anew of the copy that the second router keeps."""
+    copy = world.lab.place / "router1.map.json"
+    eventually("the copy is written", copy.exists)
+    world.breaks(*(m.kill for m in world.members))
+    for member in world.members:
+        member.empty()
+    for member in world.members:
+        member.start(world.members, "t1")
+    time.sleep(8)
+    world.mends()
+    epoch = int(shown(Session(world.routers[0].port))[EPOCH]) + 1
+    eventually("etcd takes the map", lambda: "is in force" in world.topology("init", "--from", copy))
+    world.mended = time.monotonic()
+    return epoch, None
+
+
 FAULTS = [
     ("the member killed that a router follows; the map is changed at once", member_killed),
     ("two of three members frozen for 12 s", quorum_lost),
     ("all three frozen for 12 s", all_frozen),
     ("one router cut off from all three for 12 s, while the map is changed", cut_off),
+    ("the same, three changes, and etcd is compacted behind them", compacted),
+    ("one router and etcd hear each other 0.3 s late; the map is changed", slow),
+    ("the member that a router follows parted from the others; the map is changed at once", parted),
+    ("all three killed, emptied and started; after 8 s the map is made of a router's copy", emptied),
 ]
 
 
 def measure(lab, templates):
     head("etcd", "router says so", "mended until etcd takes a change", "then until all routers serve it", "longest statement", "errors of all clients")
     for name, fault in FAULTS:
-        world = Mapped(lab, templates, 2, relayed=fault is cut_off)
+        world = Mapped(lab, templates, 2, relayed=fault in (cut_off, compacted, slow), parted=fault is parted)
         for router in world.routers:
             router.ready()
         again, troubles = [], []

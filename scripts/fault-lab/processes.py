@@ -1,5 +1,6 @@
 """What is started and broken: Postgres servers, members of etcd, routers. Each is stopped by its own process id."""
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -7,8 +8,10 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
+from relay import Relay
 from wire import Failed, Session
 
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.getuid() == 0 else []
@@ -164,14 +167,31 @@ class Member(Process):
     def __init__(self, lab, name):
         super().__init__(lab)
         self.name, self.port, self.peer = name, free_port(), free_port()
-        shutil.rmtree(lab.place / name, ignore_errors=True)
+        # On which the others come to it, where that is to be cut.
+        self.way = None
+        self.empty()
 
-    def start(self, all_members):
+    def empty(self):
+        shutil.rmtree(self.lab.place / self.name, ignore_errors=True)
+
+    def parted(self):
+        self.way = Relay(self.peer)
+
+    def known(self):
+        return f"http://127.0.0.1:{self.way.port if self.way else self.peer}"
+
+    def ask(self, what, question):
+        """By its gateway for JSON."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v3/{what}", json.dumps(question).encode())
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+
+    def start(self, all_members, token="t0"):
         own, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer}"
-        cluster = ",".join(f"{m.name}=http://127.0.0.1:{m.peer}" for m in all_members)
+        cluster = ",".join(f"{m.name}={m.known()}" for m in all_members)
         self.spawn(
             ["etcd", "--name", self.name, "--data-dir", self.lab.place / self.name, "--listen-client-urls", own, "--advertise-client-urls", own,
-             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster],
+             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", self.known(), "--initial-cluster", cluster, "--initial-cluster-token", token],
             self.lab.place / f"{self.name}.log")
 
 

@@ -21,6 +21,7 @@ pub enum Command {
     Enable(String),
     Reload,
     Pause(Scope),
+    Suspend,
     Resume(Scope),
     /// A setting of `[general]` and its value, as an environment variable would say it.
     Set(String, String),
@@ -47,6 +48,7 @@ impl Command {
             | Self::Enable(_)
             | Self::Reload
             | Self::Pause(_)
+            | Self::Suspend
             | Self::Resume(_)
             | Self::Set(..)
             | Self::Shutdown(_) => Access::Admin,
@@ -66,6 +68,7 @@ impl Command {
             Self::Enable(_) => "ENABLE",
             Self::Reload => "RELOAD",
             Self::Pause(_) => "PAUSE",
+            Self::Suspend => "SUSPEND",
             Self::Resume(_) => "RESUME",
             Self::Set(..) => "SET",
             Self::Shutdown(_) => "SHUTDOWN",
@@ -96,6 +99,7 @@ impl Command {
             "ENABLE" => Self::Enable(one(name, arguments)?),
             "PAUSE" => Self::Pause(scope(name, arguments)?),
             "RESUME" => Self::Resume(scope(name, arguments)?),
+            "SUSPEND" if arguments.is_empty() => Self::Suspend,
             "RELOAD" if arguments.is_empty() => Self::Reload,
             "SHUTDOWN" => Self::Shutdown(ending(arguments)?),
             _ => return Err(invalid(sql)),
@@ -122,7 +126,7 @@ const COMMANDS: &[(&str, &str)] = &[
         "RELOAD",
         "reads the configuration again, with all files that it names, and applies it whole or, with an error, not at all",
     ),
-    ("RESUME [database] [shard]", "takes PAUSE back"),
+    ("RESUME [database] [shard]", "takes PAUSE back; without a database SUSPEND, too"),
     (
         "SET key = value",
         "gives a setting of `[general]` another value until the configuration is read again (RELOAD, SIGHUP, autoreload) or the router ends; SHOW CONFIG tells which can change",
@@ -138,6 +142,10 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "SHUTDOWN WAIT_FOR_SERVERS",
         "as SIGINT: clients without a transaction are disconnected, transactions may finish within shutdown_timeout",
+    ),
+    (
+        "SUSPEND",
+        "nothing that clients send is begun any more, also within transactions, however long; the command ends when what has begun is done, with it what PAUSE holds back. A client that gives the command up leaves it in force",
     ),
     ("WAIT_CLOSE [database]", "waits until RECONNECT has closed them all"),
 ];

@@ -148,6 +148,8 @@ pub struct Look<'a> {
     pub memory: Vec<MemoryView>,
     /// Clients that have not come in yet.
     pub knocking: usize,
+    /// By SUSPEND.
+    pub suspended: bool,
     /// Whoever looks may see the keys of customers.
     pub sees_keys: bool,
 }
@@ -251,7 +253,7 @@ impl Look<'_> {
         let row = |key: &str, is: bool| vec![text(key), text(if is { "yes" } else { "no" })];
         let paused =
             !self.databases.is_empty() && self.databases.iter().all(|seen| seen.database.traffic().is_paused());
-        vec![row("active", !paused), row("paused", paused), row("suspended", false)]
+        vec![row("active", !paused && !self.suspended), row("paused", paused), row("suspended", self.suspended)]
     }
 }
 

@@ -47,25 +47,39 @@ const LEAVE_ROLES: &str = "RESET SESSION AUTHORIZATION;RESET ROLE;";
 /// Gives equal settings one address, so that two clients with the same settings are seen to have them without a comparison.
 #[derive(Debug, Default)]
 pub struct SettingsTable {
-    known: Mutex<HashSet<Arc<SessionSettings>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    all: HashSet<Arc<SessionSettings>>,
+    bytes: usize,
+    /// From how many, and from how many bytes on, those are looked for that nobody has any more.
+    full: (usize, usize),
 }
 
 impl SettingsTable {
-    const PRUNE_ABOVE: usize = 1024;
+    /// Until there are so many, or so many bytes of them, nobody looks.
+    const FEW: (usize, usize) = (1024, 1 << 20);
 
     pub fn share(&self, settings: SessionSettings) -> Arc<SessionSettings> {
         if settings.is_empty() {
             return SessionSettings::none();
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.get(&settings) {
+        if let Some(found) = known.all.get(&settings) {
             return Arc::clone(found);
         }
-        if known.len() >= Self::PRUNE_ABOVE && known.len() == known.capacity() {
-            known.retain(|settings| Arc::strong_count(settings) > 1);
+        let known = &mut *known;
+        if known.all.len() >= known.full.0 || known.bytes >= known.full.1 {
+            known.all.retain(|settings| Arc::strong_count(settings) > 1);
+            known.bytes = known.all.iter().map(|settings| settings.bytes()).sum();
+            // What is left is not looked through again before it has doubled.
+            known.full = (Self::FEW.0.max(known.all.len() * 2), Self::FEW.1.max(known.bytes * 2));
         }
+        known.bytes += settings.bytes();
         let settings = Arc::new(settings);
-        known.insert(Arc::clone(&settings));
+        known.all.insert(Arc::clone(&settings));
         settings
     }
 }
@@ -189,6 +203,12 @@ impl SessionSettings {
             hasher.finish()
         };
         Meaning { times: hash(&TIMES), others: hash(&OTHERS), who: hash(&ROLES) }
+    }
+
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        let of_each = |(name, setting): (&Box<str>, &Setting)| name.len() + setting.value.len() + size_of::<Setting>();
+        size_of::<Self>() + self.values.iter().map(of_each).sum::<usize>()
     }
 
     pub fn is_empty(&self) -> bool {

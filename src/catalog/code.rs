@@ -5,10 +5,28 @@ use crate::catalog::placeholders::{Makes, Placeholders};
 
 const SET_CONFIG: &str = "set_config";
 const SET_SEED: &str = "setseed";
+/// What the names of the functions have in common that take an advisory lock for the session. Those for the transaction have `xact` in them.
+const SESSION_LOCK: &str = "advisory_lock";
 
 /// Whether a function is called that changes a setting.
 pub fn calls_set_config(text: &str) -> bool {
     text.to_ascii_lowercase().contains(SET_CONFIG)
+}
+
+/// What an expression, or a definition that computes something, may leave behind.
+pub fn leaves(text: &str) -> Sets {
+    let lower = text.to_ascii_lowercase();
+    let sets = if lower.contains(SET_CONFIG) { Sets::Lasting } else { Sets::Nothing };
+    sets.and(locks(&lower))
+}
+
+/// Whether the name is that of a function of Postgres's own that takes an advisory lock for the session.
+pub fn is_session_lock(name: &str) -> bool {
+    locks(name) == Sets::Locks
+}
+
+fn locks(lower: &str) -> Sets {
+    if lower.contains(SESSION_LOCK) { Sets::Locks } else { Sets::Nothing }
 }
 
 /// What code may set: the body of a function, or the text of DO with its body in whatever quotes.
@@ -20,7 +38,7 @@ pub fn sets(text: &str) -> Sets {
     });
     // Random numbers are those of the session, too.
     let seeds = lower.contains(SET_SEED).then_some(Sets::Lasting);
-    calls.chain(seeds).chain(statements(&lower)).max().unwrap_or(Sets::Nothing)
+    Sets::of_all(calls.chain(seeds).chain(statements(&lower)).chain([locks(&lower)]))
 }
 
 /// The custom settings that code names where it sets something, if it names them in full.
@@ -158,6 +176,9 @@ mod tests {
             ("UPDATE t SET a = 1; INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2", Sets::Nothing),
             ("DO $$ BEGIN UPDATE t AS x\n SET a = 1; END $$", Sets::Nothing),
             ("CALL offset(1)", Sets::Nothing),
+            ("BEGIN PERFORM pg_advisory_xact_lock(1); PERFORM pg_advisory_unlock(1); END", Sets::Nothing),
+            ("BEGIN PERFORM pg_try_advisory_lock_shared(1, 2); END", Sets::Locks),
+            ("BEGIN SET LOCAL x = 1; PERFORM pg_advisory_lock(1); END", Sets::Lasting),
         ] {
             assert_eq!(sets(code), found, "{code}");
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::catalog::code;
 use crate::catalog::source::{Mention, Mentions};
 use crate::catalog::{RelationKind, Table};
 use crate::ids::QualifiedName;
@@ -377,7 +378,9 @@ impl<'w> Walk<'w> {
             let meant: Vec<_> = all.map(|(full, _)| full).filter(|full| meant(full)).collect();
             meant.into_iter().for_each(|full| self.function(full));
             // Whoever looks at the call otherwise looks at its value.
-            if (calls || *mention.name == *SET_CONFIG) && (schema.is_none() || of_system) {
+            if (calls || *mention.name == *SET_CONFIG || code::is_session_lock(&mention.name))
+                && (schema.is_none() || of_system)
+            {
                 self.act(function, Act::Calls(mention.name.clone()));
             }
         } else if of_system || schema.is_none() && mention.scanned && mention.name.starts_with("pg_") {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::catalog::assigned::assigned;
-use crate::catalog::{Sets, code};
+use crate::catalog::code;
 
 /// A name in code, and how it is used there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,7 +108,7 @@ pub fn mentions(text: &str, of: Text) -> Mentions {
     if of == Text::Body {
         found.assigned = assigned(&tokens);
     }
-    if of == Text::Body && code::sets(text) != Sets::Nothing {
+    if of == Text::Body && code::sets(text).changes_settings() {
         found.names.insert(call("set_config"));
     }
     let mut truncates = false;

@@ -11,7 +11,7 @@ use crate::catalog::effects::{Effects, Uncalled};
 use crate::catalog::placeholders::Makes;
 use crate::catalog::{
     Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Sets, Table,
-    UserFunction, Volatility,
+    UniqueKind, Uniques, UserFunction, Volatility,
 };
 use crate::control::attached::{RUNS_SQL, Reading, Unasked};
 use crate::control::numbers;
@@ -20,7 +20,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::topology::schemas::matches;
 use crate::topology::{TableRule, Topology};
-use crate::types::Collation;
+use crate::types::{Collation, oid};
 
 pub(super) const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
      AND n.nspname NOT LIKE 'pg\\_toast\\_temp\\_%'";
@@ -147,10 +147,7 @@ pub async fn read_temporary(server: &mut Backend, default_collation: Collation) 
     }
     for row in server.query(&unique_query(mine)).await? {
         if let Some(table) = tables.get_mut(text(&row, 0)?) {
-            let names = text(&row, 1)?;
-            let key: Option<Vec<usize>> =
-                names.split('\u{1}').map(|name| table.column(name).map(|(at, _)| at)).collect();
-            table.unique_keys.extend(key);
+            read_unique(table, &row)?;
         }
     }
     // Values of types that are temporary themselves go nowhere.
@@ -231,10 +228,7 @@ impl Reader<'_> {
         }
         for row in self.server.query(&unique_query(&filter)).await? {
             if let Some(table) = tables.get_mut(text(&row, 0)?) {
-                let names = text(&row, 1)?;
-                let key: Option<Vec<usize>> =
-                    names.split('\u{1}').map(|name| table.column(name).map(|(at, _)| at)).collect();
-                table.unique_keys.extend(key);
+                read_unique(table, &row)?;
             }
         }
         let indexes = read_indexes(self.server, &filter).await?;
@@ -324,7 +318,7 @@ impl Reader<'_> {
             .query(&format!(
                 "SELECT n.nspname, p.proname, coalesce(a.volatility, p.provolatile::pg_catalog.text), \
                    coalesce(a.compiled, l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR NOT ({RUNS_SQL}))), \
-                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|setseed|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
+                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config(''pg_trgm.similarity_threshold'', $1, false)' WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) WHEN p.prosrc ~* '(set_config|setseed|advisory_lock|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
                    p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype), {OF_OWN_TYPE} \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                    JOIN pg_catalog.pg_language l ON l.oid = p.prolang {OF_AGGREGATE} WHERE {filter}"
@@ -494,6 +488,14 @@ async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fau
            LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
          WHERE t.typcategory <> 'A' AND (c.oid IS NULL OR c.relkind = 'c') AND {filter} ORDER BY 1"
     );
+    let bases = format!(
+        "SELECT t.typname, (WITH RECURSIVE b AS (SELECT t.oid, t.typtype, t.typbasetype UNION ALL \
+             SELECT s.oid, s.typtype, s.typbasetype FROM b JOIN pg_catalog.pg_type s ON s.oid = b.typbasetype WHERE b.typtype = 'd') \
+           SELECT CASE b.typtype WHEN 'e' THEN {} ELSE b.oid::pg_catalog.int8 END FROM b WHERE b.typtype <> 'd') \
+         FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+         WHERE t.typtype IN ('e', 'd') AND {filter} ORDER BY 1, 2",
+        oid::TEXT
+    );
     let operators = format!(
         "SELECT DISTINCT o.oprname FROM pg_catalog.pg_operator o WHERE o.oid >= {FIRST_NORMAL_OID} \
            AND o.oprleft < {FIRST_NORMAL_OID} AND o.oprright < {FIRST_NORMAL_OID} ORDER BY 1"
@@ -505,6 +507,10 @@ async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fau
     );
     Ok(Customs {
         types: names(server, types).await?,
+        bases: {
+            let rows = server.query(&bases).await?;
+            rows.iter().map(|row| Ok((text(row, 0)?.into(), number(row, 1)?))).collect::<Result<_, Fault>>()?
+        },
         operators: names(server, operators).await?,
         casts: !server.query(&casts).await?.is_empty(),
     })
@@ -566,6 +572,7 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         kind,
         columns: Vec::new(),
         unique_keys: Vec::new(),
+        uniques: Uniques::default(),
         definition: row.get(5).and_then(Option::as_deref).map(Into::into),
         has_triggers: text(row, 4)? == "t",
         effects: None,
@@ -652,17 +659,35 @@ fn declared(row: &Row) -> Result<Box<str>, Fault> {
     })
 }
 
-/// Unique indexes of plain columns over all rows, with the names of their columns; the primary key first.
+/// What must be unique: the columns, the primary key's first; whether it is a key of plain columns over all rows; whether that is deferrable.
 fn unique_query(filter: &str) -> String {
     format!(
         "SELECT c.oid, (SELECT pg_catalog.string_agg(a.attname, E'\\x01' ORDER BY k.at) \
              FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(num, at) \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num WHERE k.at <= i.indnkeyatts) \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num WHERE k.at <= i.indnkeyatts), \
+           i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL, i.indimmediate, \
+           (SELECT pg_catalog.string_agg(DISTINCT a.attname, E'\\x01') FROM pg_catalog.pg_depend d \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid \
+             WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid \
+               AND (d.classid = d.refclassid AND d.objid = i.indexrelid \
+                 OR d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid IN \
+                   (SELECT o.oid FROM pg_catalog.pg_constraint o WHERE o.conindid = i.indexrelid AND o.conrelid = c.oid))) \
          FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL AND {filter} \
+         WHERE (i.indisunique OR i.indisexclusion) AND i.indisvalid AND {filter} \
          ORDER BY i.indisprimary DESC, i.indexrelid"
     )
+}
+
+fn read_unique(table: &mut Table, row: &Row) -> Result<(), Fault> {
+    let names =
+        |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or_default().split('\u{1}').collect::<Vec<_>>();
+    let (is_key, immediate) = (text(row, 2)? == "t", text(row, 3)? == "t");
+    match is_key {
+        true => table.note_unique(&names(1), UniqueKind::Key { deferrable: !immediate }),
+        false => table.note_unique(&names(4), UniqueKind::Otherwise),
+    }
+    Ok(())
 }
 
 pub(super) fn is_safe(safe: &[QualifiedName], schema: &str, name: &str) -> bool {
@@ -721,7 +746,7 @@ pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<
         if a.columns.len() == b.columns.len() && order(a) != order(b) {
             lines.push(format!("the columns of {name} are in another order"));
         }
-        if a.unique_keys.len() != b.unique_keys.len() {
+        if a.unique_keys.len() != b.unique_keys.len() || a.uniques != b.uniques {
             lines.push(format!("the unique keys of {name} differ"));
         }
     }

@@ -38,7 +38,12 @@ pub trait Steering: Send + Sync {
     /// There is no such database or shard.
     fn pause<'a>(&'a self, database: Option<&'a str>, shard: Option<&'a str>) -> BoxFuture<'a, Result<(), Fault>>;
 
-    /// Takes a pause back: of every database, or of one; of one shard, or of the database and all its shards.
+    /// Nothing that clients send is begun from now on, also within their transactions; ends when what has begun is done. Given up before
+    /// that, they wait all the same.
+    fn suspend(&self) -> BoxFuture<'_, ()>;
+
+    /// Takes a pause back: of every database, or of one; of one shard, or of the database and all its shards. Of every database, it also
+    /// takes [`Self::suspend`] back.
     ///
     /// # Errors
     /// `55000`: nothing was paused. There is no such database.

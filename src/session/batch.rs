@@ -59,6 +59,8 @@ pub struct Batch {
     pub(super) kept: Option<Kept>,
     /// Something ran that sets sequences.
     pub sets_sequences: bool,
+    /// Bytes of the router's own answers that may not have been written yet.
+    pub(super) answered: usize,
     /// Where it may have; nowhere: on every shard.
     pub touched: ShardSet,
 }
@@ -210,9 +212,9 @@ impl Session {
         }
     }
 
-    /// Whether the open server can take more of this batch before anything is written.
+    /// Whether the open server can take more of this batch, and the client more answers, before anything is written.
     fn is_relaxed(&self) -> bool {
-        self.open_at().is_none_or(|at| self.held[at].server.out.len() < BATCH_HIGH)
+        self.batch.answered < BATCH_HIGH && self.open_at().is_none_or(|at| self.held[at].server.out.len() < BATCH_HIGH)
     }
 
     /// An error within a batch: told in its place, and the rest is skipped until Sync.
@@ -296,6 +298,7 @@ impl Session {
 
     /// Bytes of our own at this place in the order of replies.
     pub(super) fn answer(&mut self, bytes: &[u8]) {
+        self.batch.answered += bytes.len();
         if let Some(at) = self.open_at() {
             let inflight = &mut self.held[at].server.inflight;
             if !inflight.is_empty() {
@@ -469,12 +472,17 @@ impl Session {
         Ok(())
     }
 
-    /// A long pipeline is carried on before its Sync comes: what is queued for the server is written, what it answers is passed on.
+    /// A long pipeline is carried on before its Sync comes: what is queued for the server is written, what it answers is passed on, and
+    /// the client has to take what it was told.
     async fn relieve(&mut self) -> Result<(), Stop> {
-        match self.drain_open().await {
-            Ok(()) => Ok(()),
-            Err(failure) => self.fail_batch(failure).await,
+        if let Err(failure) = self.drain_open().await {
+            self.fail_batch(failure).await?;
         }
+        if self.batch.answered >= BATCH_HIGH {
+            self.batch.answered = 0;
+            self.client.flush().await.map_err(|_| Stop::Gone)?;
+        }
+        Ok(())
     }
 
     /// A simple Query comes in the middle of a batch. What the batch has done is part of the Query's transaction, as in Postgres, which
@@ -573,6 +581,7 @@ impl Session {
         self.batch.executed = false;
         self.batch.queried = false;
         self.batch.pending_parse = None;
+        self.batch.answered = 0;
         self.batch.changes.clear();
         if failed {
             self.memory.failed();

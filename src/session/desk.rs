@@ -5,7 +5,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::session::{Session, Stop};
@@ -14,10 +16,40 @@ use crate::wire::frame::Frame;
 /// Desks that are kept while nobody works at them.
 const KEPT: usize = 64;
 
+/// Between two looks at who still works.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Those of the router.
 #[derive(Default)]
 pub struct Desks {
-    free: Mutex<Vec<Desk>>,
+    room: Mutex<Room>,
+    /// Nobody begins to work: what clients send waits, wherever their transactions are. That of the room decides.
+    suspended: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Room {
+    free: Vec<Desk>,
+    /// Those that sessions work at.
+    taken: usize,
+    suspended: bool,
+}
+
+/// A desk that a session works at. Dropped on the way, it takes the desk with it.
+struct AtDesk<'a> {
+    desks: &'a Desks,
+    desk: Option<Desk>,
+    done: bool,
+}
+
+impl Drop for AtDesk<'_> {
+    fn drop(&mut self) {
+        let mut room = self.desks.room();
+        room.taken -= 1;
+        if self.done && room.free.len() < KEPT {
+            room.free.extend(self.desk.take());
+        }
+    }
 }
 
 /// Work that begins anew with each session that is put into its tray, and never ends.
@@ -40,14 +72,54 @@ impl Desk {
 }
 
 impl Desks {
-    fn free(&self) -> MutexGuard<'_, Vec<Desk>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what the client has sent. Dropped on the way, it takes the desk with it.
-    pub(super) async fn work(&self, session: Box<Session>, frame: Frame) -> (Box<Session>, Result<(), Stop>) {
-        let free = self.free().pop();
-        let mut desk = free.unwrap_or_else(Desk::new);
+    /// `None`: work is suspended.
+    fn take(&self) -> Option<AtDesk<'_>> {
+        let mut room = self.room();
+        if room.suspended {
+            return None;
+        }
+        room.taken += 1;
+        let desk = room.free.pop();
+        drop(room);
+        Some(AtDesk { desks: self, desk, done: false })
+    }
+
+    /// Nobody begins to work from now on, until [`Self::resume`]; ends when nobody does. Given up before that, it stays so.
+    pub async fn suspend(&self) {
+        self.room().suspended = true;
+        self.suspended.send_replace(true);
+        while self.room().taken > 0 && self.is_suspended() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// False: nobody had suspended it.
+    pub fn resume(&self) -> bool {
+        let was = std::mem::take(&mut self.room().suspended);
+        self.suspended.send_replace(false);
+        was
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.room().suspended
+    }
+
+    /// Does what the client has sent.
+    pub(super) async fn work(&self, mut session: Box<Session>, frame: Frame) -> (Box<Session>, Result<(), Stop>) {
+        let mut at = loop {
+            if let Some(at) = self.take() {
+                break at;
+            }
+            let mut suspended = self.suspended.subscribe();
+            if let Err(stop) = session.wait_for_resume(async { drop(suspended.wait_for(|is| !is).await) }).await {
+                return (session, Err(stop));
+            }
+        };
+        let desk = at.desk.get_or_insert_with(Desk::new);
         *lock(&desk.tray) = Tray::In(session, frame);
         let done = poll_fn(|cx| {
             // Nobody is polled who has nothing to do: it never ends.
@@ -62,10 +134,7 @@ impl Desks {
             }
         })
         .await;
-        let mut free = self.free();
-        if free.len() < KEPT {
-            free.push(desk);
-        }
+        at.done = true;
         done
     }
 }

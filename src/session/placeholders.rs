@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::backend::settings::SessionSettings;
+use crate::catalog::code;
 use crate::catalog::placeholders::{Makes, Placeholders};
-use crate::catalog::{Sets, code};
 use crate::session::Session;
 use crate::sql::Analysis;
 use crate::sql::analyze::PinReason;
@@ -79,7 +79,7 @@ impl Session {
     /// are in code that runs unasked.
     fn makes_of(&self, text: &str) -> Makes {
         let functions = &self.view.catalog.functions;
-        let sets = |word: &str| functions.get(word).is_some_and(|function| function.sets != Sets::Nothing);
+        let sets = |word: &str| functions.get(word).is_some_and(|function| function.sets.changes_settings());
         let lower = text.to_ascii_lowercase();
         let own = code::makes(text);
         match code::calls_set_config(text) && !lower.split(|c: char| !c.is_alphanumeric() && c != '_').any(sets) {

@@ -74,7 +74,13 @@ impl Session {
         let asked = match self.held.is_empty() {
             true => self.parse_error_at_home(text, types).await,
             // Another connection would not see what the transaction has made.
-            false => self.parse_error_in_transaction(text, types).await,
+            false => {
+                // What the batch owes comes first: where that has failed, this is skipped.
+                if let Err(failure) = self.leave_open().await {
+                    return failure;
+                }
+                self.parse_error_in_transaction(text, types).await
+            }
         };
         match asked {
             // Of what is in placed schemas the home shard knows nothing.
@@ -95,16 +101,15 @@ impl Session {
                 theirs.position = theirs.position.and_then(|position| position.checked_add(self.offset));
                 Failure::Fault(theirs.into_fault().blame(fault.blame))
             }
-            Err(stop @ Failure::Stop(_)) => stop,
-            Ok(None) | Err(Failure::Fault(_) | Failure::Reported) => ours(),
+            // The client has been told, or is gone.
+            Err(over @ (Failure::Stop(_) | Failure::Reported)) => over,
+            Ok(None) | Err(Failure::Fault(_)) => ours(),
         }
     }
 
     /// On the connection to the home shard that the client has, or gets for it: what becomes of its transaction there, the refusal does
     /// with all of it.
     async fn parse_error_in_transaction(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
-        // What the batch owes comes first.
-        self.leave_open().await?;
         let at = self.enlist(self.view.topology.home).await?;
         let runs_code = self.runs_code();
         let asked = parse_error(&mut self.held[at].server, text, types, runs_code).await;

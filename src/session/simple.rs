@@ -157,10 +157,12 @@ impl Session {
         self.tx.begin_message(&self.settings);
         // One Postgres commits before it says so of the last statement.
         self.client.hold_done(true);
-        let whole = text;
+        let (whole, mut counted, mut characters) = (text, 0, 0);
         for part in parts {
             self.say_message(&frame.bytes, HEADER + part.start..HEADER + part.end);
-            self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
+            characters += whole[counted..part.start].chars().count();
+            counted = part.start;
+            self.offset = u32::try_from(characters).unwrap_or(u32::MAX);
             let text = &whole[part];
             self.take_hint(text)?;
             // As in Postgres, each has its own time.

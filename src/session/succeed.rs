@@ -110,6 +110,26 @@ impl Session {
         .await
     }
 
+    /// What the client has sent waits, however long that takes and wherever its transaction is, until an operator resumes.
+    pub(super) async fn wait_for_resume(&mut self, resumed: impl Future<Output = ()>) -> Result<(), Stop> {
+        let slot = Arc::clone(&self.slot);
+        let _waiting = slot.wait();
+        let has_begun = self.has_begun();
+        let client = &mut self.client;
+        let mut resumed = std::pin::pin!(resumed);
+        poll_fn(|cx| {
+            if resumed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let ends = if has_begun { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
+            if ends.is_ready() {
+                return Poll::Ready(Err(Stop::Fatal(ended())));
+            }
+            poll_client(client, cx).map(|_| Err(Stop::Gone))
+        })
+        .await
+    }
+
     /// A transaction that waited for what the new configuration places elsewhere, and had not touched it, goes on under that one.
     /// False: something else is another there, too.
     pub(super) fn follow_configuration(&mut self) -> Result<bool, Failure> {

@@ -403,8 +403,18 @@ impl Transaction {
         all
     }
 
-    /// A SET that shards joining later must also run.
+    /// A SET that shards joining later must also run. It takes the place of one of the same setting with nothing but others between them.
     pub fn remember(&mut self, statement: &str) {
+        if let Some(name) = plain_setting(statement) {
+            let before = self.replay.iter().enumerate().rev().take(LOOKED_AT);
+            let mut others = before.map_while(|(at, replay)| match replay {
+                Replay::Statement(text) => plain_setting(text).map(|of| (at, of)),
+                _ => None,
+            });
+            if let Some((at, _)) = others.find(|(_, of)| *of == name) {
+                self.replay.remove(at);
+            }
+        }
         self.replay.push(Replay::Statement(statement.into()));
     }
 
@@ -429,6 +439,15 @@ impl Transaction {
     }
 }
 
+/// How many are looked at for one of the same setting.
+const LOOKED_AT: usize = 64;
+
+/// The setting of a SET LOCAL as the router writes it, where it changes nobody's rights.
+fn plain_setting(text: &str) -> Option<&str> {
+    let (name, _) = text.strip_prefix("SET LOCAL ")?.split_once(" TO ")?;
+    (!name.contains(' ') && !name.starts_with("transaction_")).then_some(name)
+}
+
 /// SET TRANSACTION, SET CONSTRAINTS.
 fn is_of_transaction(text: &str) -> bool {
     let second = text.split_ascii_whitespace().nth(1);
@@ -450,6 +469,23 @@ mod tests {
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s; SET LOCAL a TO 2");
         assert!(tx.rollback_to("s").is_some());
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s");
+    }
+
+    #[test]
+    fn what_is_set_again_is_remembered_once() {
+        let mut tx = Transaction::default();
+        let settings = Arc::default();
+        tx.begin("", &settings);
+        for sql in ["SET LOCAL a TO 1", "SET LOCAL b TO 1", "SET LOCAL a TO 2"] {
+            tx.remember(sql);
+        }
+        assert_eq!(tx.opening(), "BEGIN; SET LOCAL b TO 1; SET LOCAL a TO 2");
+        tx.savepoint("s", &settings, Parts::default());
+        for sql in ["SET LOCAL a TO 3", "SET LOCAL ROLE x", "SET LOCAL a TO 4", "SET LOCAL a TO 5"] {
+            tx.remember(sql);
+        }
+        let behind = "SAVEPOINT s; SET LOCAL a TO 3; SET LOCAL ROLE x; SET LOCAL a TO 5";
+        assert_eq!(tx.opening(), format!("BEGIN; SET LOCAL b TO 1; SET LOCAL a TO 2; {behind}"));
     }
 
     #[test]

@@ -104,11 +104,12 @@ pub enum PinReason {
 }
 
 impl PinReason {
-    /// Of a statement that changes settings where it runs.
+    /// Of a statement that changes settings, or takes locks, where it runs.
     pub fn of(sets: Sets) -> Option<Self> {
         match sets {
             Sets::Nothing => None,
             Sets::Locally => Some(Self::LocalSetting),
+            Sets::Locks => Some(Self::AdvisoryLock),
             Sets::Lasting => Some(Self::Setting),
         }
     }

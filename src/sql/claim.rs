@@ -254,7 +254,7 @@ fn primary_keys(
             Some(KeyColumn { leaf: *leaf, name: column.name.clone(), oid: column.type_oid })
         };
         let of_key = |key: &Vec<usize>| key.iter().map(column).collect::<Option<Vec<_>>>();
-        let key = table.unique_keys.iter().find_map(of_key);
+        let key = table.firm_keys().find_map(of_key);
         keys.extend(key.ok_or_else(|| {
             simple_only("a table of it has no primary key that can be sent from one shard to another")
         })?);

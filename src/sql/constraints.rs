@@ -1,13 +1,16 @@
 //! Constraints that cannot hold across shards: unique ones without the sharding key, foreign keys to rows that lie elsewhere.
 
+use sqlparser::ast::DataType;
+
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
+use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::ddl::elements::{ColumnElement, Constraint, Element, Foreign};
 use crate::sql::ddl::fills::check_default;
 use crate::sql::facts::type_oid;
 use crate::sql::model::family;
-use crate::sql::names::{Relation, resolve};
+use crate::sql::names::{Relation, parts, resolve};
+use crate::types::oid;
 
 /// The elements of a new distributed table. `whole`: no other table and no type adds columns.
 pub(crate) fn check_elements(
@@ -43,9 +46,10 @@ fn check_key(
     let key_types = &scope.topology.distribution(distribution).key_types;
     for (column, asked) in key.iter().zip(key_types) {
         let given = elements.iter().find_map(|element| match element {
-            Element::Column(of) if *of.name == **column => {
-                Some(of.ty.as_ref().map(|ty| (ty.to_string(), type_oid(ty))))
-            }
+            Element::Column(of) if *of.name == **column => Some(
+                (!of.type_text.is_empty())
+                    .then(|| (of.type_text.clone(), of.ty.as_ref().and_then(|ty| base_oid(scope, ty)))),
+            ),
             Element::Like { table: (schema, name), .. } => {
                 let relation = resolve(scope, schema.as_deref(), name);
                 // Of a table that nobody knows nothing can be said.
@@ -66,8 +70,9 @@ fn check_key(
                 refuse(what, "the configuration says that the table is sharded by it")
             });
         };
-        if let Some((ty, Some(given))) = given
-            && family(asked.oid()) != family(given)
+        // Of a type that is not known, equal values could have other bytes.
+        if let Some((ty, given)) = given
+            && given.is_none_or(|given| family(asked.oid()) != family(given))
         {
             let fault = refuse(
                 format!("column \"{column}\" of type {ty} as the sharding key of table \"{}\"", name.name),
@@ -80,6 +85,39 @@ fn check_key(
         }
     }
     Ok(())
+}
+
+/// The type by whose values a column of this one is placed, whatever it says of their length; `None`: none is known.
+fn base_oid(scope: &NameScope<'_>, ty: &DataType) -> Option<Oid> {
+    let plain = match ty {
+        DataType::Varchar(_) | DataType::CharVarying(_) | DataType::CharacterVarying(_) => DataType::Varchar(None),
+        DataType::Char(_) | DataType::Character(_) => return Some(oid::BPCHAR),
+        DataType::Numeric(_) | DataType::Decimal(_) | DataType::Dec(_) => return Some(oid::NUMERIC),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(None, *zone),
+        DataType::Custom(name, modifiers) => {
+            let (schema, name) = parts(name)?;
+            if schema.as_deref() != Some("pg_catalog") {
+                let mut made =
+                    scope.catalog.customs.bases.iter().filter(|(of, _)| **of == *name).map(|(_, base)| *base);
+                if let Some(base) = made.next() {
+                    return made.all(|other| family(other) == family(base)).then_some(base);
+                }
+            }
+            // A type of the user's that is none of these.
+            if scope.catalog.customs.types.iter().any(|made| **made == *name) {
+                return None;
+            }
+            return match &*name.to_ascii_lowercase() {
+                "serial" | "serial4" => Some(oid::INT4),
+                "bigserial" | "serial8" => Some(oid::INT8),
+                "smallserial" | "serial2" => Some(oid::INT2),
+                "bpchar" if !modifiers.is_empty() => Some(oid::BPCHAR),
+                _ => type_oid(ty),
+            };
+        }
+        other => other.clone(),
+    };
+    type_oid(&plain)
 }
 
 /// A table that has been made of a query has its sharding key.

@@ -10,6 +10,7 @@ use sqlparser::ast::{
     Subscript, Value as Literal, ValueWithSpan, Visit, Visitor, WindowSpec, WindowType,
 };
 
+use crate::catalog::effects::SET_CONFIG;
 use crate::catalog::{Sets, Volatility};
 use crate::fault::Fault;
 use crate::sql::NameScope;
@@ -565,9 +566,6 @@ impl Model<'_> {
                     return Ok(FunctionClass::Pure);
                 }
                 "grouping" => return Ok(FunctionClass::Pure),
-                "set_config" => {
-                    self.uses.note_sets(if sets_locally(function) { Sets::Locally } else { Sets::Lasting });
-                }
                 "current_setting" if asks_session(function) => {
                     note_server(&mut self.uses, SESSION_SETTING);
                     return Ok(FunctionClass::Server);
@@ -662,7 +660,12 @@ impl Model<'_> {
                 uses.numbering.made.rows = true;
                 note(&mut uses.unknown_function, name);
             }
-            FunctionClass::Home(_) | FunctionClass::Sequence(_) => self.note_single(class, name),
+            FunctionClass::Home(_) | FunctionClass::Sequence(_) => {
+                if name == SET_CONFIG {
+                    uses.note_sets(if sets_locally(args) { Sets::Locally } else { Sets::Lasting });
+                }
+                self.note_single(class, name);
+            }
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 self.by_path |= schema.is_none();
                 uses.numbering.made.rows = true;
@@ -675,6 +678,9 @@ impl Model<'_> {
                 }
                 uses.note_user_function(name, function);
                 if let Some(of_postgres) = hidden(schema, name) {
+                    if name == SET_CONFIG {
+                        uses.note_sets(Sets::Lasting);
+                    }
                     self.note_single(of_postgres, name);
                 }
             }
@@ -700,8 +706,8 @@ impl Model<'_> {
                 }
             }
             FunctionClass::Home(pin) | FunctionClass::Sequence(pin) => {
-                // set_config pins by its arguments, not by its name.
-                if name != "set_config" {
+                // This one pins by its arguments, not by its name.
+                if name != SET_CONFIG {
                     uses.pin = uses.pin.or(pin);
                 }
                 uses.home_function |= uses.home.is_none();
@@ -803,7 +809,7 @@ fn asks_session(function: &Function) -> bool {
 }
 
 /// `set_config(name, value, true)`: ends with the transaction.
-fn sets_locally(function: &Function) -> bool {
-    let third = plain_args(function).and_then(|args| args.get(2).copied());
-    matches!(third, Some(Expr::Value(literal)) if literal.value == Literal::Boolean(true))
+fn sets_locally(args: &[FunctionArg]) -> bool {
+    let third = args.get(2);
+    matches!(third, Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(literal)))) if literal.value == Literal::Boolean(true))
 }

@@ -1,7 +1,7 @@
 //! Code of users that runs, unasked, where rows are read or written: it sees the tables of one shard. What that would make wrong is refused.
 
 use crate::catalog::effects::{Act, Deed, Effects, SET_CONFIG};
-use crate::catalog::{Catalog, ColumnDefault, Sets};
+use crate::catalog::{Catalog, ColumnDefault, Sets, code};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::NameScope;
@@ -54,14 +54,15 @@ pub(crate) fn sets(scope: &NameScope<'_>, relation: &Relation, writes: bool) -> 
     let written = effects.writes.iter().chain(defaults).filter(|_| writes);
     let calls = |deed: &&Deed| match &deed.act {
         Act::Sets => true,
-        Act::Calls(name) => **name == *SET_CONFIG,
+        Act::Calls(name) => **name == *SET_CONFIG || code::is_session_lock(name),
         Act::Reads(_) | Act::Writes(_) | Act::Varies | Act::Unread(_) | Act::Assigns(_) => false,
     };
-    let by = |deed: &Deed| match &deed.function {
-        Some(function) => function_sets(scope.catalog, function),
-        None => Sets::Lasting,
+    let by = |deed: &Deed| match (&deed.function, &deed.act) {
+        (Some(function), _) => function_sets(scope.catalog, function),
+        (None, Act::Calls(name)) if code::is_session_lock(name) => Sets::Locks,
+        (None, _) => Sets::Lasting,
     };
-    effects.reads.iter().chain(written).filter(calls).map(by).max().unwrap_or(Sets::Nothing)
+    Sets::of_all(effects.reads.iter().chain(written).filter(calls).map(by))
 }
 
 /// Whether a default of the table, or code that is tied to it, may give numbers that `setseed` decides.
@@ -95,7 +96,7 @@ pub(crate) fn check_named(scope: &NameScope<'_>, names: &[String], writes: bool)
         if names.iter().any(|name| **name == *table.name.name) {
             let relation = resolve(scope, Some(&table.name.schema), &table.name.name);
             check_read(scope, &relation)?;
-            changed = changed.max(sets(scope, &relation, writes));
+            changed = changed.and(sets(scope, &relation, writes));
             if writes {
                 check_written(scope, &relation)?;
                 let all: Vec<usize> = (0..table.columns.len()).collect();

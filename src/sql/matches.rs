@@ -65,6 +65,6 @@ fn unique_keys<'t>(model: &Model<'_>, table: &'t TableUse) -> impl Iterator<Item
         let has = move |unique: &[usize], name: &str| {
             unique.iter().any(|at| of.columns.get(*at).is_some_and(|column| &*column.name == name))
         };
-        of.unique_keys.iter().filter(move |unique| key.iter().all(|name| has(unique, name)))
+        of.firm_keys().filter(move |unique| key.iter().all(|name| has(unique, name)))
     })
 }

@@ -287,12 +287,14 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    /// Notes that a function changes settings where it runs.
+    /// Notes that a function changes settings, or takes locks, where it runs.
     pub fn note_sets(&mut self, sets: Sets) {
         self.pin = match (sets, self.pin) {
             (Sets::Nothing, pin) => pin,
             (Sets::Locally, None | Some(PinReason::LocalSetting)) => Some(PinReason::LocalSetting),
-            (Sets::Locally | Sets::Lasting, _) => Some(PinReason::Setting),
+            (Sets::Locks, None) => Some(PinReason::AdvisoryLock),
+            (Sets::Locks, Some(pin)) if pin != PinReason::LocalSetting => Some(pin),
+            (Sets::Locally | Sets::Locks | Sets::Lasting, _) => Some(PinReason::Setting),
         };
     }
 

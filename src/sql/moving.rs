@@ -265,11 +265,14 @@ impl Moving<'_> {
 
     /// What must be unique and is set.
     fn unique(&self) -> impl Iterator<Item = &Vec<usize>> {
-        let set: Vec<String> = assigned(self.update()).collect();
-        let is_set = move |at: &usize| {
-            self.table.columns.get(*at).is_some_and(|column| set.iter().any(|name| **name == *column.name))
-        };
+        let is_set = self.is_set();
         self.table.unique_keys.iter().filter(move |key| key.iter().any(&is_set))
+    }
+
+    /// Whether the column there is set.
+    fn is_set(&self) -> impl Fn(&usize) -> bool {
+        let set: Vec<String> = assigned(self.update()).collect();
+        move |at| self.table.columns.get(*at).is_some_and(|column| set.iter().any(|name| **name == *column.name))
     }
 
     /// The columns whose old values lie beside the new rows, and under which names.
@@ -297,7 +300,11 @@ impl Moving<'_> {
                 "EXISTS (SELECT FROM pg_temp.{depot} a JOIN pg_temp.{depot} b ON {all} WHERE a.ctid OPERATOR(pg_catalog.<>) b.ctid)"
             ))
         };
-        let any = self.unique().filter_map(exists).collect::<Vec<_>>();
+        let mut any = self.unique().filter_map(exists).collect::<Vec<_>>();
+        // What makes rows unique there is not looked at: one row alone takes over nothing that another one gives up.
+        if self.table.uniques.otherwise.iter().any(self.is_set()) {
+            any.push(format!("(SELECT pg_catalog.count(*) FROM pg_temp.{depot}) OPERATOR(pg_catalog.>) 1"));
+        }
         (!any.is_empty()).then(|| format!("SELECT {}", any.join(" OR ")))
     }
 

@@ -52,8 +52,8 @@ impl Analyzer<'_> {
         }
         match self.named_place(true) {
             Ok(place) => {
-                let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
-                let pin = if changes { PinReason::Setting } else { PinReason::Code };
+                let changes = code::sets(self.text).and(self.called_sets());
+                let pin = if changes.changes_settings() { PinReason::Setting } else { PinReason::Code };
                 Verdict { pin: Some(pin), takes_any: true, ..Verdict::at(&place, &self.scope) }
             }
             Err(fault) => Verdict::refuse(fault),
@@ -201,13 +201,13 @@ impl Analyzer<'_> {
             ));
         }
         let sets = match self.check_calls().and_then(|()| self.check_code()) {
-            Ok(sets) => sets.max(self.called_sets()),
+            Ok(sets) => sets.and(self.called_sets()),
             Err(fault) => return Verdict::refuse(fault),
         };
         match self.named_place(false) {
             Ok(place) => {
                 let temporary = self.may_make_temporary().then_some(PinReason::TemporaryTable);
-                let pin = self.setting_pin().or(PinReason::of(sets)).or(temporary);
+                let pin = PinReason::of(code::leaves(self.text).and(sets)).or(temporary);
                 Verdict { pin, ..Verdict::at(&place, &self.scope) }
             }
             Err(fault) => Verdict::refuse(fault),
@@ -225,7 +225,7 @@ impl Analyzer<'_> {
             catalog.functions.get(word).into_iter().chain(placed).map(|function| function.sets).chain(runs_sql)
         });
         let uncalled = self.uncalled().into_iter().map(|of| of.function.sets);
-        found.chain(uncalled).max().unwrap_or(Sets::Nothing)
+        Sets::of_all(found.chain(uncalled))
     }
 
     /// Whether the statement may make something temporary: a SELECT INTO, or a CREATE in EXPLAIN, by its words.
@@ -243,10 +243,7 @@ impl Analyzer<'_> {
         {
             return Verdict::refuse(fault);
         }
-        let sets = match self.setting_pin() {
-            Some(_) => Sets::Lasting,
-            None => self.called_sets(),
-        };
+        let sets = code::leaves(self.text).and(self.called_sets());
         if sets == Sets::Nothing || !self.computes() {
             return verdict;
         }
@@ -265,9 +262,9 @@ impl Analyzer<'_> {
             | Outcome::Deliver(_)
             | Outcome::Supply(_)
             | Outcome::Stamp(_) => Verdict::refuse(Fault::unsupported(
-                "a definition that changes settings is not supported across shards",
-                "what it computes calls set_config(), or a function that does, on each shard alone",
-                "Use SET, or SELECT set_config() with literals or parameters, in a statement of its own.",
+                "a definition that changes settings or takes locks is not supported across shards",
+                "what it computes calls set_config() or pg_advisory_lock(), or a function that does, on each shard alone",
+                "Use SET, or SELECT set_config() with literals or parameters, in a statement of its own, and so for locks.",
             )),
         }
     }
@@ -283,10 +280,6 @@ impl Analyzer<'_> {
         }
     }
 
-    fn setting_pin(&self) -> Option<PinReason> {
-        code::calls_set_config(self.text).then_some(PinReason::Setting)
-    }
-
     /// A text that cannot even be cut into tokens.
     pub fn unreadable(&self) -> Verdict {
         let lower = self.text.to_lowercase();
@@ -295,7 +288,9 @@ impl Analyzer<'_> {
         let named = names.into_iter().find(|name| lower.contains(&name.to_lowercase()));
         match named {
             // Postgres has its own words for what it cannot read.
-            None => Verdict { pin: self.setting_pin(), ..Verdict::at(&self.scope.base(), &self.scope) },
+            None => {
+                Verdict { pin: PinReason::of(code::leaves(self.text)), ..Verdict::at(&self.scope.base(), &self.scope) }
+            }
             Some(name) => Verdict::refuse(Fault::unsupported(
                 "statement is not supported",
                 format!("its literals cannot be read with certainty, and it names \"{name}\", which is distributed"),

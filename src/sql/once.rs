@@ -244,7 +244,7 @@ impl<'t> Target<'t> {
         };
         let column = |at: &usize| known.columns.get(*at).filter(|column| column.not_null).map(|column| &*column.name);
         let key = |unique: &Vec<usize>| unique.iter().map(column).collect::<Option<Vec<_>>>();
-        let key = known.unique_keys.iter().find_map(key)?;
+        let key = known.firm_keys().find_map(key)?;
         Some(Self { from: table.to_string(), alias, key })
     }
 

@@ -237,7 +237,7 @@ impl Scan<'_> {
                 // Only with the sharding key in it is it one over all shards.
                 && key.iter().all(|name| unique.iter().any(|at| self.table.columns[*at].name == *name))
         };
-        let Some(unique) = self.table.unique_keys.iter().find(holds) else { return Vec::new() };
+        let Some(unique) = self.table.firm_keys().find(holds) else { return Vec::new() };
         // The key of a table is none of its children's, whose rows come with it.
         let parent = |table: &&Arc<Table>| table.is_child_of(self.name);
         if !self.only

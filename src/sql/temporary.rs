@@ -39,7 +39,8 @@ impl Temporaries {
         tables.sort_unstable_by(|a, b| a.name.name.cmp(&b.name.name));
         let mut hasher = DefaultHasher::new();
         for table in &tables {
-            format!("{:?} {:?} {:?}", table.name, table.columns, table.unique_keys).hash(&mut hasher);
+            format!("{:?} {:?} {:?} {:?}", table.name, table.columns, table.unique_keys, table.uniques)
+                .hash(&mut hasher);
         }
         let sorted = |names: &mut dyn Iterator<Item = String>| {
             let mut names: Vec<Box<str>> = names.map(Into::into).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Distinct, Expr, GroupByExpr, Select, SelectItem, SetExpr, TableFactor};
 
 use crate::catalog::effects::Effects;
-use crate::catalog::{Column, ColumnDefault, RelationKind, Table};
+use crate::catalog::{Column, ColumnDefault, RelationKind, Table, Uniques};
 use crate::sql::NameScope;
 use crate::sql::from::is_only;
 use crate::sql::homeward::is_at_home;
@@ -209,6 +209,10 @@ impl Shown {
             kind: RelationKind::View,
             columns: view.columns.iter().zip(&self.columns).map(column).collect(),
             unique_keys: self.table.unique_keys.iter().map(key).collect(),
+            uniques: Uniques {
+                deferrable: self.table.uniques.deferrable.clone(),
+                otherwise: self.table.uniques.otherwise.iter().filter_map(|at| self.shows(*at).next()).collect(),
+            },
             definition: None,
             has_triggers: self.table.has_triggers,
             effects: self.all_effects(view),

@@ -36,6 +36,7 @@ mod tests {
             kind: RelationKind::Table,
             columns: Vec::new(),
             unique_keys: Vec::new(),
+            uniques: Default::default(),
             definition: None,
             has_triggers: false,
             effects: None,

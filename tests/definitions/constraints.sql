@@ -7,7 +7,7 @@
 /* refused: a unique constraint on sharded table */ CREATE TABLE items (id int PRIMARY KEY, v int, UNIQUE NULLS NOT DISTINCT (v));
 /* refused: an exclusion constraint on sharded table */ CREATE TABLE items (id int PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&));
 /* refused: without its sharding-key column */ CREATE TABLE items (key int PRIMARY KEY);
-/* refused: of type TEXT */ CREATE TABLE items (id text PRIMARY KEY);
+/* refused: of type text */ CREATE TABLE items (id text PRIMARY KEY);
 CREATE TABLE items (id int PRIMARY KEY, v int, r int4range, UNIQUE (v, id) DEFERRABLE INITIALLY DEFERRED, CHECK (v > 0), EXCLUDE USING btree (id WITH =, v WITH =));
 INSERT INTO items VALUES (1, 1), (2, 1), (3, 2);
 INSERT INTO items VALUES (1, 4);
@@ -109,3 +109,40 @@ CREATE TABLE refs (LIKE items INCLUDING ALL);
 INSERT INTO refs VALUES (1, 3), (2, 4);
 /* refused: without its sharding-key column */ CREATE TABLE notes (LIKE items);
 DROP TABLE items, parts, plain, plain_unique, ref, tenants, refs;
+
+-- Key types: equal values must have equal bytes.
+
+-- script
+/* refused: is of another type */ CREATE TABLE words (word char(4), v int);
+/* refused: is of another type */ CREATE TABLE words (word character (4), v int);
+/* refused: is of another type */ CREATE TABLE words (word nchar(4), v int);
+/* refused: is of another type */ CREATE TABLE words (word "char", v int);
+/* refused: is of another type */ CREATE TABLE words (word text[], v int);
+/* refused: is of another type */ CREATE TABLE items (id int[], v int);
+/* refused: is of another type */ CREATE TABLE items (id numeric(10, 2), v int);
+CREATE EXTENSION citext;
+CREATE DOMAIN short AS char(4);
+CREATE DOMAIN amount AS numeric(10, 2);
+CREATE DOMAIN small AS smallint CHECK (VALUE >= 0);
+CREATE DOMAIN smaller AS small;
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE DOMAIN moody AS mood;
+/* refused: is of another type */ CREATE TABLE words (word citext, v int);
+/* refused: is of another type */ CREATE TABLE words (word short, v int);
+/* refused: is of another type */ CREATE TABLE words (word smaller, v int);
+/* refused: is of another type */ CREATE TABLE items (id amount, v int);
+/* refused: is of another type */ CREATE TABLE items (id mood, v int);
+CREATE TABLE words (word moody, v int);
+INSERT INTO words VALUES ('sad', 1), ('glad', 2);
+SELECT v FROM words WHERE word = 'glad';
+DROP TABLE words;
+CREATE TABLE words (word varchar(10) NOT NULL, v int);
+CREATE TABLE items (id smaller, v int);
+INSERT INTO items VALUES (1, 1), (2, 2), (3, 3);
+SELECT v FROM items WHERE id = 2;
+DROP TABLE items, words;
+CREATE TABLE items (id serial, v int);
+DROP TABLE items;
+DROP DOMAIN short, amount, smaller, small, moody;
+DROP TYPE mood;
+DROP EXTENSION citext;

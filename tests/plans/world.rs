@@ -184,6 +184,7 @@ impl World {
             kind: RelationKind::Table,
             columns,
             unique_keys,
+            uniques: Default::default(),
             definition: None,
             has_triggers: false,
             effects: None,

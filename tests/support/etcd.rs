@@ -10,6 +10,7 @@ use etcd_client::{Client, ConnectOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cluster::{data_root, free_port};
+use super::pipe::Pipe;
 
 /// Stopped and removed with the value.
 pub struct EtcdCluster {
@@ -32,9 +33,18 @@ pub struct Tls {
 struct Member {
     port: u16,
     peer_port: u16,
+    /// The way on which the other members come to it, where it can be cut.
+    way: Option<Pipe>,
     child: Option<Child>,
     /// Of a new cluster after each time that all were emptied.
     token: u32,
+}
+
+impl Member {
+    /// Where the others find it.
+    fn known_port(&self) -> u16 {
+        self.way.as_ref().map_or(self.peer_port, |way| way.port)
+    }
 }
 
 impl EtcdCluster {
@@ -48,12 +58,24 @@ impl EtcdCluster {
 
     /// With further arguments.
     pub fn start_more(members: usize, tls: Option<Tls>, more: &[&str]) -> Self {
+        Self::start_on(members, tls, more, |_| None)
+    }
+
+    /// The ways between the members can be cut ([`Self::part`]).
+    pub fn start_parted(members: usize) -> Self {
+        Self::start_on(members, None, &[], |port| Some(Pipe::start(port)))
+    }
+
+    fn start_on(members: usize, tls: Option<Tls>, more: &[&str], way: impl Fn(u16) -> Option<Pipe>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!("{}/pgloom-etcd-{}-{number}", data_root(), std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
-        let member = |_| Member { port: free_port(), peer_port: free_port(), child: None, token: 0 };
+        let member = |_| {
+            let peer_port = free_port();
+            Member { port: free_port(), peer_port, way: way(peer_port), child: None, token: 0 }
+        };
         let more = more.iter().map(|argument| (*argument).to_owned()).collect();
         let mut cluster = Self { dir, members: (0..members).map(member).collect(), tls, more };
         cluster.start_all();
@@ -84,17 +106,18 @@ impl EtcdCluster {
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let all = self.members.iter().enumerate();
-        let all: Vec<_> = all.map(|(i, member)| format!("m{i}=http://127.0.0.1:{}", member.peer_port)).collect();
+        let all: Vec<_> = all.map(|(i, member)| format!("m{i}=http://127.0.0.1:{}", member.known_port())).collect();
         let member = &self.members[number];
         let (client, peer) =
             (format!("{scheme}://127.0.0.1:{}", member.port), format!("http://127.0.0.1:{}", member.peer_port));
+        let known = format!("http://127.0.0.1:{}", member.known_port());
         let log = File::create(self.dir.join(format!("m{number}.log"))).unwrap();
         // Gone with the thread that starts it, also where that is killed.
         let mut etcd = Command::new("setpriv");
         etcd.args(["--pdeathsig", "KILL", "etcd", "--name", &format!("m{number}"), "--data-dir"]);
         etcd.arg(self.dir.join(format!("m{number}")));
         etcd.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-        etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &known]);
         etcd.args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"]);
         etcd.args(["--initial-cluster-token", &format!("t{}", member.token)]);
         etcd.args(["--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap"]);
@@ -149,6 +172,34 @@ impl EtcdCluster {
 
     pub fn thaw(&self, member: usize) {
         self.signal(member, Signal::CONT);
+    }
+
+    /// The others hear nothing of this one, nor it of them. Clients reach all.
+    pub fn part(&self, member: usize) {
+        let listed = self.ask(async |mut client| client.member_list().await);
+        let name = format!("m{member}");
+        let known = listed.members().iter().find(|listed| listed.name() == name).expect("it is a member");
+        // Each request of one member to another says of whom it is.
+        let sign = format!("X-Server-From: {:x}\r\n", known.id());
+        for (number, other) in self.members.iter().enumerate() {
+            let way = other.way.as_ref().expect("started by start_parted");
+            if number == member { way.cut() } else { way.cut_off(&sign) }
+        }
+    }
+
+    /// All hear each other again.
+    pub fn join(&self) {
+        self.members.iter().filter_map(|member| member.way.as_ref()).for_each(Pipe::mend);
+    }
+
+    /// Whether this one, asked alone, knows of a leader.
+    pub fn leads(&self, member: usize) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let endpoint = [format!("http://127.0.0.1:{}", self.members[member].port)];
+        runtime.block_on(async {
+            let status = Client::connect(&endpoint, None).await.unwrap().status().await;
+            status.is_ok_and(|status| status.leader() != 0)
+        })
     }
 
     fn signal(&self, member: usize, signal: Signal) {

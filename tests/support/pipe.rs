@@ -3,8 +3,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +25,16 @@ struct State {
     resets: AtomicBool,
     /// Nobody listens.
     refuses: AtomicBool,
+    /// Nothing comes through on connections whose clients have said this in what they sent first.
+    without: Mutex<Option<String>>,
+}
+
+impl State {
+    /// `opening`: what the client has sent first.
+    fn holds(&self, waited: u64, opening: &OnceLock<String>) -> bool {
+        let of = |sign: &String| opening.get().is_some_and(|opening| opening.contains(sign));
+        self.delay.load(Ordering::Relaxed) > waited || self.without.lock().unwrap().as_ref().is_some_and(of)
+    }
 }
 
 /// Listens on `port` for its life.
@@ -49,8 +59,15 @@ impl Pipe {
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                pump(client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&shared));
-                pump(server, client, Arc::clone(&shared));
+                let opening: Arc<OnceLock<String>> = Arc::default();
+                pump(
+                    client.try_clone().unwrap(),
+                    server.try_clone().unwrap(),
+                    Arc::clone(&shared),
+                    Arc::clone(&opening),
+                    true,
+                );
+                pump(server, client, Arc::clone(&shared), opening, false);
             }
         });
         Self { port, state }
@@ -62,6 +79,11 @@ impl Pipe {
 
     pub fn slow(&self, millis: u64) {
         self.state.delay.store(millis, Ordering::Relaxed);
+    }
+
+    /// A cable that is cut for those alone whose first words have this in them.
+    pub fn cut_off(&self, sign: &str) {
+        *self.state.without.lock().unwrap() = Some(sign.to_owned());
     }
 
     /// So many milliseconds for each byte.
@@ -85,6 +107,7 @@ impl Pipe {
         self.slow(0);
         self.trickle(0);
         self.state.refuses.store(false, Ordering::Relaxed);
+        *self.state.without.lock().unwrap() = None;
     }
 }
 
@@ -93,7 +116,8 @@ fn reset(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>) {
+/// `asks`: it is the client's side.
+fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>, opening: Arc<OnceLock<String>>, asks: bool) {
     let born = state.broken.load(Ordering::Relaxed);
     thread::spawn(move || {
         let is_broken = || state.broken.load(Ordering::Relaxed) != born;
@@ -106,8 +130,11 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>) {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
                 Err(_) => break,
             };
+            if asks {
+                opening.get_or_init(|| String::from_utf8_lossy(&buffer[..length]).into_owned());
+            }
             let mut waited = 0;
-            while state.delay.load(Ordering::Relaxed) > waited && !is_broken() {
+            while state.holds(waited, &opening) && !is_broken() {
                 thread::sleep(Duration::from_millis(10));
                 waited += 10;
             }

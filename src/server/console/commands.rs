@@ -58,6 +58,7 @@ impl Front {
             | Command::Enable(_)
             | Command::Reload
             | Command::Pause(_)
+            | Command::Suspend
             | Command::Resume(_)
             | Command::Shutdown(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
         }
@@ -97,6 +98,10 @@ impl Front {
             Command::Reload => self.steering()?.reload().await.map(drop),
             Command::Pause(Scope { database, shard }) => {
                 self.steering()?.pause(database.as_deref(), shard.as_deref()).await
+            }
+            Command::Suspend => {
+                self.steering()?.suspend().await;
+                Ok(())
             }
             Command::Resume(Scope { database, shard }) => {
                 self.steering()?.resume(database.as_deref(), shard.as_deref())
@@ -164,6 +169,7 @@ impl Front {
             memory: self.memory(clients.len()),
             knocking: self.knocking.count(),
             clients,
+            suspended: self.shared.desks.is_suspended(),
             sees_keys: access == Access::Admin,
             users: self.users.clone(),
             max_clients: self.client_limits.databases.clone(),

@@ -107,6 +107,7 @@ impl Console {
             | Command::Enable(_)
             | Command::Reload
             | Command::Pause(_)
+            | Command::Suspend
             | Command::Resume(_)
             | Command::Set(..)
             | Command::Shutdown(_) => out.extend_from_slice(reply::NO_DATA),

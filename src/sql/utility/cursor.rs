@@ -262,6 +262,19 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
+    /// A token as every session reads it: a plain string with a backslash means something else where `standard_conforming_strings` is off,
+    /// and what is kept of a session is told to connections that other sessions have left.
+    pub fn everywhere(&self, token: Token) -> Cow<'a, str> {
+        let source = self.source(token);
+        match (token.kind, source.contains('\\')) {
+            (TokenKind::Literal(kind @ SlotKind::String), true) => match literal_value(self.text, token, kind) {
+                Some(value) => format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''")).into(),
+                None => source.into(),
+            },
+            _ => source.into(),
+        }
+    }
+
     /// The text from `start` to the end of the statement, which is taken. `None`: there is nothing.
     pub fn rest(&mut self, start: usize) -> Option<&'a str> {
         let mut depth = 0u32;

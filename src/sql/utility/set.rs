@@ -111,14 +111,19 @@ fn is_assignment(cursor: &Cursor<'_>) -> bool {
     ahead.is_any(&["to", "from"]) || ahead.is_operator("=") || ahead.is_punct(b'.')
 }
 
-/// The one word or string of a value, as written.
+/// The one word or string of a value, as every session reads it.
 fn one_value(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     let token = cursor.take()?;
-    let simple = matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Literal(_));
-    simple.then(|| cursor.source(token).into())
+    let simple = match token.kind {
+        TokenKind::Word | TokenKind::Quoted => true,
+        // `U&'...'` is read by some sessions only.
+        TokenKind::Literal(kind) => kind != SlotKind::Other,
+        _ => false,
+    };
+    simple.then(|| cursor.everywhere(token).into())
 }
 
-/// A list of words, strings and numbers, as written.
+/// A list of words, strings and numbers, as every session reads it.
 fn value_list(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     let start = cursor.position();
     let mut ahead = cursor.clone();
@@ -131,7 +136,20 @@ fn value_list(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     if !ahead.at_end() {
         return None;
     }
-    cursor.rest(start).map(Into::into)
+    let mut parts = cursor.clone();
+    let written = cursor.rest(start)?;
+    if !written.contains('\\') {
+        return Some(written.into());
+    }
+    let (mut value, end) = (String::new(), cursor.last_end());
+    while let Some(token) = parts.peek().filter(|token| token.end <= end) {
+        if !value.is_empty() {
+            value.push(' ');
+        }
+        value.push_str(&parts.everywhere(token));
+        parts.take();
+    }
+    Some(value.into())
 }
 
 /// `zone_value` as something that `SET timezone TO` takes.

@@ -346,3 +346,18 @@ fn temporary_relations() {
         assert!(!creates_temporary(text), "{text}");
     }
 }
+
+#[test]
+fn what_is_kept_of_a_session_reads_alike_in_every_session() {
+    for (text, name, value) in [
+        (r"SET app.path = 'C:\new'", "app.path", r"E'C:\\new'"),
+        (r"SET search_path TO 'we\nird',  public /* \ */", "search_path", r"E'we\\nird' , public"),
+        (r"SET ROLE 'a\''b'", "role", r"E'a\\''b'"),
+        (r"SET app.path = E'C:\\new'", "app.path", r"E'C:\\new'"),
+        (r"SET app.path TO $$C:\new$$", "app.path", r"$$C:\new$$"),
+        ("SET app.path TO 'C:/new', 'b'", "app.path", "'C:/new', 'b'"),
+    ] {
+        assert_eq!(set(text), session(name, value), "{text}");
+    }
+    assert_eq!(set(r"SET ROLE U&'\0061'"), SetStatement::Opaque);
+}
