@@ -118,7 +118,7 @@ impl Analyzer<'_> {
                 if let Some(table) = &table {
                     refuse_sequence_defaults(table, conflict_assignments(insert))?;
                 }
-                let direct = self.insert_reference(model, &name, table.as_deref(), columns.as_deref(), &source);
+                let direct = self.insert_reference(model, &name, table.as_deref(), columns.as_deref(), &source, insert);
                 let refused = match direct {
                     Err(Stop::Refuse(fault)) => fault,
                     done => return done,
@@ -232,12 +232,17 @@ impl Analyzer<'_> {
         table: Option<&Table>,
         columns: Option<&[String]>,
         source: &InsertSource<'_>,
+        insert: &Insert,
     ) -> Result<Outcome, Stop> {
         if let Some(table) = table {
             refuse_varying_defaults(&model.scope, table, &omitted(table, columns, source))?;
         }
         if let InsertSource::Query(Spread::Tangled(why), _) = source {
             return Err(why.clone().fault().into());
+        }
+        if matches!(source, InsertSource::Query(..)) && insert.on.is_some() {
+            let why = "of rows of its query that conflict with each other each shard could meet another one first";
+            return Err(refuse_reference(&name.name, why.to_owned()).into());
         }
         write_reference(model, &name.name)
     }
@@ -542,6 +547,9 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
     {
         return Err(refuse(format!("function {name}() can give another value on each shard")));
     }
+    if let Some(column) = uses.system_column.as_ref().filter(|_| uses.system_column_outside.unwrap_or(true)) {
+        return Err(refuse(format!("system column \"{column}\" has another value on each shard")));
+    }
     if let Some((Spread::Tangled(why), _)) = model.subqueries.iter().find(|(s, _)| matches!(s, Spread::Tangled(_))) {
         return Err(why.clone().fault().into());
     }
@@ -661,6 +669,7 @@ pub(crate) fn walk_returning<'q>(
     items: Option<&'q [SelectItem]>,
 ) -> Result<(), Stop> {
     let inside = At { vary: false, ..at.clone() };
+    model.uses.system_column_outside = Some(model.uses.system_column.is_some());
     for item in items.unwrap_or_default() {
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
