@@ -79,7 +79,10 @@ impl Analyzer<'_> {
         }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
+        let before = model.uses.system_column.take();
         walk_conflict(model, &at, insert)?;
+        let in_conflict = model.uses.system_column.clone();
+        model.uses.system_column = before.or_else(|| in_conflict.clone());
         if let Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) = &insert.on {
             check_assigned(model, &relation, &update.assignments)?;
         }
@@ -109,6 +112,11 @@ impl Analyzer<'_> {
             Relation::Reference { name, table } => {
                 model.uses.unseen |= table.is_none();
                 model.uses.reference.get_or_insert(name.name.clone());
+                // Rows that are delivered meet the rows of each shard all the same.
+                if let Some(column) = in_conflict {
+                    let why = format!("system column \"{column}\" has another value on each shard");
+                    return Err(refuse_reference(&name.name, why).into());
+                }
                 if let Some(table) = &table {
                     refuse_varying(&model.scope, table, &hidden)?;
                 }
