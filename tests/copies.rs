@@ -237,3 +237,58 @@ fn returned_rows_come_in_pieces() {
     let found = copies(&world, "c");
     assert!(found.iter().all(|copy| *copy == found[0]) && found[0].starts_with("(1,2)"), "{found:#?}");
 }
+
+/// Each shard has the rows in an order of its own, and its own transactions: what depends on that is asked once, or refused.
+#[test]
+fn what_depends_on_how_rows_lie_is_the_same_in_each_copy() {
+    let world = Sharded::create("copies_order", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n float8, u text); CREATE TABLE s (city text, name text)");
+    ["c", "s"].iter().for_each(|table| drop(client.must(&format!("SELECT pgloom.reference('{table}')"))));
+    let (mut done, mut refused) = (0, 0);
+    for sql in [
+        "UPDATE c SET u = xmin::text",
+        "UPDATE c SET u = ctid::text",
+        "DELETE FROM c a USING c b WHERE a.u = b.u AND a.ctid < b.ctid",
+        "DELETE FROM c WHERE ctid NOT IN (SELECT min(ctid) FROM c GROUP BY u)",
+        "INSERT INTO c SELECT id + 5000, n, ctid::text FROM c",
+        "INSERT INTO c VALUES (101, 1, 'x') ON CONFLICT (id) DO UPDATE SET u = c.xmin::text",
+        "WITH z AS (SELECT id FROM c LIMIT 4) DELETE FROM c USING z WHERE z.id = c.id",
+        "DELETE FROM c USING (SELECT id, row_number() OVER () AS n FROM c) z WHERE z.id = c.id AND z.n < 5",
+        "DELETE FROM c USING (SELECT DISTINCT ON (u) id FROM c) z WHERE z.id = c.id",
+        "DELETE FROM c USING (SELECT array_agg(id) AS ids FROM c) z WHERE c.id = z.ids[1]",
+        "INSERT INTO s SELECT u, id::text FROM c",
+        "INSERT INTO c SELECT length(city) + 9000, 0, name FROM s ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO c SELECT 7000 + length(u), n, u FROM c ON CONFLICT (id) DO NOTHING RETURNING id",
+        "MERGE INTO c USING (SELECT id, row_number() OVER () n FROM c) z ON z.id = c.id WHEN MATCHED AND z.n < 5 THEN DELETE",
+        "ALTER TABLE c ALTER u TYPE text USING ctid::text",
+    ] {
+        client.must("TRUNCATE c, s");
+        client.must("INSERT INTO c SELECT i, i, 'n' || i % 7 FROM generate_series(1, 30) i");
+        client.must("INSERT INTO s SELECT 'n' || i % 7, i::text FROM generate_series(1, 30) i");
+        client.must("DELETE FROM c WHERE id < 15; DELETE FROM s WHERE name::int < 15");
+        // As when autovacuum has come to one of them.
+        world.db.shard(2).must("VACUUM c");
+        world.db.shard(2).must("VACUUM s");
+        client.must("INSERT INTO c SELECT i, i, 'n' || i % 7 FROM generate_series(101, 115) i");
+        client.must("INSERT INTO s SELECT 'n' || i % 7, i::text FROM generate_series(101, 115) i");
+        match client.simple(sql).code() {
+            "" => done += 1,
+            "0A000" => refused += 1,
+            other => panic!("{sql}: {other}"),
+        }
+        for table in ["c", "s"] {
+            let found = copies(&world, table);
+            assert!(found.iter().all(|copy| *copy == found[0]), "{sql}: {found:#?}");
+        }
+    }
+    assert!(done > 4 && refused > 0, "{done} were done, {refused} refused");
+    for (filter, code) in [("id > 7000", ""), ("random() < 2", "0A000"), ("id > 0 AND u < now()::text", "0A000")] {
+        let reply = client.copy_in(&format!("COPY c FROM STDIN WHERE {filter}"), b"7000\t1\tx\n7001\t1\ty\n");
+        assert_eq!(reply.code(), code, "{filter}");
+    }
+    // What it returns is of one of them.
+    client.must("INSERT INTO c VALUES (1, 1, 'x') ON CONFLICT (id) DO UPDATE SET u = excluded.u RETURNING (xmax = 0)");
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]), "{found:#?}");
+}

@@ -56,6 +56,41 @@ fn a_read_may_see_a_part_of_a_commit_until_it_is_over() {
     }
 }
 
+/// A lock on the shard that commits first is free before the others have committed: who gets it, and only reads there, reads what was before.
+#[test]
+fn a_lock_may_be_free_before_all_that_it_guards_is_committed() {
+    let world = Sharded::create("guarded", "");
+    let (a, b) = two_accounts(&world);
+    let relays: Vec<Relay> = world.db.ports().into_iter().map(Relay::start).collect();
+    let ports: Vec<u16> = relays.iter().map(|relay| relay.port).collect();
+    let through = Router::start(&config(&world.db.name, &ports, "server_tls_sslmode = \"disable\"", ""));
+    const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(42)";
+    let (mut reader, mut listener, (seen, hears)) = (world.connect(), world.connect(), channel());
+    listener.must("LISTEN changes");
+    let look = move || {
+        // It does not wait: the shard that the lock is on has committed.
+        reader.must(LOCK);
+        let plainly = read(&mut reader, b);
+        let told = listener.read().is_ok_and(|message| message.tag == b'A');
+        let told = (told, read(&mut listener, b));
+        reader.must("SET LOCAL lock_timeout = '200ms'");
+        let locking = reader.simple(&format!("SELECT n FROM items WHERE id = {b} FOR SHARE"));
+        seen.send((plainly, told, locking.code().to_owned())).unwrap();
+    };
+    let sprung = relays[1].set("COMMIT PREPARED", When::Before, Then::Pass, look);
+    let mut writer = through.connect(&world.db.name);
+    writer.must(LOCK);
+    writer.must(&format!("NOTIFY changes; {}", transfer(a, b)));
+    writer.must("COMMIT");
+    sprung.recv_timeout(Duration::from_secs(20)).unwrap();
+    // The way out: what the lock guards is read with a lock of its own, which waits for the commit.
+    assert_eq!(hears.recv().unwrap(), (100, (true, 100), "55P03".to_owned()));
+    let mut reader = world.connect();
+    reader.must(LOCK);
+    assert_eq!(reader.value(&format!("SELECT n FROM items WHERE id = {b} FOR SHARE")), "110");
+    reader.must("COMMIT");
+}
+
 /// A transaction has one snapshot on each shard, taken when it first goes there.
 #[test]
 fn a_snapshot_begins_on_each_shard_with_its_first_statement() {

@@ -409,7 +409,7 @@ impl Client {
         }
         let long = if self.read.len() > LARGE { self.read.len() } else { 0 };
         self.hold.become_of(long).map_err(Fault::fatal)?;
-        if let Some(frame) = frame::take(&mut self.read, self.max_message)? {
+        if let Some(frame) = frame::take_of_client(&mut self.read, self.max_message)? {
             return Ok(Some(frame));
         }
         match self.read.first() {
@@ -419,7 +419,8 @@ impl Client {
     }
 
     fn cut_head(&mut self) -> Result<Option<Frame>, Fault> {
-        let Some(header) = frame::peek(&self.read, self.max_message)?.filter(|header| header.len > LARGE) else {
+        let Some(header) = frame::peek_of_client(&self.read, self.max_message)?.filter(|header| header.len > LARGE)
+        else {
             return Ok(None);
         };
         let bytes = self.read.split_to(LARGE_HEAD).freeze();

@@ -122,7 +122,8 @@ impl Session {
         if arguments.trim().is_empty() {
             return Ok(None);
         }
-        let query = format!("SELECT {arguments}");
+        // Never a query of nothing but set_config, which the router would run itself.
+        let query = format!("SELECT NULL, {arguments}");
         if !self.scan_one(&query)? {
             return Ok(None);
         }

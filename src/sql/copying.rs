@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::catalog::{Column, ColumnDefault, Table};
+use crate::catalog::{Column, ColumnDefault, Table, Volatility};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
@@ -11,6 +11,7 @@ use crate::sql::analyze::{Analyzer, PinReason, Rows, Verdict};
 use crate::sql::defaults::{evaluated, reads_clock, uses_of};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
+use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::implicit::{self, check_defaults, check_read, check_written};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::left_out::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
@@ -23,7 +24,7 @@ use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
-use crate::sql::words::{text_of, tokens};
+use crate::sql::words::{self, text_of, tokens};
 use crate::types::oid;
 
 pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
@@ -331,6 +332,9 @@ fn copy_everywhere(
         let omitted: Vec<usize> = columns.filter(|(_, column)| left_out(column)).map(|(at, _)| at).collect();
         refuse_varying_defaults(&of.scope, known, &omitted)?;
     }
+    if copy.filtered {
+        check_filter(of, &name)?;
+    }
     let fill = fill(of, known, table, &[])?;
     let columns: Vec<&str> = match (&table.columns[..], known) {
         ([], Some(known)) => known.columns.iter().filter(|c| !c.generated).map(|c| &*c.name).collect(),
@@ -353,6 +357,31 @@ fn copy_everywhere(
         foreign_encoding: is_foreign(copy),
         fill,
     })
+}
+
+/// That each shard's WHERE lets the same rows in, by the names in it.
+fn check_filter(of: &Analyzer<'_>, table: &QualifiedName) -> Result<(), Fault> {
+    let words = words::identifiers(of.text, of.scope.standard_strings).unwrap_or_default();
+    let varies = |word: &&String| match classify(&of.scope, None, word) {
+        FunctionClass::Volatile
+        | FunctionClass::Clock
+        | FunctionClass::Server
+        | FunctionClass::RunsSql
+        | FunctionClass::Home(_)
+        | FunctionClass::Sequence(_) => true,
+        FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
+            function.volatility != Volatility::Immutable
+        }
+        FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window | FunctionClass::Unknown => false,
+    };
+    match words.iter().skip_while(|word| **word != "where").find(varies) {
+        None => Ok(()),
+        Some(name) => Err(Fault::unsupported(
+            format!("this COPY into reference table \"{}\" is not supported", table.name),
+            format!("{name} in its WHERE can give another value on each shard"),
+            "Every shard must get the same rows: leave out what is not wanted before it is sent.",
+        )),
+    }
 }
 
 /// COPY of a table whose output must be made in one place: it is made of an input with the table's rows.

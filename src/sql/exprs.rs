@@ -38,7 +38,7 @@ pub(crate) struct CteScope<'q> {
 pub(crate) type Ctes<'q> = Option<Rc<CteScope<'q>>>;
 
 /// System columns of every table.
-const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+pub(crate) const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 /// The walk inside one level. `vary`: literals here shape nothing and may differ from call to call, as in conditions and
 /// assigned values.

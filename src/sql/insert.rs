@@ -79,7 +79,10 @@ impl Analyzer<'_> {
         }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
+        let before = model.uses.system_column.take();
         walk_conflict(model, &at, insert)?;
+        let in_conflict = model.uses.system_column.clone();
+        model.uses.system_column = before.or_else(|| in_conflict.clone());
         if let Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) = &insert.on {
             check_assigned(model, &relation, &update.assignments)?;
         }
@@ -109,6 +112,11 @@ impl Analyzer<'_> {
             Relation::Reference { name, table } => {
                 model.uses.unseen |= table.is_none();
                 model.uses.reference.get_or_insert(name.name.clone());
+                // Rows that are delivered meet the rows of each shard all the same.
+                if let Some(column) = in_conflict {
+                    let why = format!("system column \"{column}\" has another value on each shard");
+                    return Err(refuse_reference(&name.name, why).into());
+                }
                 if let Some(table) = &table {
                     refuse_varying(&model.scope, table, &hidden)?;
                 }
@@ -118,7 +126,7 @@ impl Analyzer<'_> {
                 if let Some(table) = &table {
                     refuse_sequence_defaults(table, conflict_assignments(insert))?;
                 }
-                let direct = self.insert_reference(model, &name, table.as_deref(), columns.as_deref(), &source);
+                let direct = self.insert_reference(model, &name, table.as_deref(), columns.as_deref(), &source, insert);
                 let refused = match direct {
                     Err(Stop::Refuse(fault)) => fault,
                     done => return done,
@@ -232,12 +240,17 @@ impl Analyzer<'_> {
         table: Option<&Table>,
         columns: Option<&[String]>,
         source: &InsertSource<'_>,
+        insert: &Insert,
     ) -> Result<Outcome, Stop> {
         if let Some(table) = table {
             refuse_varying_defaults(&model.scope, table, &omitted(table, columns, source))?;
         }
         if let InsertSource::Query(Spread::Tangled(why), _) = source {
             return Err(why.clone().fault().into());
+        }
+        if matches!(source, InsertSource::Query(..)) && insert.on.is_some() {
+            let why = "of rows of its query that conflict with each other each shard could meet another one first";
+            return Err(refuse_reference(&name.name, why.to_owned()).into());
         }
         write_reference(model, &name.name)
     }
@@ -542,6 +555,9 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
     {
         return Err(refuse(format!("function {name}() can give another value on each shard")));
     }
+    if let Some(column) = uses.system_column.as_ref().filter(|_| uses.system_column_outside.unwrap_or(true)) {
+        return Err(refuse(format!("system column \"{column}\" has another value on each shard")));
+    }
     if let Some((Spread::Tangled(why), _)) = model.subqueries.iter().find(|(s, _)| matches!(s, Spread::Tangled(_))) {
         return Err(why.clone().fault().into());
     }
@@ -661,6 +677,7 @@ pub(crate) fn walk_returning<'q>(
     items: Option<&'q [SelectItem]>,
 ) -> Result<(), Stop> {
     let inside = At { vary: false, ..at.clone() };
+    model.uses.system_column_outside = Some(model.uses.system_column.is_some());
     for item in items.unwrap_or_default() {
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {

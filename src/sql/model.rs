@@ -251,6 +251,8 @@ pub(crate) struct Uses {
     /// A function that is called, or may be, as an attribute of what it is called with: see [`crate::sql::attributes`].
     pub attribute: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
+    /// Whether one is used outside of RETURNING; `None`: there is none.
+    pub system_column_outside: Option<bool>,
     pub numbering: Numbering,
     /// It gives random numbers that `setseed` decides.
     pub random: bool,

@@ -123,7 +123,7 @@ impl Analyzer<'_> {
                 let why = changed.apart.map_or_else(String::new, |apart| apart.detail.into_owned());
                 Err(refuse_reference(&name.name, why).into())
             }
-            Relation::Reference { name, .. } => match write_reference(model, &name.name) {
+            Relation::Reference { name, .. } => match same_everywhere(model, &name.name, &changed.tree) {
                 Err(Stop::Refuse(reason)) => Ok(Outcome::Supply(supplied(&reason)?)),
                 done @ Ok(_) if is_update(parsed.tree) && !matches!(changed.tree, JoinTree::Leaf(_)) => {
                     let mut again = Model::new(self.scope, parsed.literals(self), self.used.clone());
@@ -285,6 +285,15 @@ fn copies_of(model: &Model<'_>, changed: &Changed, with: Option<&With>) -> Optio
         | Relation::Unsharded { .. }
         | Relation::View { .. }
         | Relation::System => None,
+    }
+}
+
+/// A change of a reference table that joins the same rows to it on every shard, whatever order they lie in there.
+fn same_everywhere(model: &Model<'_>, table: &str, tree: &JoinTree) -> Result<Outcome, Stop> {
+    let done = write_reference(model, table)?;
+    match model.spread_of(tree) {
+        Spread::Tangled(why) => Err(why.fault().into()),
+        _ => Ok(done),
     }
 }
 

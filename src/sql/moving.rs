@@ -302,7 +302,11 @@ impl Moving<'_> {
         };
         let mut any = self.unique().filter_map(exists).collect::<Vec<_>>();
         // What makes rows unique there is not looked at: one row alone takes over nothing that another one gives up.
-        if self.table.uniques.otherwise.iter().any(self.is_set()) {
+        let parts = below(self.of.scope.catalog, self.name);
+        let of_parts = parts
+            .iter()
+            .any(|part| !part.uniques.otherwise.is_empty() || part.unique_keys.len() > self.table.unique_keys.len());
+        if of_parts || self.table.uniques.otherwise.iter().any(self.is_set()) {
             any.push(format!("(SELECT pg_catalog.count(*) FROM pg_temp.{depot}) OPERATOR(pg_catalog.>) 1"));
         }
         (!any.is_empty()).then(|| format!("SELECT {}", any.join(" OR ")))
@@ -413,10 +417,24 @@ pub(crate) fn alias_of(update: &Update) -> Result<String, String> {
     }
 }
 
-/// Whether a foreign key points to the table or, where it is one, to the table that it is a partition of.
+/// Whether a foreign key points to the table, to one of its partitions or, where it is one, to the table that it is a partition of.
 fn is_referenced(catalog: &Catalog, table: &Table) -> bool {
+    is_referenced_above(catalog, table) || below(catalog, &table.name).iter().any(|part| part.is_referenced())
+}
+
+/// The tables that are partitions of this one, or of one that is, or inherit from it.
+fn below<'a>(catalog: &'a Catalog, of: &QualifiedName) -> Vec<&'a Table> {
+    let children = catalog.tables.values().filter(|table| table.is_child_of(of));
+    children.flat_map(|child| std::iter::once(&**child).chain(below(catalog, &child.name))).collect()
+}
+
+fn is_referenced_above(catalog: &Catalog, table: &Table) -> bool {
     table.is_referenced()
-        || table.parents.iter().filter_map(|parent| catalog.table(parent)).any(|table| is_referenced(catalog, table))
+        || table
+            .parents
+            .iter()
+            .filter_map(|parent| catalog.table(parent))
+            .any(|table| is_referenced_above(catalog, table))
 }
 
 /// Beside the new row, no column of a table.

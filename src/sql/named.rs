@@ -269,13 +269,18 @@ impl Analyzer<'_> {
         }
     }
 
-    /// CREATE TABLE AS and ALTER TABLE: other definitions compute nothing when they are made, or have their settings undone by Postgres.
+    /// CREATE TABLE AS, CREATE MATERIALIZED VIEW, SELECT INTO, ALTER TABLE: other definitions compute nothing when they are made, or have
+    /// their settings undone by Postgres.
     fn computes(&self) -> bool {
         let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
         let has = |wanted: &str| words.iter().any(|word| **word == *wanted);
         match words.first().map(|word| &**word) {
-            Some("create") => words.iter().skip(1).take(4).any(|word| **word == *"table") && has("as"),
+            Some("create") => {
+                words.iter().skip(1).take(4).any(|word| matches!(&**word, "table" | "materialized")) && has("as")
+            }
             Some("alter") => has("table") || has("domain"),
+            Some("refresh") => true,
+            Some("select" | "with") => has("into"),
             Some(_) | None => false,
         }
     }

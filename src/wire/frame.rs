@@ -32,6 +32,31 @@ pub fn peek(buffer: &[u8], max: usize) -> Result<Option<Header>, Fault> {
     }
 }
 
+/// Postgres takes no more for messages that are short by their nature (`PQ_SMALL_MESSAGE_LIMIT`), the length word counted.
+const SHORT: usize = 10_000;
+
+/// The same of what a client sends behind its login: a message that is none, or too long for one of its kind, is told by its header.
+///
+/// # Errors
+/// As [`peek`], and for a type of message that clients do not send.
+pub fn peek_of_client(buffer: &[u8], max: usize) -> Result<Option<Header>, Fault> {
+    let most = match buffer.first() {
+        None | Some(b'Q' | b'F' | b'B' | b'P' | b'd') => max,
+        Some(b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f') => max.min(SHORT - 4),
+        Some(tag) => return Err(Fault::protocol(format!("invalid frontend message type {tag}"))),
+    };
+    peek(buffer, most)
+}
+
+/// The next whole frame of a client's, as [`take`] does it.
+///
+/// # Errors
+/// As [`peek_of_client`].
+pub fn take_of_client(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, Fault> {
+    let header = peek_of_client(buffer, max)?.filter(|header| buffer.len() >= header.len);
+    Ok(header.map(|header| Frame { bytes: buffer.split_to(header.len).freeze(), tag: header.tag }))
+}
+
 /// The next whole frame, cut off `buffer`; `None` while it is incomplete.
 pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, Fault> {
     match peek(buffer, max)? {
@@ -330,6 +355,24 @@ mod tests {
     use super::*;
     use bytes::BufMut;
     use proptest::prelude::*;
+
+    #[test]
+    fn messages_of_clients_are_as_long_as_their_kind() {
+        let head = |tag: u8, length: i32| [&[tag][..], &length.to_be_bytes()].concat();
+        for (tag, length, passes) in [
+            (b'E', 10_000, true),
+            (b'E', 10_001, false),
+            (b'S', 4, true),
+            (b'S', 1 << 20, false),
+            (b'B', 1 << 20, true),
+            (b'Q', 1 << 20, true),
+            (b'y', 4, false),
+            (b'p', 4, false),
+        ] {
+            assert_eq!(peek_of_client(&head(tag, length), 1 << 24).is_ok(), passes, "{tag} {length}");
+        }
+        assert!(peek_of_client(&[b'y'], 1 << 24).is_err(), "at its first byte");
+    }
 
     #[test]
     fn peek_refuses_lengths_that_cannot_be() {

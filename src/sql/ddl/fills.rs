@@ -6,6 +6,7 @@ use crate::sql::NameScope;
 use crate::sql::ddl::elements::ColumnElement;
 use crate::sql::ddl::unsupported;
 use crate::sql::defaults::uses_of;
+use crate::sql::exprs::SYSTEM_COLUMNS;
 use crate::sql::left_out::is_same_everywhere;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::Uses;
@@ -97,11 +98,17 @@ fn check_expression(scope: &NameScope<'_>, relation: &Relation, table: &str, tex
     let is_copy = matches!(relation, Relation::Reference { .. });
     let uses = uses_of(scope, text);
     let same = match (is_copy, &uses) {
-        (true, _) => is_same_everywhere(scope, text),
+        (true, _) => is_same_everywhere(scope, text) && !names_system_column(scope, text),
         (false, Some(uses)) => differs_by_row_alone(scope, uses),
         (false, None) => false,
     };
     if same { Ok(()) } else { Err(differs(relation, table)) }
+}
+
+/// What each shard says of its own row: where it lies, and who has made it.
+fn names_system_column(scope: &NameScope<'_>, text: &str) -> bool {
+    let words = Words::new(text, scope.standard_strings);
+    words.is_none_or(|words| SYSTEM_COLUMNS.iter().any(|name| words.has(name)))
 }
 
 fn differs(relation: &Relation, table: &str) -> Fault {
