@@ -29,7 +29,8 @@ use crate::sql::query::check_clauses;
 use crate::sql::query::is_limited;
 use crate::sql::regroup::regroup;
 use crate::sql::sequences::{self, Draw, Form, SequenceUse};
-use crate::sql::shape;
+use crate::sql::sets;
+use crate::sql::shape::{self, Printer};
 use crate::sql::spelling::{self, Read};
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
@@ -637,8 +638,11 @@ impl Analyzer<'_> {
                 many
             }
             None => {
-                model.query(query, None, None, &None)?;
-                Err(Obstacle::new("a set operation over rows of several shards").fault())
+                let rows = model.top(query, &ctes)?;
+                let standard_strings = self.scope.standard_strings;
+                let (statement, parameters) = (parsed.tree, self.parameters);
+                let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals };
+                sets::scatter(model, query, &rows, &printer).map_err(Obstacle::fault)
             }
         };
         let finish = |reason: Fault| {

@@ -11,18 +11,31 @@ use crate::types::oid;
 impl Model<'_> {
     /// The value that an expression is, where it is a constant or a parameter; marks its literal free.
     pub fn as_value(&self, expr: &Expr) -> Option<Value> {
+        self.value(expr, Literally::Free)
+    }
+
+    /// The same, where its literal shapes the statement too and stays as it is.
+    pub fn as_fixed_value(&self, expr: &Expr) -> Option<Value> {
+        self.value(expr, Literally::Fixed)
+    }
+
+    fn value(&self, expr: &Expr, how: Literally) -> Option<Value> {
         match expr {
-            Expr::Value(literal) => self.literal(literal, false),
-            Expr::Nested(inner) => self.as_value(inner),
+            Expr::Value(literal) => self.literal(literal, false, how),
+            Expr::Nested(inner) => self.value(inner, how),
             Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match unnest(expr) {
-                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, true),
+                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => {
+                    self.literal(literal, true, how)
+                }
                 inner => {
                     let zero = Value::plain(Source::Number { digits: "0".into(), negative: false });
-                    computed(Arithmetic::Minus, zero, self.integer(inner)?)
+                    computed(Arithmetic::Minus, zero, self.integer(inner, how)?)
                 }
             },
             Expr::UnaryOp { op: UnaryOperator::Plus, expr } => match unnest(expr) {
-                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, false),
+                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => {
+                    self.literal(literal, false, how)
+                }
                 _ => None,
             },
             Expr::BinaryOp { left, op, right } => {
@@ -34,17 +47,17 @@ impl Model<'_> {
                     BinaryOperator::Modulo => Arithmetic::Modulo,
                     _ => return None,
                 };
-                computed(op, self.integer(left)?, self.integer(right)?)
+                computed(op, self.integer(left, how)?, self.integer(right, how)?)
             }
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, format: None } => {
                 let to = type_oid(data_type)?;
-                let value = self.as_value(inner)?;
+                let value = self.value(inner, how)?;
                 let keeps = value.cast.is_none_or(|from| keeps_value(inner, from, to));
                 keeps.then_some(Value { cast: Some(to), ..value })
             }
             Expr::TypedString(typed) => {
                 let to = type_oid(&typed.data_type)?;
-                let value = self.literal(&typed.value, false)?;
+                let value = self.literal(&typed.value, false, how)?;
                 Some(Value { cast: Some(to), ..value })
             }
             _ => None,
@@ -52,7 +65,7 @@ impl Model<'_> {
     }
 
     /// An operand of integer arithmetic: an integer by what it says, or by its type.
-    fn integer(&self, expr: &Expr) -> Option<Value> {
+    fn integer(&self, expr: &Expr, how: Literally) -> Option<Value> {
         let says_integer = match innermost(expr) {
             Expr::Value(literal) => match &literal.value {
                 Literal::Number(digits, _) => digits.bytes().all(|byte| byte.is_ascii_digit()),
@@ -64,21 +77,22 @@ impl Model<'_> {
             Expr::TypedString(_) => false,
             _ => return None,
         };
-        let value = self.as_value(expr)?;
+        let value = self.value(expr, how)?;
         match value.cast {
             None => says_integer.then_some(value),
             Some(to) => is_integer(to).then_some(value),
         }
     }
 
-    fn literal(&self, literal: &ValueWithSpan, negative: bool) -> Option<Value> {
+    fn literal(&self, literal: &ValueWithSpan, negative: bool, how: Literally) -> Option<Value> {
         // A literal of a view's definition is no slot, wherever its span points.
-        if self.view_depth > 0 {
+        if self.view_depth > 0 || how == Literally::Fixed {
             return match &literal.value {
                 Literal::Number(digits, _) => {
                     Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))
                 }
                 Literal::SingleQuotedString(text) => Some(Value::plain(Source::Text(text.as_str().into()))),
+                Literal::Placeholder(_) if self.view_depth == 0 => self.literal(literal, negative, Literally::Free),
                 _ => None,
             };
         }
@@ -105,6 +119,13 @@ impl Model<'_> {
         };
         Some(Value::plain(source))
     }
+}
+
+/// Whether a literal may differ from call to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Literally {
+    Free,
+    Fixed,
 }
 
 fn computed(op: Arithmetic, left: Value, right: Value) -> Option<Value> {
