@@ -351,6 +351,9 @@ impl Says<'_, '_> {
             other if self.model.as_value(other).is_some() => None,
             Expr::Tuple(_) => None,
             Expr::Function(function) if is_row(function) => None,
+            // A column of a query whose columns are not known: a join.
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
+            Expr::Subquery(_) if self.model.selected_value(other).is_some() => None,
             Expr::Subquery(_) => Some(self.later("the value comes from a subquery")),
             Expr::Function(function) => Some(self.later(&format!("the value comes from function {}()", function.name))),
             _ => Some(self.later("the value comes from an expression")),

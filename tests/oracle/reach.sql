@@ -104,3 +104,52 @@ SELECT id, tenant_id FROM (SELECT DISTINCT ON (id) tenant_id, id FROM orders ORD
 SELECT * FROM (SELECT DISTINCT ON (tenant_id) id AS tenant_id, tenant_id AS t FROM orders ORDER BY tenant_id, t DESC) x WHERE t = 8 ORDER BY 1
 
 SELECT x.tenant_id, x.id, c.name FROM (SELECT DISTINCT ON (o.tenant_id) o.tenant_id, o.customer_id, o.id FROM orders o ORDER BY o.tenant_id, o.id DESC) x LEFT JOIN customers c ON c.tenant_id = x.tenant_id AND c.id = x.customer_id ORDER BY 1
+
+SELECT id FROM orders WHERE tenant_id = abs(-8) ORDER BY 1
+
+SELECT id FROM orders WHERE tenant_id = greatest(3, 8, -9) AND id < 5 ORDER BY 1
+
+SELECT id FROM orders WHERE tenant_id = coalesce(nullif(3, 3), 8) ORDER BY 1
+
+SELECT count(*) FROM orders WHERE tenant_id = least(8, 9) + nullif(1, 1)
+
+SELECT id FROM orders WHERE tenant_id = length('12345678') ORDER BY 1
+
+SELECT count(*) FROM orders WHERE tenant_id = length('äöü')
+
+-- error: 22003
+SELECT count(*) FROM orders WHERE tenant_id = abs((-2147483648)::int)
+
+-- params: 8
+-- types: int4
+SELECT id FROM orders WHERE tenant_id = coalesce($1, 3) ORDER BY 1
+
+-- params: NULL
+-- types: int4
+SELECT id FROM orders WHERE tenant_id = coalesce($1, 3) ORDER BY 1
+
+-- params: 8
+SELECT id FROM orders WHERE tenant_id = coalesce($1, 3) ORDER BY 1
+
+SELECT series FROM metrics WHERE day = DATE '2024-02-01' + 4 ORDER BY 1
+
+SELECT series FROM metrics WHERE day = '2024-02-09'::date - 4 ORDER BY 1
+
+SELECT series FROM metrics WHERE day = '2024-02-05 23:59:59.999999'::timestamp::date ORDER BY 1
+
+SELECT series FROM metrics WHERE day = timestamp '2024-02-05 00:00'::date + 1 ORDER BY 1
+
+SELECT count(*) FROM metrics WHERE day BETWEEN DATE '2024-01-31' + 1 AND DATE '2024-02-01' + 5
+
+-- error: 22008
+SELECT count(*) FROM metrics WHERE day = DATE '5874897-12-31' + 1
+
+SELECT count(*) FROM metrics WHERE day = DATE 'infinity' + 1
+
+SELECT count(*) FROM metrics WHERE day = DATE 'now' + 1
+
+-- error: 42883
+SELECT count(*) FROM kv WHERE key = 5
+
+-- error: 22P02
+SELECT count(*) FROM orders WHERE tenant_id = 'five'

@@ -306,3 +306,12 @@ BEGIN;
 INSERT INTO labels (code, rank, title) VALUES ('L2', 3, now()::text) ON CONFLICT (code) DO UPDATE SET title = (excluded.title::timestamptz = now())::text RETURNING code, title;
 COMMIT;
 SELECT code, title, rank FROM labels ORDER BY code;
+
+-- script
+INSERT INTO accounts (tenant_id, id, owner) VALUES (-17.0 / -2, 900, 'half');
+INSERT INTO accounts (tenant_id, id, owner) VALUES (abs(-8), 901, 'abs'), (greatest(3, 2), 902, 'greatest'), (coalesce(nullif(4, 4), 5), 903, 'coalesce');
+INSERT INTO readings (day, n, v) VALUES (DATE '2024-01-30' + 3, 900, 1), ('2024-02-28 13:00'::timestamp::date, 901, 2);
+SELECT tenant_id, id, owner FROM accounts WHERE id >= 900 ORDER BY id;
+SELECT day, n FROM readings WHERE n >= 900 ORDER BY n;
+UPDATE accounts SET note = 'found' WHERE tenant_id = 9 AND id = 900;
+SELECT id, note FROM accounts WHERE tenant_id IN (8, 9) AND id >= 900 ORDER BY id;
