@@ -38,7 +38,9 @@ pub(crate) fn evaluate<'a>(
         Source::Parameter { index, shared } => parameter(*index, *shared, value.cast, key_type, inputs),
         Source::Computed(computed) if !computed.is_integer() => {
             match (key_type, value.cast) {
-                (KeyType::Date, None | Some(oid::DATE)) => date(value, inputs).map(|day| day.map_or(KeyValue::Null, KeyValue::Date)),
+                (KeyType::Date, None | Some(oid::DATE)) => {
+                    date(value, inputs).map(|day| day.map_or(KeyValue::Null, KeyValue::Date))
+                }
                 // As a timestamp it is the start of the day, by the zone of the session.
                 _ => Err(KeyError::Unsure),
             }

@@ -15,6 +15,7 @@ use crate::sql::block_time::{self, ReadsTime};
 use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::{self, CreateAs};
+use crate::sql::escapes;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
@@ -256,7 +257,10 @@ fn own_unsafe_call<'a>(text: &str, scope: &NameScope<'a>) -> Option<&'a str> {
     own.unsafe_call(scope.catalog, &names).filter(|_| !drops)
 }
 
-fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+    if let Some(analysis) = escapes::analyze(text, scope) {
+        return analysis;
+    }
     let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);

@@ -161,6 +161,9 @@ impl Model<'_> {
                 Some(index) => Source::Slot { index, negative: false },
                 None => Source::Text(text.as_str().into()),
             },
+            Literal::EscapedStringLiteral(text) if self.literals.is_fixed(literal) => {
+                Source::Text(text.as_str().into())
+            }
             Literal::EscapedStringLiteral(_) | Literal::DollarQuotedString(_) => {
                 Source::Slot { index: self.literals.set_free(literal)?, negative: false }
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator,
-    ObjectName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint,
+    JoinOperator, ObjectName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
     XmlTableColumnOption,
 };
 
@@ -16,8 +16,8 @@ use crate::sql::implicit::{self, check_read};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, RefId, Reference, RowsOf, Spread, Stop,
-    TableUse,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, RefId, Reference,
+    RowsOf, Spread, Stop, TableUse,
 };
 use crate::sql::names::{Place, Relation, check_connection_view, distributed_names, folded, parts, resolve};
 use crate::sql::outer_joins::On;
@@ -129,7 +129,7 @@ impl Model<'_> {
                 self.walk(&At { level, ctes: ctes.clone(), vary: true }, condition)?;
                 self.add_condition(level, condition, &restricted);
                 self.collect_filter(level, condition, || tree.restricted());
-                self.note_join(level, &tree, || On::Condition(condition.clone()));
+                self.note_join(level, &tree, || On::Condition(Box::new(condition.clone())));
             }
             JoinConstraint::Using(names) => {
                 let mut pairs = Vec::new();
@@ -682,7 +682,8 @@ impl Model<'_> {
         let is_key = |(l, r): (NodeId, NodeId)| {
             let meet = |(a, b): &(NodeId, NodeId)| {
                 self.comparable(*a, *b)
-                    && (self.are_equal(*a, l) && self.are_equal(*b, r) || self.are_equal(*b, l) && self.are_equal(*a, r))
+                    && (self.are_equal(*a, l) && self.are_equal(*b, r)
+                        || self.are_equal(*b, l) && self.are_equal(*a, r))
             };
             pairs.iter().any(meet)
         };

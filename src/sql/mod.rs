@@ -23,6 +23,7 @@ mod defaults;
 pub mod delivery;
 mod distinct;
 mod elsewhere;
+mod escapes;
 mod exprs;
 mod facts;
 mod families;

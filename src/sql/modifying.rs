@@ -21,9 +21,7 @@ use crate::sql::keys::{KeyName, RowKey};
 use crate::sql::left_out::{
     check_sources, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults, sequence_of,
 };
-use crate::sql::model::{
-    Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, RowsOf, Spread, Stop,
-};
+use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, RowsOf, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Outcome, Routed, Why};

@@ -11,7 +11,7 @@ use crate::types::oid;
 /// What joins the two sides of a join.
 #[derive(Clone, Debug)]
 pub(crate) enum On {
-    Condition(Expr),
+    Condition(Box<Expr>),
     /// Of USING and NATURAL: pairs of columns, each with its leaf.
     Equal(Vec<((LeafId, NodeId), (LeafId, NodeId))>),
 }

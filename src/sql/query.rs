@@ -462,7 +462,8 @@ impl Model<'_> {
         if limited || level.grouping_sets {
             unnode(&mut columns);
         } else {
-            let partitions: Vec<&[NodeId]> = level.windows.iter().map(|window| self.partition(of.level, window)).collect();
+            let partitions: Vec<&[NodeId]> =
+                level.windows.iter().map(|window| self.partition(of.level, window)).collect();
             let passes = |node: &NodeId| {
                 (!grouped || group_nodes.contains(node))
                     && (!distinct_on || on_nodes.contains(node))

@@ -19,8 +19,8 @@ use crate::sql::from::rename;
 use crate::sql::keys::KeyName;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Reference, RowsOf, Spread, Stop,
-    family,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Reference, RowsOf, Spread,
+    Stop, family,
 };
 use crate::sql::names::folded;
 use crate::sql::outcome::{Scatter, ScatterSql};
@@ -255,15 +255,15 @@ impl Model<'_> {
             }
             _ => Err(Obstacle::new(SET)),
         };
-        let united: Vec<Option<ColumnType>> = (0..passed.len())
-            .map(|at| passed[at].and_then(|_| self.united(&[&base, &next], at)))
-            .collect();
+        let united: Vec<Option<ColumnType>> =
+            (0..passed.len()).map(|at| passed[at].and_then(|_| self.united(&[&base, &next], at))).collect();
         let mut columns = base.rows.columns.clone();
         columns.list.iter_mut().for_each(|column| column.node = None);
         let leaf = self.whole(&mut columns, &united, &base, outer, leaf_of)?;
         for (at, column) in columns.list.iter().enumerate() {
             let (Some(whole), Some(Some(own))) = (column.node, passed.get(at)) else { continue };
-            self.edges.extend(base.node(at).into_iter().flat_map(|first| [(first, whole), (whole, first), (*own, first)]));
+            self.edges
+                .extend(base.node(at).into_iter().flat_map(|first| [(first, whole), (whole, first), (*own, first)]));
             self.edges.extend(next.node(at).map(|next| (next, whole)));
             self.edges.push((*own, whole));
         }
@@ -273,12 +273,7 @@ impl Model<'_> {
     }
 
     /// The rows of several queries that do not name the whole.
-    fn together(
-        &mut self,
-        mut arms: Vec<Arm>,
-        outer: Option<LevelId>,
-        leaf_of: Option<LeafId>,
-    ) -> Result<Rows, Stop> {
+    fn together(&mut self, mut arms: Vec<Arm>, outer: Option<LevelId>, leaf_of: Option<LeafId>) -> Result<Rows, Stop> {
         let of_arms: Vec<(&Columns, &Spread)> = arms.iter().map(|arm| (&arm.rows.columns, &arm.rows.spread)).collect();
         let width = of_arms.first().map_or(0, |(columns, _)| columns.list.len());
         let all: Vec<&Arm> = arms.iter().collect();
@@ -477,9 +472,8 @@ fn lie(arms: &[Arm], has_key: bool) -> Result<Lie, Obstacle> {
             (_, Lie::ByKey, Lie::ByKey) => Lie::ByKey,
             (How::UnionAll, Lie::Apart, Lie::Apart) => Lie::Apart,
             // Each row of a shard meets all that every shard has.
-            (How::Intersect | How::Except, Lie::ByKey, Lie::Everywhere) | (How::Intersect, Lie::Everywhere, Lie::ByKey) => {
-                Lie::ByKey
-            }
+            (How::Intersect | How::Except, Lie::ByKey, Lie::Everywhere)
+            | (How::Intersect, Lie::Everywhere, Lie::ByKey) => Lie::ByKey,
             _ => return Err(Obstacle::new(SET)),
         };
     }

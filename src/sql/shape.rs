@@ -154,8 +154,7 @@ pub(crate) fn scatter(
     let Spread::Parted { refs, anchors } = &level.base else {
         return Err(Obstacle::new("a subquery reads a sharded table, and the rows around it do not").fault());
     };
-    let select =
-        as_select(query).ok_or_else(|| Obstacle::new(SET).fault())?;
+    let select = as_select(query).ok_or_else(|| Obstacle::new(SET).fault())?;
     if query.order_by.is_none() && model.passes_order(select, level.level) {
         return Err(Obstacle::new("the order of a subquery in FROM, over rows of several shards").fault());
     }

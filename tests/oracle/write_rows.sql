@@ -315,3 +315,16 @@ SELECT tenant_id, id, owner FROM accounts WHERE id >= 900 ORDER BY id;
 SELECT day, n FROM readings WHERE n >= 900 ORDER BY n;
 UPDATE accounts SET note = 'found' WHERE tenant_id = 9 AND id = 900;
 SELECT id, note FROM accounts WHERE tenant_id IN (8, 9) AND id >= 900 ORDER BY id;
+
+-- script
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+INSERT INTO words (word, n) VALUES ('back\\slash', 1);
+INSERT INTO words (word, n) VALUES ('it\'s', 2);
+UPDATE words SET n = n + 1 WHERE word = 'back\x5cslash';
+DELETE FROM words WHERE word = 'it''s' RETURNING n;
+UPDATE accounts SET note = 'a\\b' WHERE tenant_id = 8 AND id < 3;
+UPDATE accounts SET note = 'a\tb' WHERE id = 4;
+SELECT tenant_id, id, note FROM accounts WHERE note LIKE 'a%' ORDER BY 1, 2;
+SET standard_conforming_strings = on;
+SELECT word, n FROM words WHERE word LIKE 'back%';
