@@ -317,6 +317,10 @@ pub fn because(why: &Why) -> String {
         Why::Keys(name) => format!("keys {}.{}", name.table, name.columns),
         Why::NoKey(name) => format!("no condition on {}.{}", name.table, name.columns),
         Why::Contradiction => "no row can match".to_owned(),
+        Why::NoValue(name) => format!(
+            "Postgres has an error for it, as {}.{} is compared with no value of its type",
+            name.table, name.columns
+        ),
         Why::Unsharded => "unsharded".to_owned(),
         Why::Schema(schema) => format!("schema {schema}"),
         Why::Reference => "reference table".to_owned(),

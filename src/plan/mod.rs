@@ -383,8 +383,10 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
     let mut shards = ShardSet::new();
     let mut unsure = false;
     let mut open = false;
+    let mut invalid = None;
     for group in &routed.groups {
         let reach = route::reach(group, inputs, topology);
+        invalid = invalid.or(reach.invalid.then_some(&group.name));
         shards.union_with(&reach.shards);
         unsure |= reach.unsure;
         open |= reach.open;
@@ -399,7 +401,8 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
     if shards.is_empty() {
         let of = first.and_then(|group| topology.distribution(group.distribution).shards().min());
         let shard = of.unwrap_or(topology.home);
-        return Plan { kind: PlanKind::Single(shard), access, why: Why::Contradiction };
+        let why = invalid.map_or(Why::Contradiction, |name| Why::NoValue(name.clone()));
+        return Plan { kind: PlanKind::Single(shard), access, why };
     }
     if let (Some(change), Some(first)) = (&routed.key_change, first)
         && !stays(change, first, &shards, inputs, topology)

@@ -26,6 +26,8 @@ pub(crate) struct Reach {
     pub unsure: bool,
     /// Nothing restricts the key.
     pub open: bool,
+    /// A value is none of the key's type.
+    pub invalid: bool,
 }
 
 /// The one shard of a condition `key = value`, without allocating; `None` where it takes more to tell.
@@ -41,10 +43,12 @@ pub(crate) fn single(group: &KeyGroup, inputs: &Inputs<'_>, topology: &Topology)
 /// The shards of one group of table references.
 pub(crate) fn reach(group: &KeyGroup, inputs: &Inputs<'_>, topology: &Topology) -> Reach {
     let distribution = topology.distribution(group.distribution);
-    let mut reach = Reach { shards: ShardSet::new(), unsure: false, open: group.expr == KeyExpr::Any };
-    let mut walk = Walk { distribution, inputs, unsure: false };
+    let open = group.expr == KeyExpr::Any;
+    let mut reach = Reach { shards: ShardSet::new(), unsure: false, open, invalid: false };
+    let mut walk = Walk { distribution, inputs, unsure: false, invalid: false };
     reach.shards = walk.shards(&group.expr);
     reach.unsure = walk.unsure;
+    reach.invalid = walk.invalid;
     reach
 }
 
@@ -52,6 +56,7 @@ struct Walk<'a> {
     distribution: &'a Distribution,
     inputs: &'a Inputs<'a>,
     unsure: bool,
+    invalid: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -133,8 +138,13 @@ impl<'a> Walk<'a> {
     fn values(&mut self, column: u8, operand: &'a Operand) -> Option<Vec<KeyValue<'a>>> {
         let key_type = *self.distribution.key_types.get(usize::from(column))?;
         let mut found = Vec::new();
+        let mut invalid = false;
         let mut take = |value: Result<KeyValue<'a>, KeyError>| match value {
-            Ok(KeyValue::Null) | Err(KeyError::NoMatch | KeyError::Invalid) => true,
+            Ok(KeyValue::Null) | Err(KeyError::NoMatch) => true,
+            Err(KeyError::Invalid) => {
+                invalid = true;
+                true
+            }
             Ok(value) => {
                 found.push(value);
                 true
@@ -154,6 +164,7 @@ impl<'a> Walk<'a> {
                 None => false,
             },
         };
+        self.invalid |= invalid;
         if !certain {
             self.unsure = true;
             return None;

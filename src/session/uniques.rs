@@ -162,6 +162,7 @@ fn writes_rows(why: &Why) -> bool {
         | Why::Keys(_)
         | Why::NoKey(_)
         | Why::Contradiction
+        | Why::NoValue(_)
         | Why::Unique(_)
         | Why::Reference
         | Why::Cursor

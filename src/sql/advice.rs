@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{BinaryOperator, Expr, Query, Statement, Visit, Visitor};
 
 use crate::sql::analyze::Analyzer;
-use crate::sql::facts::{parameter_index, unnest};
+use crate::sql::facts::{is_row, parameter_index, row, unnest};
 use crate::sql::finish::Parsed;
 use crate::sql::keys::{KeyExpr, KeyGroup};
 use crate::sql::lexer::TokenKind;
-use crate::sql::model::{Collected, LeafId, LevelId, Model, NodeId, RefId};
+use crate::sql::model::{Collected, LeafId, LevelId, Model, NodeId, RefId, RowsOf};
 use crate::sql::spelling::{self, Read};
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
@@ -73,12 +73,17 @@ fn walk(of: &Analyzer<'_>, start: usize) -> Option<Examination> {
         other => of.change(&mut model, &parsed, other, &None, None).map(drop),
     };
     walked.ok()?;
-    let tables = (0..model.refs.len()).map(|id| examined(&model, id)).collect();
+    let tables = tables(&model).map(|id| examined(&model, id)).collect();
     Some(Examination { tables, home: model.uses.home.as_deref().map(str::to_owned) })
 }
 
+/// All but what stands for rows of others.
+fn tables(model: &Model<'_>) -> impl Iterator<Item = RefId> {
+    (0..model.refs.len()).filter(|id| model.refs[*id].of != RowsOf::Queries)
+}
+
 fn examined(model: &Model<'_>, id: RefId) -> Examined {
-    let others = || (0..model.refs.len()).filter(|other| *other != id);
+    let others = || tables(model).filter(|other| *other != id);
     // Of two that follow each other the first one speaks.
     let tied = others().any(|other| model.follows(id, other) && (other < id || !model.follows(other, id)));
     let join = (!tied && id > 0).then(|| join(model, id)).flatten();
@@ -306,9 +311,9 @@ impl Says<'_, '_> {
 
     /// Whether it is a value, or a row of values.
     fn is_value(&self, expr: &Expr) -> bool {
-        match unnest(expr) {
-            Expr::Tuple(members) => members.iter().all(|member| self.model.as_value(member).is_some()),
-            _ => self.model.as_value(expr).is_some(),
+        match row(expr) {
+            Some(members) => members.into_iter().all(|member| self.model.as_value(member).is_some()),
+            None => self.model.as_value(expr).is_some(),
         }
     }
 
@@ -324,6 +329,7 @@ impl Says<'_, '_> {
             return (!bytes).then(|| "the column's collation calls different texts equal".to_owned());
         }
         Some(match unnest(side) {
+            Expr::Function(function) if is_row(function) => return None,
             Expr::Function(function) => format!("function {}() around the key column", function.name),
             Expr::Cast { data_type, .. } => format!("the key column is compared as {data_type}, which is not its type"),
             Expr::Tuple(_) => return None,
@@ -344,6 +350,10 @@ impl Says<'_, '_> {
         match unnest(other) {
             other if self.model.as_value(other).is_some() => None,
             Expr::Tuple(_) => None,
+            Expr::Function(function) if is_row(function) => None,
+            // A column of a query whose columns are not known: a join.
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
+            Expr::Subquery(_) if self.model.selected_value(other).is_some() => None,
             Expr::Subquery(_) => Some(self.later("the value comes from a subquery")),
             Expr::Function(function) => Some(self.later(&format!("the value comes from function {}()", function.name))),
             _ => Some(self.later("the value comes from an expression")),

@@ -15,6 +15,7 @@ use crate::sql::block_time::{self, ReadsTime};
 use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::{self, CreateAs};
+use crate::sql::escapes;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
@@ -29,7 +30,8 @@ use crate::sql::query::check_clauses;
 use crate::sql::query::is_limited;
 use crate::sql::regroup::regroup;
 use crate::sql::sequences::{self, Draw, Form, SequenceUse};
-use crate::sql::shape;
+use crate::sql::sets;
+use crate::sql::shape::{self, Printer};
 use crate::sql::spelling::{self, Read};
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
@@ -256,7 +258,10 @@ fn own_unsafe_call<'a>(text: &str, scope: &NameScope<'a>) -> Option<&'a str> {
     own.unsafe_call(scope.catalog, &names).filter(|_| !drops)
 }
 
-fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+    if let Some(analysis) = escapes::analyze(text, scope) {
+        return analysis;
+    }
     let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
@@ -638,8 +643,11 @@ impl Analyzer<'_> {
                 many
             }
             None => {
-                model.query(query, None, None, &None)?;
-                Err(Obstacle::new("a set operation over rows of several shards").fault())
+                let rows = model.top(query, &ctes)?;
+                let standard_strings = self.scope.standard_strings;
+                let (statement, parameters) = (parsed.tree, self.parameters);
+                let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals };
+                sets::scatter(model, query, &rows, &printer).map_err(Obstacle::fault)
             }
         };
         let finish = |reason: Fault| {

@@ -141,7 +141,7 @@ impl Model<'_> {
         if let (Some(left), Some(right)) = (row(left), row(right))
             && left.len() == right.len()
         {
-            for (left, right) in left.iter().zip(right) {
+            for (left, right) in left.into_iter().zip(right) {
                 self.add_equalities(level, left, right, leaves);
             }
         }
@@ -150,11 +150,11 @@ impl Model<'_> {
     /// `expr IN (SELECT column ...)`: the column's rows matter only where they equal `expr`, and the other way round.
     fn add_membership(&mut self, level: LevelId, expr: &Expr, subquery: &Query, leaves: &[LeafId]) {
         let Some(inner) = self.subquery_columns.get(&std::ptr::from_ref(subquery)).cloned() else { return };
-        let exprs = row(expr).unwrap_or(std::slice::from_ref(expr));
+        let exprs = row(expr).unwrap_or_else(|| vec![expr]);
         if exprs.len() != inner.len() {
             return;
         }
-        for (expr, column) in exprs.iter().zip(inner) {
+        for (expr, column) in exprs.into_iter().zip(inner) {
             if let (Some(outer), Some((leaf, node))) = (self.as_node(level, expr), column) {
                 let mut both = leaves.to_vec();
                 both.push(leaf);
@@ -249,7 +249,7 @@ impl Model<'_> {
         }
         for (column, value) in [(left, right), (right, left)] {
             if let Some((leaf, node)) = self.as_node(level, column)
-                && let Some(value) = self.as_value(value)
+                && let Some(value) = self.as_value(value).or_else(|| self.selected_value(value))
             {
                 return Cond::Equal { node, leaf, operand: Operand::One(value) };
             }
@@ -315,7 +315,7 @@ pub(crate) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     chain(expr, &BinaryOperator::And)
 }
 
-fn disjuncts(expr: &Expr) -> Vec<&Expr> {
+pub(crate) fn disjuncts(expr: &Expr) -> Vec<&Expr> {
     chain(expr, &BinaryOperator::Or)
 }
 
@@ -336,12 +336,20 @@ fn chain<'a>(expr: &'a Expr, operator: &BinaryOperator) -> Vec<&'a Expr> {
 }
 
 /// The members of `(a, b)` and `ROW(a, b)`.
-pub(crate) fn row(expr: &Expr) -> Option<&[Expr]> {
+pub(crate) fn row(expr: &Expr) -> Option<Vec<&Expr>> {
     match expr {
-        Expr::Tuple(members) => Some(members),
+        Expr::Tuple(members) => Some(members.iter().collect()),
         Expr::Nested(inner) => row(inner),
+        Expr::Function(function) if is_row(function) => plain_args(function),
         _ => None,
     }
+}
+
+/// Whether it is no call, but ROW: without quotes the word has no other meaning.
+pub(crate) fn is_row(function: &Function) -> bool {
+    let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
+    let [part] = &function.name.0[..] else { return false };
+    plain && part.as_ident().is_some_and(|name| name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row"))
 }
 
 /// The type by which a cast converts, where the conversion keeps the value (no length, no precision).

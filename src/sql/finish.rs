@@ -49,10 +49,11 @@ pub(crate) struct Parsed<'a> {
 impl Parsed<'_> {
     /// The literals of the tree that are slots.
     pub fn literals(&self, of: &Analyzer<'_>) -> Literals {
-        match &self.other {
+        let literals = match &self.other {
             Some(other) => Literals::new(&other.text, 0, &other.slots),
             None => Literals::new(of.text, self.bytes.start, &of.scan.slots),
-        }
+        };
+        if of.scan.fixed { literals.fixed() } else { literals }
     }
 
     /// The text that the tree was read from, up to what was read otherwise in it.
@@ -74,6 +75,8 @@ impl Parsed<'_> {
     pub fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
         let text = self.text(of);
         match &self.other {
+            Some(_) if of.scan.fixed => Source { text, base: 0, slots: &[] },
+            None if of.scan.fixed => Source { text, base: self.bytes.start, slots: &[] },
             Some(other) => Source { text, base: 0, slots: &other.slots },
             None => Source { text, base: self.bytes.start, slots: &of.scan.slots },
         }

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator,
-    ObjectName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint,
+    JoinOperator, ObjectName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
     XmlTableColumnOption,
 };
 
 use crate::catalog::Table;
 use crate::ids::QualifiedName;
 use crate::sql::exprs::{At, Ctes};
+use crate::sql::facts::{conjuncts, unnest};
 use crate::sql::implicit::{self, check_read};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, Reference, Spread, Stop,
-    TableUse,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, RefId, Reference,
+    RowsOf, Spread, Stop, TableUse,
 };
 use crate::sql::names::{Place, Relation, check_connection_view, distributed_names, folded, parts, resolve};
+use crate::sql::outer_joins::On;
 use crate::sql::spelling::is_marked;
 use crate::topology::UniqueRule;
 
@@ -54,8 +56,16 @@ impl JoinTree {
         }
     }
 
+    pub fn has_outer(&self) -> bool {
+        match self {
+            JoinTree::Leaf(_) => false,
+            JoinTree::Inner(l, r) => l.has_outer() || r.has_outer(),
+            JoinTree::Left(..) | JoinTree::Full(..) => true,
+        }
+    }
+
     /// The leaves that the ON condition of the topmost join restricts, each before it is joined.
-    fn restricted(&self) -> Vec<LeafId> {
+    pub fn restricted(&self) -> Vec<LeafId> {
         match self {
             JoinTree::Left(_, r) => r.preserved(),
             other => other.preserved(),
@@ -119,22 +129,25 @@ impl Model<'_> {
                 self.walk(&At { level, ctes: ctes.clone(), vary: true }, condition)?;
                 self.add_condition(level, condition, &restricted);
                 self.collect_filter(level, condition, || tree.restricted());
+                self.note_join(level, &tree, || On::Condition(Box::new(condition.clone())));
             }
             JoinConstraint::Using(names) => {
+                let mut pairs = Vec::new();
                 for name in names {
                     let (None, name) = parts(name).ok_or(Stop::NotUnderstood("this form of USING"))? else {
                         return Err(Stop::NotUnderstood("this form of USING"));
                     };
-                    self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
+                    pairs.extend(self.merge(level, &name, &of_left, &of_right, &restricted, &tree));
                 }
+                self.note_join(level, &tree, || On::Equal(pairs));
             }
             JoinConstraint::Natural => {
                 self.levels[level].natural = true;
                 match self.common_names(&of_left, &of_right) {
                     Some(names) => {
-                        for name in names {
-                            self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
-                        }
+                        let merge = |name: &Box<str>| self.merge(level, name, &of_left, &of_right, &restricted, &tree);
+                        let pairs = names.iter().filter_map(merge).collect();
+                        self.note_join(level, &tree, || On::Equal(pairs));
                     }
                     None => self.levels[level].unknown_merge = true,
                 }
@@ -160,7 +173,7 @@ impl Model<'_> {
         found.next().is_none().then_some(first)
     }
 
-    /// Makes one column of the two that USING names, and notes their equality.
+    /// Makes one column of the two that USING names, and notes their equality; the two columns, where they are of tables.
     fn merge(
         &mut self,
         level: LevelId,
@@ -169,22 +182,42 @@ impl Model<'_> {
         right: &[LeafId],
         restricted: &[LeafId],
         tree: &JoinTree,
-    ) {
+    ) -> Option<((LeafId, NodeId), (LeafId, NodeId))> {
         let (l, r) = (self.side_column(level, left, name), self.side_column(level, right, name));
+        let mut pair = None;
         if let (Some((l_leaf, l)), Some((r_leaf, r))) = (&l, &r)
             && let (Some(l), Some(r)) = (l.node, r.node)
         {
             self.add_equality((*l_leaf, l), (*r_leaf, r), restricted);
+            pair = Some(((*l_leaf, l), (*r_leaf, r)));
         }
-        // The merged column is the preserved side's; of a full join it is neither's.
+        // The merged column is the preserved side's; of a full join it is that of either.
         let stands_for = match tree {
-            JoinTree::Full(..) => None,
+            JoinTree::Full(..) => l.zip(r).and_then(|(l, r)| self.of_either(level, l, r)),
             JoinTree::Left(preserved, _) if right.iter().all(|leaf| preserved.leaves().contains(leaf)) => r,
             _ => l,
         };
         let merged = &mut self.levels[level].merged;
         merged.retain(|m| &*m.name != name);
         merged.push(Merged { name: name.into(), stands_for });
+        pair
+    }
+
+    /// The column that a full join makes of two: each row of either side matters only together with one that has its value in it.
+    fn of_either(
+        &mut self,
+        level: LevelId,
+        (leaf, left): (LeafId, Column),
+        (_, right): (LeafId, Column),
+    ) -> Option<(LeafId, Column)> {
+        let (Some(l), Some(r)) = (left.node, right.node) else { return None };
+        if !self.comparable(l, r) || self.nodes[l].ty != self.nodes[r].ty || self.scope.catalog.customs.compare() {
+            return None;
+        }
+        let node = self.add_made_node(leaf, self.nodes[l].ty, -1);
+        self.edges.extend([(l, node), (r, node)]);
+        self.levels[level].full_columns.push(node);
+        Some((leaf, Column { node: Some(node), ..left }))
     }
 
     fn common_names(&self, left: &[LeafId], right: &[LeafId]) -> Option<Vec<Box<str>>> {
@@ -293,7 +326,7 @@ impl Model<'_> {
                     let tree = model.from_list(inner, std::slice::from_ref(table_with_joins), ctes)?;
                     let spread = tree.as_ref().map_or(Spread::Same, |tree| model.spread_of(tree));
                     let columns = model.output(inner, &[SelectItem::Wildcard(WildcardAdditionalOptions::default())]);
-                    Ok(super::query::Rows { columns, spread: spread.clone(), bases: vec![spread] })
+                    Ok(super::query::Rows::new(columns, spread))
                 })
             }
             _ => Err(Stop::NotUnderstood("this form of FROM item")),
@@ -519,7 +552,7 @@ impl Model<'_> {
                     distribution,
                     name: Arc::new(KeyName { table: name.name.clone(), columns: key.join(", ").into() }),
                     key: nodes,
-                    made: false,
+                    of: RowsOf::Table,
                     uniques,
                 };
                 self.refs.push(reference);
@@ -617,13 +650,58 @@ impl Model<'_> {
             JoinTree::Full(l, r) => match (self.spread_of(l), self.spread_of(r)) {
                 (Spread::Same, Spread::Same) => Spread::Same,
                 (Spread::Tangled(why), _) | (_, Spread::Tangled(why)) => Spread::Tangled(why),
+                (
+                    Spread::Parted { refs: mut l_refs, anchors: l_anchors },
+                    Spread::Parted { refs: r_refs, anchors: r_anchors },
+                ) if self.are_joined_by_key(tree, &l_anchors, &r_anchors) => {
+                    l_refs.extend(r_refs);
+                    // The key of either side can be missing.
+                    Spread::Parted { refs: l_refs, anchors: Vec::new() }
+                }
                 _ => Spread::Tangled(Obstacle::new("a full join of sharded tables")),
             },
         }
     }
 
+    /// Whether rows of the two sides of a full join meet only where they have the same key.
+    fn are_joined_by_key(&self, tree: &JoinTree, left: &[RefId], right: &[RefId]) -> bool {
+        let Some(level) = tree.leaves().first().map(|leaf| self.leaves[*leaf].level) else { return false };
+        let pairs: Vec<(NodeId, NodeId)> = match self.join_on(level, tree) {
+            None => return false,
+            Some(On::Equal(pairs)) => pairs.iter().map(|((_, l), (_, r))| (*l, *r)).collect(),
+            Some(On::Condition(_)) if self.scope.catalog.customs.compare() => return false,
+            Some(On::Condition(condition)) => {
+                let pair = |part: &Expr| match unnest(part) {
+                    Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+                        Some((self.as_node(level, left)?.1, self.as_node(level, right)?.1))
+                    }
+                    _ => None,
+                };
+                conjuncts(condition).into_iter().filter_map(pair).collect()
+            }
+        };
+        let is_key = |(l, r): (NodeId, NodeId)| {
+            let meet = |(a, b): &(NodeId, NodeId)| {
+                self.comparable(*a, *b)
+                    && (self.are_equal(*a, l) && self.are_equal(*b, r)
+                        || self.are_equal(*b, l) && self.are_equal(*a, r))
+            };
+            pairs.iter().any(meet)
+        };
+        left.iter().any(|l| {
+            right.iter().any(|r| {
+                let (l, r) = (&self.refs[*l], &self.refs[*r]);
+                l.distribution == r.distribution && l.key.iter().copied().zip(r.key.iter().copied()).all(is_key)
+            })
+        })
+    }
+
     fn untied(&self, left: &[usize], right: &[usize]) -> Obstacle {
         let name = |refs: &[usize]| refs.first().map_or("", |r| &*self.refs[*r].name.table).to_owned();
+        if left.is_empty() || right.is_empty() {
+            return Obstacle::new("the rows of a set operation are not joined by a sharding key of all of its queries")
+                .hint("Select the sharding key in the same place of every query, and join by it.");
+        }
         Obstacle::new(format!("tables \"{}\" and \"{}\" are not joined by their sharding keys", name(left), name(right)))
             .hint("Join tables of one distribution by equality of all sharding-key columns, or make one of them a reference table.")
     }

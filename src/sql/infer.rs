@@ -291,7 +291,7 @@ fn is_null(expr: &Expr) -> bool {
 }
 
 /// The type of a number literal: the smallest of integer, bigint, numeric that holds it.
-fn number_type(digits: &str) -> Oid {
+pub(crate) fn number_type(digits: &str) -> Oid {
     match digits.parse::<i64>() {
         Ok(value) if i32::try_from(value).is_ok() => oid::INT4,
         Ok(_) => oid::INT8,

@@ -301,7 +301,8 @@ impl Find<'_, '_> {
         // Of a table that the statement does not name itself: a view reads it.
         let is_table = |leaf: LeafId| {
             let columns = &model.leaves[leaf].columns.list;
-            columns.iter().any(|column| column.node.is_some_and(|node| model.nodes[node].leaf == leaf))
+            let is_of_table = |node: NodeId| model.nodes[node].leaf == leaf && !model.nodes[node].made;
+            columns.iter().any(|column| column.node.is_some_and(is_of_table))
         };
         tables.clone().all(|used| matches!(used.relation, Relation::Sharded { .. } | Relation::Reference { .. }))
             && part.leaves.clone().all(|leaf| !is_table(leaf) || distributed.contains(&leaf))

@@ -38,12 +38,41 @@ pub enum Source {
     Computed(Box<Computed>),
 }
 
-/// Arithmetic on integers.
+/// What is made of other values, as every Postgres makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Computed {
-    pub op: Arithmetic,
-    pub left: Value,
-    pub right: Value,
+pub enum Computed {
+    /// Arithmetic on integers.
+    Of { op: Arithmetic, left: Value, right: Value },
+    /// A function of integers.
+    Call { function: IntegerFunction, args: Vec<Value> },
+    /// The characters of a text.
+    Length(Value),
+    /// A date some days later.
+    Later { date: Value, days: Value },
+    /// A date some days earlier.
+    Earlier { date: Value, days: Value },
+    /// The date of a timestamp without time zone.
+    DateOf(Value),
+}
+
+impl Computed {
+    pub fn is_integer(&self) -> bool {
+        match self {
+            Self::Of { .. } | Self::Call { .. } | Self::Length(_) => true,
+            Self::Later { .. } | Self::Earlier { .. } | Self::DateOf(_) => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntegerFunction {
+    Abs,
+    /// The first that is not NULL.
+    Coalesce,
+    Greatest,
+    Least,
+    /// NULL where both are equal.
+    Nullif,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

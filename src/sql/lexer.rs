@@ -144,6 +144,35 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// What a text says where `standard_conforming_strings` is off, written so that it says the same whatever that is: plain strings with a
+/// backslash in them as strings with escapes. `None`: it has none, or is not read with certainty.
+pub(crate) fn with_escapes(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len() + 16);
+    let (mut at, mut copied) = (0, 0);
+    loop {
+        at = skip_blanks(bytes, at).ok()?;
+        let Some(byte) = bytes.get(at) else { break };
+        let end = match byte {
+            b'\'' => {
+                let end = escape_string(bytes, at).ok()?;
+                if memchr(b'\\', bytes.get(at..end)?).is_some() {
+                    out.push_str(text.get(copied..at)?);
+                    // What stands before it is a word of its own.
+                    out.push_str(" E");
+                    copied = at;
+                }
+                end
+            }
+            // Others that read a backslash as the setting says are not understood.
+            _ => token(bytes, at, false).ok()?.1,
+        };
+        at = end;
+    }
+    out.push_str(text.get(copied..)?);
+    (out.len() > text.len()).then_some(out)
+}
+
 /// Where the run of bytes of these classes that begins at `at` ends.
 #[inline(always)]
 fn run(bytes: &[u8], at: usize, classes: u8) -> usize {
@@ -541,6 +570,33 @@ impl Boundary {
             Routine::BodyStart if self.parens == 0 && is(b"end") => Routine::None,
             Routine::BodyStart | Routine::Body if self.parens == 0 && token.is(b';') => Routine::BodyStart,
             Routine::BodyStart | Routine::Body => Routine::Body,
+        }
+    }
+}
+
+#[cfg(test)]
+mod escapes {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn plain_strings_with_backslashes_are_written_as_strings_with_escapes() {
+        for (text, escaped) in [
+            (r"SELECT 'a\\b', 'c' FROM t", r"SELECT  E'a\\b', 'c' FROM t"),
+            (r"SELECT 'it\'s ''so''', 1", r"SELECT  E'it\'s ''so''', 1"),
+            (r"SELECT date'\x32'", r"SELECT date E'\x32'"),
+            ("SELECT 'a'\n 'b\\\\', E'\\n'", "SELECT  E'a'\n 'b\\\\', E'\\n'"),
+        ] {
+            assert_eq!(with_escapes(text).unwrap(), escaped);
+        }
+        for same in [
+            "SELECT 'a', E'\\n'",
+            "SELECT $$\\$$ -- '\\'",
+            r"SELECT N'a\\b', 'c\\'",
+            r"SELECT U&'\0061', '\\'",
+            r"SELECT 'a\'",
+        ] {
+            assert_eq!(with_escapes(same), None, "{same}");
         }
     }
 }

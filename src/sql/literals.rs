@@ -16,6 +16,8 @@ pub(crate) struct Literals {
     /// Kind and value of each slot; of numbers the digits.
     slots: Vec<(SlotKind, Option<Box<str>>)>,
     free: RefCell<BTreeSet<u16>>,
+    /// None of them stands in the client's text where it stands in this one.
+    fixed: bool,
 }
 
 impl Literals {
@@ -36,11 +38,25 @@ impl Literals {
                 }
             }
         }
-        Self { by_position, slots, free: RefCell::default() }
+        Self { by_position, slots, free: RefCell::default(), fixed: false }
+    }
+
+    /// The same literals, none of which can differ from call to call.
+    pub fn fixed(self) -> Self {
+        Self { fixed: true, ..self }
     }
 
     /// The slot that this literal was cut from, if it holds exactly the literal's value.
     pub fn slot(&self, literal: &ValueWithSpan) -> Option<u16> {
+        self.found(literal).filter(|_| !self.fixed)
+    }
+
+    /// Whether the parser has read what the literal says, and it is no slot.
+    pub fn is_fixed(&self, literal: &ValueWithSpan) -> bool {
+        self.fixed && self.found(literal).is_some()
+    }
+
+    fn found(&self, literal: &ValueWithSpan) -> Option<u16> {
         let start = literal.span.start;
         let index = *self.by_position.get(&(start.line, start.column))?;
         let (kind, value) = self.slots.get(usize::from(index))?;

@@ -19,7 +19,8 @@ impl Model<'_> {
         }
         let Some((leaf, node)) = self.as_node(level, expr) else { return Cond::True };
         // Clause 9: a member that is not understood could be any key.
-        let values: Option<Vec<Value>> = list.iter().map(|member| self.as_value(member)).collect();
+        let value = |member: &&Expr| self.as_value(member).or_else(|| self.selected_value(member));
+        let values: Option<Vec<Value>> = list.iter().map(value).collect();
         match values {
             Some(values) if has_one_type(list, &values) => Cond::Equal { node, leaf, operand: Operand::List(values) },
             _ => Cond::True,
@@ -54,7 +55,7 @@ impl Model<'_> {
             values.is_some_and(|values| has_one_type(&cells, &values))
         };
         let row_of = |cells: &[Expr]| {
-            let pairs = columns.iter().zip(cells).enumerate().filter(|(at, _)| one_type(*at));
+            let pairs = columns.iter().copied().zip(cells).enumerate().filter(|(at, _)| one_type(*at));
             Cond::All(pairs.map(|(_, (column, cell))| self.equality(level, column, cell)).collect())
         };
         Cond::Either(rows.iter().map(|cells| row_of(cells)).collect())

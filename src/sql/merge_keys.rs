@@ -170,13 +170,13 @@ impl Keyed<'_> {
 fn equalities(condition: &Expr) -> Vec<(&Expr, &Expr)> {
     let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = unnest(condition) else { return Vec::new() };
     match (row(left), row(right)) {
-        (Some(left), Some(right)) if left.len() == right.len() => left.iter().zip(right).collect(),
+        (Some(left), Some(right)) if left.len() == right.len() => left.into_iter().zip(right).collect(),
         _ => vec![(left, right)],
     }
 }
 
 /// What a query of one row returns.
-fn one_row(query: &Query) -> Option<Vec<&Expr>> {
+pub(crate) fn one_row(query: &Query) -> Option<Vec<&Expr>> {
     let plain =
         query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     if let SetExpr::Values(values) = &*query.body {

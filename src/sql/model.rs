@@ -26,7 +26,9 @@ use crate::sql::names::{Place, Relation};
 use crate::sql::numbered::Numbering;
 use crate::sql::operators::{note_columns, note_unwritten};
 use crate::sql::outcome::FoundBy;
+use crate::sql::outer_joins::JoinOn;
 use crate::sql::sampling::Sample;
+use crate::sql::sets::Expanding;
 use crate::sql::temporary::is_temporary;
 use crate::topology::UniqueRule;
 use crate::types::{Collation, KeyType, oid};
@@ -126,6 +128,11 @@ pub(crate) enum Spread {
     Tangled(Obstacle),
 }
 
+impl Spread {
+    /// Every shard has its part, by no key.
+    pub const APART: Self = Self::Parted { refs: Vec::new(), anchors: Vec::new() };
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub level: LevelId,
@@ -143,6 +150,18 @@ pub(crate) struct Node {
     pub ty: ColumnType,
     /// `pg_attribute.atttypmod`
     pub typmod: i32,
+    /// It is no column of a table: the statement makes it of others, or of values.
+    pub made: bool,
+}
+
+/// What a reference stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowsOf {
+    Table,
+    /// What a statement in WITH has returned.
+    Change,
+    /// Rows of other references, as a set operation or recursion puts them together.
+    Queries,
 }
 
 /// A sharded table under one leaf.
@@ -153,8 +172,7 @@ pub(crate) struct Reference {
     pub name: Arc<KeyName>,
     /// The nodes of the key columns.
     pub key: Vec<NodeId>,
-    /// It is no table: a statement in WITH has returned the rows.
-    pub made: bool,
+    pub of: RowsOf,
     /// Those of its columns that are unique over all shards.
     pub uniques: Vec<(Arc<UniqueRule>, Vec<NodeId>)>,
 }
@@ -190,6 +208,10 @@ pub(crate) struct Level {
     pub wildcard: bool,
     /// There is a FULL JOIN in it.
     pub full_join: bool,
+    /// What joins the sides of its outer joins, and of those that these stand in.
+    pub joins: Vec<JoinOn>,
+    /// Columns that a FULL JOIN has made of two.
+    pub full_columns: Vec<NodeId>,
     /// Of what it gives, what is a name of the catalog: the place in its select list, and its own name.
     pub names: Vec<(usize, Box<str>)>,
 }
@@ -407,7 +429,7 @@ pub(crate) struct Model<'s> {
     /// How many queries the walk is inside of whose columns are none that the client is told: set operations, and rows that are stored.
     pub set_arms: usize,
     /// CTEs being expanded (a reference to one of them is recursive), and those referenced at all; by their address.
-    pub expanding: Vec<*const Cte>,
+    pub expanding: Vec<Expanding>,
     pub referenced: HashSet<*const Cte>,
     /// FROM items whose rows come in an order of their own.
     pub ordered: HashSet<LeafId>,
@@ -554,7 +576,13 @@ impl<'s> Model<'s> {
     }
 
     pub fn add_node(&mut self, leaf: LeafId, ty: ColumnType, typmod: i32) -> NodeId {
-        self.nodes.push(Node { leaf, ty, typmod });
+        self.nodes.push(Node { leaf, ty, typmod, made: false });
+        self.nodes.len() - 1
+    }
+
+    /// A node that is no column of a table.
+    pub fn add_made_node(&mut self, leaf: LeafId, ty: ColumnType, typmod: i32) -> NodeId {
+        self.nodes.push(Node { leaf, ty, typmod, made: true });
         self.nodes.len() - 1
     }
 
@@ -596,6 +624,11 @@ impl<'s> Model<'s> {
         found
     }
 
+    /// Whether two nodes have one value in every row that matters of either.
+    pub fn are_equal(&self, a: NodeId, b: NodeId) -> bool {
+        a == b || self.reach(a).contains(&b) && self.reach(b).contains(&a)
+    }
+
     /// Whether every row of `a` that matters goes with a row of `b` that has the same key.
     pub fn follows(&self, a: RefId, b: RefId) -> bool {
         let (a, b) = (&self.refs[a], &self.refs[b]);
@@ -610,8 +643,12 @@ impl<'s> Model<'s> {
         while let Some(id) = at {
             let level = &self.levels[id];
             for (outer, reference) in self.refs.iter().enumerate() {
-                let inside = self.enclosing(reference.leaf).iter().any(|leaf| level.leaves.contains(leaf));
-                if inside && refs.iter().any(|inner| *inner != outer && self.follows(*inner, outer)) {
+                let around = |leaf: &LeafId, inner: RefId| {
+                    // What is in the same FROM item is not around it.
+                    level.leaves.contains(leaf) && !self.enclosing(self.refs[inner].leaf).contains(leaf)
+                };
+                let outside = |inner: RefId| self.enclosing(reference.leaf).iter().any(|leaf| around(leaf, inner));
+                if refs.iter().any(|inner| *inner != outer && self.follows(*inner, outer) && outside(*inner)) {
                     return true;
                 }
             }
@@ -680,12 +717,13 @@ impl<'s> Model<'s> {
     /// its sharding key.
     pub fn found_by(&self) -> Vec<FoundBy> {
         let plain = self.fixed.is_empty() && !self.uses.writing_cte && self.needs().is_empty();
-        if !plain || self.refs.iter().any(|reference| reference.made) {
+        if !plain || self.refs.iter().any(|reference| reference.of == RowsOf::Change) {
             return Vec::new();
         }
         let mut found = Vec::new();
         for (id, reference) in self.refs.iter().enumerate().filter(|(_, reference)| !reference.uniques.is_empty()) {
-            if !(0..self.refs.len()).all(|other| other == id || self.follows(other, id)) {
+            let is_made = |other: RefId| self.refs[other].of == RowsOf::Queries;
+            if !(0..self.refs.len()).all(|other| other == id || is_made(other) || self.follows(other, id)) {
                 continue;
             }
             for (rule, nodes) in &reference.uniques {
@@ -711,7 +749,7 @@ impl<'s> Model<'s> {
     /// The references, those with one and the same condition taken together.
     pub fn groups(&self) -> Vec<KeyGroup> {
         let mut groups: Vec<KeyGroup> = Vec::new();
-        for id in (0..self.refs.len()).filter(|id| !self.refs[*id].made) {
+        for id in (0..self.refs.len()).filter(|id| self.refs[*id].of == RowsOf::Table) {
             let group = self.group_of(id);
             if !groups.iter().any(|g| g.distribution == group.distribution && g.expr == group.expr) {
                 groups.push(group);

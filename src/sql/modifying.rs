@@ -21,7 +21,7 @@ use crate::sql::keys::{KeyName, RowKey};
 use crate::sql::left_out::{
     check_sources, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults, sequence_of,
 };
-use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, Spread, Stop};
+use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, RowsOf, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Outcome, Routed, Why};
@@ -241,13 +241,13 @@ impl Model<'_> {
     /// The rows at one place where they are used. What is asked of them there holds for that use alone, not for what was changed.
     pub fn use_modified(&mut self, cte: *const Cte, leaf: LeafId) -> Rows {
         let Some(Modified { mut columns, typmods, key, .. }) = self.modified.get(&cte).cloned() else {
-            return Rows { columns: Columns::default(), spread: Spread::Same, bases: Vec::new() };
+            return Rows { bases: Vec::new(), ..Rows::new(Columns::default(), Spread::Same) };
         };
         for (column, typmod) in columns.list.iter_mut().zip(typmods) {
             column.node = column.ty.map(|ty| self.add_node(leaf, ty, typmod));
         }
         let Some(Key { distribution, name, places, nodes }) = key else {
-            return Rows { columns, spread: Spread::Same, bases: vec![Spread::Same] };
+            return Rows::new(columns, Spread::Same);
         };
         let mut returned = true;
         let mut key = Vec::new();
@@ -257,11 +257,11 @@ impl Model<'_> {
             let (ty, typmod) = (self.nodes[node].ty, self.nodes[node].typmod);
             key.push(found.unwrap_or_else(|| self.add_node(leaf, ty, typmod)));
         }
-        self.refs.push(Reference { leaf, distribution, name, key, made: true, uniques: Vec::new() });
+        self.refs.push(Reference { leaf, distribution, name, key, of: RowsOf::Change, uniques: Vec::new() });
         let id = self.refs.len() - 1;
         let anchors = if returned && columns.complete { vec![id] } else { Vec::new() };
         let spread = Spread::Parted { refs: vec![id], anchors };
-        Rows { columns, spread: spread.clone(), bases: vec![spread] }
+        Rows::new(columns, spread)
     }
 }
 

@@ -460,6 +460,8 @@ pub enum Why {
     NoKey(Arc<KeyName>),
     /// Conditions that contradict each other: no row can match.
     Contradiction,
+    /// The key is compared with what is no value of its type: Postgres has an error for it.
+    NoValue(Arc<KeyName>),
     Unsharded,
     /// It lies in this schema, which is placed whole.
     Schema(Box<str>),

@@ -17,6 +17,7 @@ use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
 use crate::sql::names::{folded, parts};
+use crate::sql::sets::Expanding;
 use crate::sql::spelling::MORE_COLUMNS;
 use crate::types::oid;
 
@@ -28,6 +29,15 @@ pub(crate) struct Rows {
     pub spread: Spread,
     /// How the rows that it reads lie, for each SELECT in it: where these are tied to the row that asks, the shape is no matter.
     pub bases: Vec<Spread>,
+    /// They come in an order of their own.
+    pub ordered: bool,
+}
+
+impl Rows {
+    /// Rows that no SELECT of the statement makes.
+    pub fn new(columns: Columns, spread: Spread) -> Self {
+        Self { columns, bases: vec![spread.clone()], spread, ordered: false }
+    }
 }
 
 /// One SELECT, walked.
@@ -45,6 +55,12 @@ pub(crate) struct FoundCte<'q> {
     inside: Ctes<'q>,
 }
 
+impl FoundCte<'_> {
+    fn recursive(&self) -> bool {
+        self.inside.as_ref().is_some_and(|scope| scope.recursive)
+    }
+}
+
 impl Model<'_> {
     /// A query below the top of the statement. `leaf_of`: the FROM item that it is.
     pub fn query<'q>(
@@ -55,34 +71,25 @@ impl Model<'_> {
         ctes: &Ctes<'q>,
     ) -> Result<Rows, Stop> {
         if let Some(columns) = self.supplied.queries.get(&std::ptr::from_ref(query)) {
-            return Ok(Rows { columns: columns.clone(), spread: Spread::Same, bases: vec![Spread::Same] });
+            return Ok(Rows::new(columns.clone(), Spread::Same));
         }
         check_clauses(query)?;
         let ctes = self.with(query.with.as_ref(), ctes)?;
         self.uses.locking |= !query.locks.is_empty();
-        let rows = match &*query.body {
+        let mut rows = match &*query.body {
             SetExpr::Select(select) => self.subselect(query, select, outer, leaf_of, &ctes)?,
-            body => {
-                let first = self.levels.len();
-                let mut rows = self.set_expr(body, outer, leaf_of, &ctes)?;
-                let of_arms = self.levels.get(first..).unwrap_or_default();
-                if query.order_by.is_some() && of_arms.iter().any(|level| !level.names.is_empty()) {
-                    self.note_number("ORDER BY names of the catalog".to_owned());
-                }
-                if is_limited(query) {
-                    unnode(&mut rows.columns);
-                    rows.spread = tangle(rows.spread, "LIMIT in a subquery");
-                    if rows.bases.iter().all(|base| matches!(base, Spread::Same)) {
-                        rows.bases.push(rows.spread.clone());
-                    }
-                }
-                // ORDER BY of a set operation names output columns only.
-                if let (Some(leaf), Some(_)) = (leaf_of, &query.order_by) {
-                    self.ordered.insert(leaf);
-                }
-                rows
-            }
+            _ => self.unlimited(query, outer, leaf_of, &ctes)?,
         };
+        if is_limited(query) && !matches!(*query.body, SetExpr::Select(_)) {
+            unnode(&mut rows.columns);
+            rows.spread = tangle(rows.spread, "LIMIT in a subquery");
+            if rows.bases.iter().all(|base| matches!(base, Spread::Same)) {
+                rows.bases.push(rows.spread.clone());
+            }
+        }
+        if let (Some(leaf), true) = (leaf_of, rows.ordered) {
+            self.ordered.insert(leaf);
+        }
         // LIMIT names no column of the query itself.
         let at = At { level: self.add_level(outer, leaf_of), ctes: ctes.clone(), vary: false };
         self.walk_limit(&at, query)?;
@@ -90,7 +97,37 @@ impl Model<'_> {
         Ok(rows)
     }
 
-    fn set_expr<'q>(
+    /// A query that is no SELECT, as if it had no LIMIT.
+    fn unlimited<'q>(
+        &mut self,
+        query: &'q Query,
+        outer: Option<LevelId>,
+        leaf_of: Option<LeafId>,
+        ctes: &Ctes<'q>,
+    ) -> Result<Rows, Stop> {
+        let first = self.levels.len();
+        let mut rows = self.set_expr(&query.body, outer, leaf_of, ctes)?;
+        let of_arms = self.levels.get(first..).unwrap_or_default();
+        if query.order_by.is_some() && of_arms.iter().any(|level| !level.names.is_empty()) {
+            self.note_number("ORDER BY names of the catalog".to_owned());
+        }
+        // ORDER BY of a set operation names output columns only.
+        rows.ordered |= query.order_by.is_some();
+        Ok(rows)
+    }
+
+    /// The statement itself, where it is no SELECT, as if it had no LIMIT; whether its rows come in an order that its own ORDER BY does not
+    /// say.
+    pub fn top<'q>(&mut self, query: &'q Query, ctes: &Ctes<'q>) -> Result<(Rows, bool), Stop> {
+        let mut rows = self.unlimited(query, None, None, ctes)?;
+        let ordered = std::mem::take(&mut rows.ordered) && query.order_by.is_none();
+        let at = At { level: self.add_level(None, None), ctes: ctes.clone(), vary: false };
+        self.walk_limit(&at, query)?;
+        self.unused_ctes(query.with.as_ref(), ctes)?;
+        Ok((rows, ordered))
+    }
+
+    pub fn set_expr<'q>(
         &mut self,
         body: &'q SetExpr,
         outer: Option<LevelId>,
@@ -101,39 +138,10 @@ impl Model<'_> {
             SetExpr::Query(query) => self.query(query, outer, leaf_of, ctes),
             SetExpr::Select(select) => {
                 let level = self.select(select, outer, leaf_of, ctes)?;
-                Ok(self.rows_of(select, level, false, outer))
+                let ordered = self.passes_order(select, level.level);
+                Ok(Rows { ordered, ..self.rows_of(select, level, false, outer) })
             }
-            SetExpr::SetOperation { .. } => {
-                // The left side of a chain is a loop: a UNION of a thousand arms nests a thousand deep.
-                let mut arms = Vec::new();
-                let mut at = body;
-                while let SetExpr::SetOperation { left, right, .. } = at {
-                    arms.push(&**right);
-                    at = left;
-                }
-                self.set_arms += 1;
-                let mut rows = self.set_expr(at, outer, leaf_of, ctes)?;
-                for arm in arms.into_iter().rev() {
-                    let next = self.set_expr(arm, outer, leaf_of, ctes)?;
-                    self.note_stored_columns(
-                        &next.columns,
-                        rows.columns.list.iter().map(|column| column.ty.map(|ty| ty.oid)),
-                    );
-                    rows.bases.extend(next.bases);
-                    // Arms of different types meet in a third one, by rules that are not modelled.
-                    for (i, column) in rows.columns.list.iter_mut().enumerate() {
-                        let other = next.columns.list.get(i).filter(|_| next.columns.complete).and_then(|c| c.ty);
-                        column.ty = column.ty.filter(|ty| other == Some(*ty));
-                    }
-                    rows.spread = match (rows.spread, next.spread) {
-                        (Spread::Same, Spread::Same) => Spread::Same,
-                        (spread, _) => tangle(spread, "a set operation over rows of several shards"),
-                    };
-                }
-                self.set_arms -= 1;
-                unnode(&mut rows.columns);
-                Ok(rows)
-            }
+            SetExpr::SetOperation { .. } => self.set_operation(body, outer, leaf_of, ctes),
             SetExpr::Values(values) => {
                 let level = self.add_level(outer, leaf_of);
                 let at = At { level, ctes: ctes.clone(), vary: false };
@@ -143,8 +151,11 @@ impl Model<'_> {
                 }
                 let width = values.rows.first().map_or(0, |row| row.content.len());
                 let column = |i: usize| Column { name: format!("column{}", i + 1).into(), ty: None, node: None };
-                let columns = Columns { list: (0..width).map(column).collect(), complete: true };
-                Ok(Rows { columns, spread: Spread::Same, bases: vec![Spread::Same] })
+                let mut columns = Columns { list: (0..width).map(column).collect(), complete: true };
+                if let Some(leaf) = leaf_of {
+                    self.note_values(level, leaf, values, &mut columns);
+                }
+                Ok(Rows::new(columns, Spread::Same))
             }
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 Err(Stop::NotUnderstood("a data-modifying statement in this place"))
@@ -165,12 +176,13 @@ impl Model<'_> {
         self.note_locks(query, level.level);
         let at = At { level: level.level, ctes: ctes.clone(), vary: false };
         self.walk_order_by(&at, query.order_by.as_ref())?;
-        if let Some(leaf) = leaf_of
-            && (query.order_by.is_some() || self.passes_order(select, level.level))
-        {
-            self.ordered.insert(leaf);
+        let ordered = query.order_by.is_some() || self.passes_order(select, level.level);
+        let of = level.level;
+        let mut rows = self.rows_of(select, level, is_limited(query), outer);
+        if let Some(leaf) = leaf_of {
+            self.note_constants(of, leaf, select, &mut rows.columns);
         }
-        Ok(self.rows_of(select, level, is_limited(query), outer))
+        Ok(Rows { ordered, ..rows })
     }
 
     /// Whether the rows of a SELECT come in the order of those of a subquery in FROM. SQL does not say so; Postgres does it.
@@ -205,7 +217,7 @@ impl Model<'_> {
                 let visible = if with.recursive { with.cte_tables.len() } else { i };
                 let (parent, list) = (scope.parent.clone(), scope.list);
                 let inside = Some(Rc::new(CteScope { parent, list, visible, recursive: with.recursive }));
-                self.expanding.push(cte);
+                self.expanding.push(Expanding::new(cte, with.recursive));
                 let rows = self.query(&cte.query, None, None, &inside);
                 self.expanding.pop();
                 if let Spread::Parted { .. } | Spread::Tangled(_) = rows?.spread {
@@ -249,11 +261,10 @@ impl Model<'_> {
             rename(&mut rows.columns, Some(&cte.alias));
             return Ok(rows);
         }
-        if self.expanding.contains(&key) {
-            // A recursive reference gives rows that the query itself made; they lie as its other rows do.
-            return Ok(Rows { columns: Columns::default(), spread: Spread::Same, bases: Vec::new() });
+        if let Some(rows) = self.own_rows(key, leaf) {
+            return Ok(rows);
         }
-        self.expanding.push(key);
+        self.expanding.push(Expanding::new(cte, found.recursive()));
         let rows = self.part(&cte.query, Some(leaf), |model| model.query(&cte.query, None, Some(leaf), &found.inside));
         self.expanding.pop();
         let mut rows = rows?;
@@ -301,6 +312,9 @@ impl Model<'_> {
         let at = At { level, ctes: ctes.clone(), vary: false };
         if let Some(condition) = &select.selection {
             self.walk(&At { vary: true, ..at.clone() }, condition)?;
+        }
+        let tree = tree.map(|tree| self.reduced(level, tree, select.selection.as_ref()));
+        if let Some(condition) = &select.selection {
             let leaves = self.levels[level].leaves.clone();
             self.add_condition(level, condition, &leaves);
             self.collect_filter(level, condition, || tree.as_ref().map_or_else(Vec::new, JoinTree::preserved));
@@ -443,12 +457,20 @@ impl Model<'_> {
         let distinct_on = matches!(select.distinct, Some(Distinct::On(_)));
         let group_nodes = self.group_nodes(of.level, select);
         let mut columns = of.columns;
+        let on_nodes = self.distinct_on_nodes(of.level, select, &columns);
         // A condition on an output column is one on the table's column only where the query would let it through.
-        if limited || distinct_on || !level.windows.is_empty() || level.grouping_sets {
+        if limited || level.grouping_sets {
             unnode(&mut columns);
-        } else if grouped {
+        } else {
+            let partitions: Vec<&[NodeId]> =
+                level.windows.iter().map(|window| self.partition(of.level, window)).collect();
+            let passes = |node: &NodeId| {
+                (!grouped || group_nodes.contains(node))
+                    && (!distinct_on || on_nodes.contains(node))
+                    && partitions.iter().all(|nodes| nodes.contains(node))
+            };
             for column in &mut columns.list {
-                column.node = column.node.filter(|node| group_nodes.contains(node));
+                column.node = column.node.filter(passes);
             }
         }
         let spread = match of.base.clone() {
@@ -465,16 +487,22 @@ impl Model<'_> {
                 Spread::Parted { refs, anchors: Vec::new() }
             }
             Spread::Parted { .. } if limited => Spread::Tangled(Obstacle::new("LIMIT in a subquery")),
-            Spread::Parted { .. } if distinct_on => Spread::Tangled(Obstacle::new("DISTINCT ON in a subquery")),
             Spread::Parted { refs, anchors } => {
                 let mut kept = anchors;
+                if distinct_on {
+                    kept.retain(|anchor| self.has_key(&on_nodes, *anchor));
+                    if kept.is_empty() {
+                        let why = Obstacle::new("DISTINCT ON in a subquery");
+                        return Rows { columns, spread: Spread::Tangled(why), bases: vec![of.base], ordered: false };
+                    }
+                }
                 if !level.windows.is_empty() {
                     kept.retain(|anchor| self.windows_have_key(of.level, *anchor));
                 }
                 if grouped {
                     kept.retain(|anchor| !level.grouping_sets && self.has_key(&group_nodes, *anchor));
                 }
-                if is_distinct(select) {
+                if is_distinct(select) && !distinct_on {
                     let nodes: Vec<NodeId> = columns.list.iter().filter_map(|column| column.node).collect();
                     kept.retain(|anchor| self.has_key(&nodes, *anchor));
                 }
@@ -491,7 +519,7 @@ impl Model<'_> {
         };
         // A tie to the row around it makes up for any shape, but rows that every shard has are tied to none.
         let base = if let Spread::Same = of.base { spread.clone() } else { of.base };
-        Rows { columns, spread, bases: vec![base] }
+        Rows { columns, spread, bases: vec![base], ordered: false }
     }
 
     /// Whether every column of the reference's key is among these, or equal to one of them.
@@ -572,16 +600,39 @@ impl Model<'_> {
         }
     }
 
+    /// The columns that a use of a window is partitioned by.
+    fn partition<'m>(&'m self, level: LevelId, window: &'m Window) -> &'m [NodeId] {
+        match window {
+            Window::Partitioned(nodes) => nodes,
+            Window::Named(name) => {
+                let named = self.levels[level].named_windows.iter().find(|(of, _)| of == name);
+                named.map_or(&[], |(_, nodes)| nodes)
+            }
+        }
+    }
+
+    /// The columns of tables that DISTINCT ON names. An output name goes before a column of the FROM list.
+    fn distinct_on_nodes(&self, level: LevelId, select: &Select, columns: &Columns) -> Vec<NodeId> {
+        let Some(Distinct::On(exprs)) = &select.distinct else { return Vec::new() };
+        let node = |expr: &Expr| match unnest(expr) {
+            Expr::Identifier(name) if columns.complete => {
+                let mut named = columns.list.iter().filter(|column| *column.name == *folded(name));
+                match (named.next(), named.next()) {
+                    (Some(column), None) => column.node,
+                    (None, _) => self.as_plain_column(level, expr),
+                    (Some(_), Some(_)) => None,
+                }
+            }
+            Expr::CompoundIdentifier(_) => self.as_plain_column(level, expr),
+            _ => None,
+        };
+        exprs.iter().filter_map(node).collect()
+    }
+
     /// Whether every window of a level is partitioned by the reference's key.
     pub fn windows_have_key(&self, level: LevelId, reference: RefId) -> bool {
-        let level = &self.levels[level];
-        level.windows.iter().all(|window| match window {
-            Window::Partitioned(nodes) => self.has_key(nodes, reference),
-            Window::Named(name) => {
-                let named = level.named_windows.iter().find(|(of, _)| of == name);
-                named.is_some_and(|(_, nodes)| self.has_key(nodes, reference))
-            }
-        })
+        let windows = &self.levels[level].windows;
+        windows.iter().all(|window| self.has_key(self.partition(level, window), reference))
     }
 }
 

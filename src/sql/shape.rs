@@ -22,6 +22,7 @@ use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
 use crate::sql::sampling::{Sample, unknown_sample};
+use crate::sql::sets::SET;
 use crate::types::compare::{Comparator, TextStyle};
 use crate::types::{Format, oid};
 
@@ -168,8 +169,7 @@ pub(crate) fn scatter(
     let Spread::Parted { refs, anchors } = &level.base else {
         return Err(Obstacle::new("a subquery reads a sharded table, and the rows around it do not").fault());
     };
-    let select =
-        as_select(query).ok_or_else(|| Obstacle::new("a set operation over rows of several shards").fault())?;
+    let select = as_select(query).ok_or_else(|| Obstacle::new(SET).fault())?;
     if query.order_by.is_none() && model.passes_order(select, level.level) {
         return Err(Obstacle::new("the order of a subquery in FROM, over rows of several shards").fault());
     }
@@ -220,7 +220,25 @@ impl Printer<'_> {
         rewrite::is_faithful_in_parts(self.statement, self.text, self.standard_strings)
     }
 
+    /// A SELECT, changed.
     pub fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ScatterSql, Obstacle> {
+        self.print_query(|query| {
+            // The body is taken out so that query and select can be changed side by side.
+            let empty =
+                SetExpr::Values(sqlparser::ast::Values { explicit_row: false, value_keyword: false, rows: Vec::new() });
+            match std::mem::replace(&mut *query.body, empty) {
+                SetExpr::Select(mut select) => {
+                    change(query, &mut select);
+                    *query.body = SetExpr::Select(select);
+                    true
+                }
+                _ => false,
+            }
+        })
+    }
+
+    /// `change` tells whether it could.
+    pub fn print_query(&self, change: impl FnOnce(&mut Query) -> bool) -> Result<ScatterSql, Obstacle> {
         let unprintable =
             || Obstacle::new("the statement must be changed for the shards, and cannot be printed faithfully");
         let (mut tree, clause) = match self.is_faithful() {
@@ -228,19 +246,12 @@ impl Printer<'_> {
             // The parser does not know every lock clause: what stands before and behind it is printed, and it goes as it is.
             false => self.without_locks().map(|(tree, clause)| (tree, Some(clause))).ok_or_else(unprintable)?,
         };
-        let query = match &mut tree {
-            Statement::Query(query) => query,
-            _ => return Err(unprintable()),
+        let changed = match &mut tree {
+            Statement::Query(query) => change(query),
+            _ => false,
         };
-        // The body is taken out so that query and select can be changed side by side.
-        let empty =
-            SetExpr::Values(sqlparser::ast::Values { explicit_row: false, value_keyword: false, rows: Vec::new() });
-        match std::mem::replace(&mut *query.body, empty) {
-            SetExpr::Select(mut select) => {
-                change(query, &mut select);
-                *query.body = SetExpr::Select(select);
-            }
-            _ => return Err(unprintable()),
+        if !changed {
+            return Err(unprintable());
         }
         let sql = rewrite::shard_sql(tree, self.parameters, self.literals, self.clock);
         let mut sql = sql.ok_or_else(unprintable)?;
@@ -407,11 +418,7 @@ impl Shape<'_, '_> {
                 }
             };
             if !ty.is_some_and(has_order) {
-                return Err(Obstacle::new(format!(
-                    "ORDER BY {}: its order is not one that the router can prove to be Postgres's own",
-                    item.expr
-                ))
-                .hint("Add COLLATE \"C\" to order text by its bytes, or give the sharding key one value in WHERE."));
+                return Err(not_ordered(&item.expr));
             }
             keys.push(sorted(column, &item.options)?);
         }
@@ -489,7 +496,13 @@ pub(crate) fn sorted(column: usize, options: &OrderByOptions) -> Result<Sorted, 
     Ok(Sorted { column, descending, nulls_first: options.nulls_first.unwrap_or(descending) })
 }
 
-fn unknown_columns() -> Obstacle {
+/// Why rows are not put in this order by the router.
+pub(crate) fn not_ordered(expr: &Expr) -> Obstacle {
+    Obstacle::new(format!("ORDER BY {expr}: its order is not one that the router can prove to be Postgres's own"))
+        .hint("Add COLLATE \"C\" to order text by its bytes, or give the sharding key one value in WHERE.")
+}
+
+pub(crate) fn unknown_columns() -> Obstacle {
     Obstacle::new("the columns that * stands for are not all known").hint("Name the columns in the select list.")
 }
 

@@ -70,6 +70,8 @@ pub struct Scan {
     pub end: usize,
     /// The first `/* ... */` comment before the first word, where hints can stand: its bytes.
     pub leading_comment: Option<(u32, u32)>,
+    /// Its literals are part of what is made of the text: it stands for another one, whose literals have other places.
+    pub fixed: bool,
 }
 
 /// What stands for a text like `now` in a template: read as a time it is another one at each moment, so that no analysis of other texts

@@ -12,7 +12,7 @@ use crate::sql::colnames::output_name;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::infer::may_be_users;
 use crate::sql::keys::KeyGroup;
-use crate::sql::model::{LevelId, Model, RefId};
+use crate::sql::model::{LevelId, Model, RefId, RowsOf};
 use crate::sql::moment::tell_shard_time;
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
@@ -35,7 +35,7 @@ pub(crate) fn whole_query(model: &Model<'_>, query: Query, refs: &[RefId]) -> Op
     make_holes(&mut query, &model.literals, true);
     let mut tables: Vec<&str> = Vec::new();
     let mut groups: Vec<KeyGroup> = Vec::new();
-    for id in refs {
+    for id in refs.iter().filter(|id| model.refs[**id].of != RowsOf::Queries) {
         let (table, group) = (&*model.refs[*id].name.table, model.group_of(*id));
         if !tables.contains(&table) {
             tables.push(table);

@@ -314,3 +314,26 @@ SHOW work_mem;
 
 -- error: 42704
 SET no_such_setting FROM CURRENT
+
+-- Read as strings with escapes: keys, joins, rows that are written, what a Postgres finishes.
+-- script
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+SELECT version FROM kv WHERE key = 'k\061';
+SELECT key FROM kv WHERE key IN ('k\061', 'k2', 'k\x33') ORDER BY key COLLATE "C";
+SELECT count(*) FROM kv WHERE key <> 'it\'s' AND value IS DISTINCT FROM 'a\\b';
+SELECT id, name || '\\' AS n FROM customers WHERE tenant_id = 8 ORDER BY id LIMIT 3;
+SELECT tenant_id, count(*) FROM orders WHERE note IS DISTINCT FROM '\t' GROUP BY tenant_id ORDER BY 1 LIMIT 5;
+SELECT note, avg(quantity) FROM orders WHERE note <> 'x\\y' GROUP BY note ORDER BY 2 DESC, 1 LIMIT 4;
+SELECT c.id, rank() OVER (ORDER BY c.name || '\\', c.id) FROM customers c JOIN orders o ON o.id = c.id WHERE c.id < 4 ORDER BY 2, 1 LIMIT 6;
+SELECT count(*) FROM products WHERE name <> 'a\nb';
+SET standard_conforming_strings = on;
+SELECT count(*) FROM kv WHERE key = 'k\061';
+
+-- With the warning, which a server gives with the Parse: a text that its connection knows is not parsed again.
+-- script
+-- forms: simple
+SET standard_conforming_strings = off;
+SELECT version FROM kv WHERE key = 'k\061';
+SELECT id FROM customers WHERE tenant_id = 8 AND name <> 'a\\b' AND id < 3 ORDER BY id;
+SELECT nothing FROM kv WHERE key = 'k\061';

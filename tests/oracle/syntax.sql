@@ -437,6 +437,7 @@ DROP TABLE mine, others, third;
 
 -- script
 SET standard_conforming_strings = off;
+SET escape_string_warning = off;
 SELECT id FROM tenants WHERE id = 5 AND name <> 'a\\b';
 SELECT count(*) FROM kv WHERE key = 'a\\b';
 SELECT count(*) FROM kv WHERE key = E'a\\b';

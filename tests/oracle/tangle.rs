@@ -120,6 +120,9 @@ const TABLES: &[Table] = &[
     },
 ];
 
+/// Tables with a tenant_id, which is their key, and an id.
+const KEYED: [&str; 5] = ["customers", "orders", "big_orders", "sparse", "void"];
+
 /// A FROM item in scope.
 #[derive(Clone)]
 struct Item {
@@ -305,6 +308,23 @@ impl Maker<'_> {
     fn item(&mut self, items: &mut Vec<Item>) -> String {
         let table = self.random.pick(TABLES);
         let name = self.name();
+        if self.random.chance(15) {
+            let query = self.keyed();
+            items.push(Item {
+                name: name.clone(),
+                integers: vec!["tenant_id".to_owned(), "id".to_owned()],
+                values: Vec::new(),
+                conditions: ["tenant_id = 8", "tenant_id IN (3, 5)", "id < 40", "tenant_id IS NOT NULL", "id = 3"]
+                    .map(|condition| format!("{name}.{condition}"))
+                    .into(),
+            });
+            if self.random.chance(30) {
+                let cte = self.name();
+                self.ctes.push((cte.clone(), query));
+                return format!("{cte} {name}");
+            }
+            return format!("({query}) {name}");
+        }
         let item = Item::of(table, &name);
         let text = match self.random.below(10) {
             // A derived table, perhaps grouped or limited.
@@ -335,6 +355,97 @@ impl Maker<'_> {
         };
         items.push(item);
         text
+    }
+
+    /// A query for a tenant_id and an id, along the sharding key or nearly so.
+    fn keyed(&mut self) -> String {
+        match self.random.below(8) {
+            0..=2 => {
+                let mut query = self.keyed_arm();
+                for _ in 0..1 + self.random.below(2) {
+                    let words = ["UNION", "UNION ALL", "INTERSECT", "INTERSECT ALL", "EXCEPT", "EXCEPT ALL"];
+                    query = format!("{query} {} {}", self.random.pick(&words), self.keyed_arm());
+                }
+                query
+            }
+            3 => {
+                let (r, o) = (self.name(), self.name());
+                let table = *self.random.pick(&["orders", "customers", "sparse"]);
+                let first = self.keyed_arm();
+                let key = self.random.pick(&["{r}.tenant_id", "{r}.tenant_id", "{o}.tenant_id", "{r}.tenant_id + 1", "{r}.id::int"]);
+                let tie = self.random.pick(&[
+                    "{o}.tenant_id = {r}.tenant_id AND {o}.id = {r}.id + 1",
+                    "{o}.tenant_id = {r}.tenant_id AND {o}.id = {r}.id * 2",
+                    "{o}.tenant_id = {r}.tenant_id AND {o}.id < 5",
+                    "{o}.id = {r}.id + 1",
+                ]);
+                let named = |text: &str| text.replace("{r}", &r).replace("{o}", &o);
+                format!(
+                    "WITH RECURSIVE {r}(tenant_id, id) AS (SELECT tenant_id::int, id::bigint FROM ({first}) f WHERE id < 6 \
+                     UNION SELECT {}, {o}.id::bigint FROM {r} JOIN {table} {o} ON {} WHERE {o}.id < 12 AND {r}.tenant_id < 30) \
+                     SELECT tenant_id, id FROM {r}",
+                    named(key),
+                    named(tie)
+                )
+            }
+            4 => {
+                let (a, b) = (self.random.pick(&KEYED), self.random.pick(&KEYED));
+                match self.random.chance(50) {
+                    true => format!("SELECT tenant_id, id FROM {a} a FULL JOIN {b} b USING (tenant_id, id)"),
+                    false => format!(
+                        "SELECT coalesce(a.tenant_id, b.tenant_id) AS tenant_id, b.id FROM {a} a FULL JOIN {b} b \
+                         ON a.tenant_id = b.tenant_id AND b.id = a.id"
+                    ),
+                }
+            }
+            5 => {
+                let by = self.random.pick(&["tenant_id", "tenant_id", "id"]);
+                format!(
+                    "SELECT tenant_id, row_number() OVER (PARTITION BY {by} ORDER BY tenant_id, id) AS id FROM {}",
+                    self.random.pick(&KEYED)
+                )
+            }
+            6 => {
+                let by = self.random.pick(&["tenant_id", "tenant_id", "id"]);
+                format!(
+                    "SELECT DISTINCT ON ({by}) tenant_id, id FROM {} ORDER BY {by}, tenant_id, id DESC",
+                    self.random.pick(&KEYED)
+                )
+            }
+            _ => self
+                .random
+                .pick(&[
+                    "SELECT 8 AS tenant_id, 3 AS id",
+                    "SELECT tenant_id, id FROM (VALUES (8, 1), (3, 2), (NULL, 3)) v(tenant_id, id)",
+                    "SELECT v.tenant_id, o.id FROM (VALUES (8), (3)) v(tenant_id) JOIN orders o ON o.tenant_id = v.tenant_id",
+                ])
+                .to_string(),
+        }
+    }
+
+    fn keyed_arm(&mut self) -> String {
+        let table = *self.random.pick(&KEYED);
+        let name = self.name();
+        let columns = match self.random.below(10) {
+            0 => "id AS tenant_id, tenant_id AS id".to_owned(),
+            1 => format!("{name}.tenant_id, {name}.tenant_id AS id"),
+            _ => format!("{name}.tenant_id, {name}.id"),
+        };
+        let filter = self.random.pick(&[
+            "",
+            "",
+            " WHERE id < 9",
+            " WHERE tenant_id = 8",
+            " WHERE tenant_id < 7",
+            " WHERE id % 3 = 0",
+        ]);
+        match self.random.below(12) {
+            0 => "SELECT id AS tenant_id, id FROM products".to_owned(),
+            1 => "SELECT 8 AS tenant_id, 3 AS id".to_owned(),
+            2 => format!("SELECT tenant_id, count(*) AS id FROM {table} {name}{filter} GROUP BY tenant_id"),
+            3 => "SELECT id AS tenant_id, seats::int AS id FROM tenants".to_owned(),
+            _ => format!("SELECT {columns} FROM {table} {name}{filter}"),
+        }
     }
 
     fn filter(&mut self, items: &[Item], depth: usize) -> String {

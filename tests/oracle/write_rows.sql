@@ -306,3 +306,25 @@ BEGIN;
 INSERT INTO labels (code, rank, title) VALUES ('L2', 3, now()::text) ON CONFLICT (code) DO UPDATE SET title = (excluded.title::timestamptz = now())::text RETURNING code, title;
 COMMIT;
 SELECT code, title, rank FROM labels ORDER BY code;
+
+-- script
+INSERT INTO accounts (tenant_id, id, owner) VALUES (-17.0 / -2, 900, 'half');
+INSERT INTO accounts (tenant_id, id, owner) VALUES (abs(-8), 901, 'abs'), (greatest(3, 2), 902, 'greatest'), (coalesce(nullif(4, 4), 5), 903, 'coalesce');
+INSERT INTO readings (day, n, v) VALUES (DATE '2024-01-30' + 3, 900, 1), ('2024-02-28 13:00'::timestamp::date, 901, 2);
+SELECT tenant_id, id, owner FROM accounts WHERE id >= 900 ORDER BY id;
+SELECT day, n FROM readings WHERE n >= 900 ORDER BY n;
+UPDATE accounts SET note = 'found' WHERE tenant_id = 9 AND id = 900;
+SELECT id, note FROM accounts WHERE tenant_id IN (8, 9) AND id >= 900 ORDER BY id;
+
+-- script
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+INSERT INTO words (word, n) VALUES ('back\\slash', 1);
+INSERT INTO words (word, n) VALUES ('it\'s', 2);
+UPDATE words SET n = n + 1 WHERE word = 'back\x5cslash';
+DELETE FROM words WHERE word = 'it''s' RETURNING n;
+UPDATE accounts SET note = 'a\\b' WHERE tenant_id = 8 AND id < 3;
+UPDATE accounts SET note = 'a\tb' WHERE id = 4;
+SELECT tenant_id, id, note FROM accounts WHERE note LIKE 'a%' ORDER BY 1, 2;
+SET standard_conforming_strings = on;
+SELECT word, n FROM words WHERE word LIKE 'back%';

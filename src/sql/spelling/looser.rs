@@ -38,6 +38,9 @@ const READ_AS: [(&[&str], &str); 20] = [
     (&["collate", "\"POSIX\""], ""),
 ];
 
+/// Before a query that is the first member of a list.
+const FIRST_QUERY: &str = "CASE WHEN TRUE THEN ";
+
 /// A name that stands for columns that are not known: of a WITH query (see `Model::expand_cte`), and of `(expression).*`.
 pub(crate) const MORE_COLUMNS: &str = "pgloom_more";
 
@@ -65,6 +68,7 @@ impl Tokens<'_> {
                 .words(at)
                 .or_else(|| self.only_marked(at))
                 .or_else(|| self.any_values(at))
+                .or_else(|| self.in_queries(at))
                 .or_else(|| self.lock_list(at))
                 .or_else(|| self.arbiter(at))
                 .or_else(|| self.named_using(at))
@@ -224,6 +228,15 @@ impl Tokens<'_> {
         let edits =
             vec![self.insert_before(at + 2, "SELECT * FROM (")?, self.insert_before(close, ") AS pgloom_values")?];
         Some((edits, at + 2))
+    }
+
+    /// `IN ((SELECT ...), 5)`: a list that begins with a query, which the parser takes for the whole of it.
+    fn in_queries(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        let list = self.is(at, "in") && self.is_punct(at + 1, b'(') && self.is_punct(at + 2, b'(');
+        let close = self.closing(at + 2).filter(|close| list && self.is_punct(close + 1, b','))?;
+        let first = (at + 2..close).find(|at| !self.is_punct(*at, b'('))?;
+        let edits = vec![self.insert_before(at + 2, FIRST_QUERY)?, self.insert_behind(close, " END")?];
+        self.is_any(first, &["select", "with", "values"]).then_some((edits, at + 1))
     }
 
     /// `@> ANY (array)`, with an operator that the parser does not know there: the operator is read as it is, between the value and the array
