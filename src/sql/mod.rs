@@ -29,7 +29,7 @@ mod families;
 mod filled;
 mod finish;
 mod from;
-mod functions;
+pub mod functions;
 mod groups;
 mod homeward;
 mod implicit;
