@@ -631,7 +631,7 @@ impl Analyzer<'_> {
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
-                if !merged && !model.uses.writing_cte && model.uses.numbering.gives.is_none() {
+                if !merged && !model.uses.writing_cte && !model.uses.numbering.hangs_on_server() {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many

@@ -375,7 +375,7 @@ impl Rewriting<'_> {
             |table: &TableUse| matches!(&table.relation, Relation::Unsharded { place, .. } if place.shard != home);
         let foreign = tables.iter().any(is_foreign);
         // A shard has other numbers than the one that finishes it.
-        let mut inner = match self.prints && self.model.uses.numbering.gives.is_none() {
+        let mut inner = match self.prints && !self.model.uses.numbering.hangs_on_server() {
             true => inner_queries(self.model, &self.tree, self.source),
             false => Vec::new(),
         };
@@ -590,7 +590,7 @@ impl Rewriting<'_> {
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
         let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
         let mut filters = if self.prints { filters(self.model, scanned) } else { Vec::new() };
-        let top = match (self.prints && self.model.uses.numbering.gives.is_none(), &self.tree) {
+        let top = match (self.prints && !self.model.uses.numbering.hangs_on_server(), &self.tree) {
             // The first rows of a sample are not a sample of the first rows.
             (true, Statement::Query(query)) if self.model.uses.sample.is_none() => {
                 top(self.model, query, first, &columns)

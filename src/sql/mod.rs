@@ -83,6 +83,7 @@ mod spelling;
 mod splice;
 pub mod split;
 pub mod stamp;
+mod stored;
 pub mod supply;
 mod supply_text;
 mod supplying;
