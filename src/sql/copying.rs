@@ -413,6 +413,7 @@ fn finished(
         elsewhere,
         copy: true,
         cursor: None,
+        draws: false,
     })
 }
 

@@ -111,6 +111,7 @@ impl Unmerged<'_> {
                 copy: false,
                 cursor: None,
                 by_views: None,
+                draws: self.of.draws,
             });
         }
         let in_transaction = text(Variant::InTransaction)
@@ -133,7 +134,18 @@ impl Unmerged<'_> {
             }
             _ => None,
         };
-        Ok(Finish { reason: reason.into(), alone, in_transaction, elsewhere, copy: false, cursor: None, by_views })
+        let draws = self.of.draws;
+        let elsewhere = if draws { Err("it takes values of sequences".into()) } else { elsewhere };
+        Ok(Finish {
+            reason: reason.into(),
+            alone,
+            in_transaction,
+            elsewhere,
+            copy: false,
+            cursor: None,
+            by_views,
+            draws,
+        })
     }
 
     /// The same for clients who may read the views, but not what is below them: the shards are asked for the rows of each view by its name.
@@ -168,6 +180,7 @@ impl Unmerged<'_> {
             copy: false,
             cursor: None,
             by_views: None,
+            draws: self.of.draws,
         }
     }
 
@@ -304,7 +317,13 @@ fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Ob
     }
     if uses.home_function && !draws || uses.pin.is_some() {
         let what = uses.home.as_deref().unwrap_or("a function with effects");
-        return Err(Obstacle::new(format!("{what} beside rows of several shards")));
+        let obstacle = Obstacle::new(format!("{what} beside rows of several shards"));
+        return Err(match what {
+            "function nextval()" => obstacle.hint(
+                "Call it in the select list of a SELECT without groups and DISTINCT, once for each row, or take the values first: SELECT nextval(...) FROM generate_series(1, n).",
+            ),
+            _ => obstacle,
+        });
     }
     if let Some(name) = &uses.server
         && !is_same_at_home(name)

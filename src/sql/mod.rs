@@ -22,6 +22,7 @@ pub(crate) mod ddl;
 mod defaults;
 pub mod delivery;
 mod distinct;
+mod drawing;
 mod elsewhere;
 mod exprs;
 mod facts;
