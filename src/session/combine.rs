@@ -253,11 +253,6 @@ impl Session {
             generation,
         });
         let tables = |columns| input_tables(plan, columns, generation).chain(depot.clone()).collect::<Vec<_>>();
-        // What the transaction has locked nobody else reads.
-        let own = match columns {
-            None if within => plan.pulls.iter().map(|pull| self.columns_of_table(pull)).collect::<Option<Vec<_>>>(),
-            None | Some(_) => None,
-        };
         let at = self.held_at(combine)?;
         self.held[at].untimed = untimed;
         let server = &mut self.held[at].server;
@@ -265,16 +260,19 @@ impl Session {
         if plan.own_clock {
             make_clock(server).await?;
         }
-        let made = match (columns, &own) {
-            (None, Some(own)) => match make_inputs(server, &tables(None), Some(OwnLock::Short)).await {
-                Err(fault) if is_locked(&fault) => make_inputs(server, &tables(Some(&**own)), None).await,
-                made => made,
-            },
-            (None, None) => make_inputs(server, &tables(None), within.then_some(OwnLock::Long)).await,
-            // The locks of a user's transaction are on other servers than those beside the shards.
-            (Some(columns), _) => make_inputs(server, &tables(Some(columns)), None).await,
-        };
+        // The locks of a user's transaction are on other servers than those beside the shards.
+        let lock = (within && columns.is_none()).then_some(OwnLock::Short);
+        let mut made = make_inputs(server, &tables(columns), lock).await;
+        if lock.is_some() && made.as_ref().is_err_and(is_locked) {
+            // What the transaction has locked nobody else reads, but its columns are known.
+            let own = plan.pulls.iter().map(|pull| self.columns_of_table(pull)).collect::<Option<Vec<_>>>();
+            let lock = own.is_none().then_some(OwnLock::Long);
+            let at = self.held_at(combine)?;
+            made = make_inputs(&mut self.held[at].server, &tables(own.as_deref()), lock).await;
+        }
         let types = made.map_err(|fault| if within && is_locked(&fault) { stays_locked() } else { fault })?;
+        let at = self.held_at(combine)?;
+        let server = &mut self.held[at].server;
         // What is asked of the server's own tables before the statement is asked of the same rows.
         let mut begin = match plan.asks_home() {
             true => format!("BEGIN ISOLATION LEVEL {level}"),
