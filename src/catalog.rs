@@ -51,6 +51,8 @@ pub struct Catalog {
     pub numbered: Arc<numbers::Numbered>,
     /// The shards that number in another way than the home shard.
     pub numbers: Vec<(ShardId, Arc<numbers::Numbers>)>,
+    /// What users have made on the other shards, of those that could be read.
+    pub others: Vec<(ShardId, Arc<numbers::Numbered>)>,
 }
 
 /// What users have made, besides tables and functions, that can change what an expression means. A Postgres without it is not to
@@ -295,6 +297,12 @@ impl Catalog {
     /// How a shard numbers types and tables, where that is not as the home shard does.
     pub fn numbers_of(&self, shard: ShardId) -> Option<&Arc<numbers::Numbers>> {
         self.numbers.iter().find(|(of, _)| *of == shard).map(|(_, numbers)| numbers)
+    }
+
+    /// Whether another shard than the home shard has a relation or type of this name too. Where it was never read, that is not known: no.
+    pub fn has_on(&self, shard: ShardId, name: &QualifiedName) -> bool {
+        let known = self.others.iter().find(|(of, _)| *of == shard);
+        known.is_some_and(|(_, known)| known.tables.contains_key(name) || known.types.contains_key(name))
     }
 
     /// This catalog with the schemas that lie whole on other shards; `None`: what that shard has was never read.

@@ -301,3 +301,47 @@ fn with_declared_types() {
         );
     }
 }
+
+/// LIMIT and OFFSET are bigints, of which Postgres makes what number it is given.
+#[test]
+fn limits_of_other_number_types() {
+    let world = world();
+    let mut encoder = world.db.oracle();
+    let numerics = [
+        "2.5",
+        "2.4",
+        "-0.4",
+        "-0.6",
+        "1e1",
+        " 3 ",
+        "NaN",
+        "Infinity",
+        "9223372036854775807",
+        "9223372036854775807.5",
+        "1e30",
+        "",
+    ];
+    let floats = ["2.5", "3.5", "-0.4", "-0.5", "-0.6", "1e1", " 3 ", "NaN", "Infinity", "9.3e18", "1e30"];
+    let integers = ["3", "-1", "0"];
+    let of = [(1700, &numerics[..]), (701, &floats[..]), (700, &floats[..]), (21, &integers[..]), (23, &integers[..])];
+    for (declared, value) in
+        of.into_iter().flat_map(|(declared, values)| values.iter().map(move |value| (declared, *value)))
+    {
+        let written = Value::text(value);
+        let encoded = encoder.extended("SELECT $1", &[declared], std::slice::from_ref(&written), 1);
+        let bytes = encoded.answers.first().and_then(|a| a.rows.first()?.first()?.clone());
+        for value in [Some(written), bytes.map(Value::binary)].into_iter().flatten() {
+            for sql in ["SELECT id FROM items ORDER BY id LIMIT $1", "SELECT id FROM items ORDER BY id OFFSET $1"] {
+                world.answers(
+                    &format!("{sql} {declared} {value:?}"),
+                    &[
+                        batch(&[m::parse("s", sql, &[declared]), m::describe(b'S', "s"), m::sync()]),
+                        Ready,
+                        batch(&[m::bind("", "s", std::slice::from_ref(&value), &[]), m::execute("", 0), m::sync()]),
+                        Ready,
+                    ],
+                );
+            }
+        }
+    }
+}

@@ -468,11 +468,13 @@ fn blocks_go_on_while_rows_move() {
     unsharded(&world, "CREATE TABLE t (k int PRIMARY KEY); INSERT INTO t SELECT n FROM generate_series(1, 50) n");
     world.connect().must("CREATE TABLE other (k int PRIMARY KEY)");
     world.connect().must("SELECT pgloom.distribute('other', 'k')");
-    let mut early = world.connect();
+    let (mut early, mut probe) = (world.connect(), world.connect());
     early.must("BEGIN; SELECT count(*) FROM t; INSERT INTO other VALUES (1)");
+    probe.must("SET pgloom.query_wait_timeout = '100ms'");
     std::thread::scope(|scope| {
         let mover = scope.spawn(|| world.connect().value("SELECT pgloom.distribute('t', 'k')"));
-        std::thread::sleep(Duration::from_millis(500));
+        // Who comes before it is closed goes on under the old rules, and sees what there was.
+        eventually(20, "the table is closed", || !probe.simple("SELECT count(*) FROM t").code().is_empty());
         let later = |first: u32| {
             let mut later = world.connect();
             later.must(&format!("BEGIN; INSERT INTO other SELECT n FROM generate_series({first}, {first} + 50) n"));

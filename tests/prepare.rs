@@ -615,3 +615,40 @@ fn statements_around_an_execute() {
         ask("DROP TABLE made");
     }
 }
+
+/// Literals of arguments mean what the session's settings say, on whichever shards they are read.
+#[test]
+fn literals_are_read_under_the_settings_of_the_session() {
+    let world = world();
+    for style in ["SQL, DMY", "SQL, MDY", "German", "Postgres, DMY", "ISO, DMY"] {
+        for statements in [
+            ["PREPARE q (date) AS SELECT id, day FROM items WHERE day > $1 ORDER BY id", "EXECUTE q ('02/01/2024')"],
+            ["PREPARE q (date) AS SELECT id, day FROM items WHERE id = 7 AND day > $1", "EXECUTE q ('02/01/2024')"],
+            [
+                "PREPARE q (date) AS SELECT id, rank() OVER (ORDER BY day) FROM items WHERE day < $1 ORDER BY id",
+                "EXECUTE q ('05/02/2024')",
+            ],
+            [
+                "PREPARE q (date, int) AS INSERT INTO items (id, day) VALUES ($2, $1) RETURNING day",
+                "EXECUTE q ('02/03/2024', 903)",
+            ],
+            [
+                "PREPARE q (numeric, bool) AS SELECT id FROM items WHERE n > $1 AND $2 ORDER BY id",
+                "EXECUTE q ('2.5', 'yes')",
+            ],
+            ["PREPARE q (date) AS SELECT count(*) FROM items WHERE day > $1", "EXECUTE q ('infinity')"],
+            ["PREPARE q (date) AS SELECT count(*) FROM items WHERE day > $1", "EXECUTE q (NULL)"],
+        ] {
+            let set = format!("SET DateStyle = '{style}'");
+            let statements = [
+                &*set,
+                statements[0],
+                statements[1],
+                "EXPLAIN (COSTS OFF) SELECT 1",
+                "DELETE FROM items WHERE id > 900",
+            ];
+            world.answers(&format!("{style}: {}", statements[1]), &queries(&statements));
+            world.answers(&format!("extended, {style}: {}", statements[1]), &one_by_one(&statements));
+        }
+    }
+}

@@ -654,6 +654,78 @@ fn rows_of_a_query_take_values() {
     assert_eq!(home, ["0"]);
 }
 
+/// A value for each row of the result, wherever the rows lie.
+#[test]
+fn rows_that_are_read_take_values() {
+    let world = World::create("seq_read", "sequence_block = 10");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    let mut statements: Vec<String> = vec![
+        "INSERT INTO notes (tenant, id, body) SELECT 1 + n % 8, n, 'n' || n FROM generate_series(1, 40) n".to_owned(),
+    ];
+    for tenant in 1..=8 {
+        statements
+            .push(format!("SELECT nextval('plain_id_seq'), tenant, id FROM notes WHERE tenant = {tenant} ORDER BY id"));
+        statements.push(format!("SELECT id FROM notes WHERE tenant = {tenant} AND nextval('plain_id_seq') < 0"));
+    }
+    let others = [
+        "SELECT nextval('plain_id_seq') AS n, tenant, id, nextval('plain_id_seq') FROM notes ORDER BY id",
+        "SELECT nextval('public.plain_id_seq'::regclass) * 10 FROM notes WHERE tenant < 4 ORDER BY id LIMIT 3",
+        "SELECT id, CASE WHEN id % 2 = 0 THEN nextval('plain_id_seq') END FROM notes ORDER BY id DESC LIMIT 5 OFFSET 2",
+        // Of no row none is taken.
+        "SELECT nextval('plain_id_seq') FROM notes WHERE tenant = 77",
+        "SELECT nextval('plain_id_seq') FROM notes WHERE tenant IN (77, 78, 79)",
+        "SELECT count(*) FROM (SELECT nextval('plain_id_seq') FROM notes WHERE tenant > 3) x",
+        "SELECT nextval('plain_id_seq')",
+        "INSERT INTO plain (body) VALUES ('x') RETURNING id",
+        "SELECT nextval('Plain_id_seq') FROM notes ORDER BY id",
+        "SELECT nextval('no_such_seq') FROM notes ORDER BY id",
+        "SELECT n.id, nextval('plain_id_seq'), p.title FROM notes n LEFT JOIN places p ON p.code = n.id ORDER BY n.id LIMIT 4",
+        "SELECT nextval('plain_id_seq') FROM notes GROUP BY tenant ORDER BY tenant",
+        "SELECT nextval('plain_id_seq'), rank() OVER (ORDER BY id) FROM notes ORDER BY id LIMIT 2",
+        "SELECT DISTINCT nextval('plain_id_seq') > 0 FROM notes",
+        "BEGIN",
+        "SELECT nextval('plain_id_seq'), id FROM notes WHERE tenant = 3 ORDER BY id",
+        "DECLARE c CURSOR FOR SELECT nextval('plain_id_seq'), id FROM notes ORDER BY id",
+        "FETCH 3 FROM c",
+        "FETCH 2 FROM c",
+        "COMMIT",
+        "SELECT nextval('plain_id_seq')",
+        "BEGIN READ ONLY",
+        "SELECT nextval('plain_id_seq'), id FROM notes ORDER BY id",
+        "ROLLBACK",
+        "EXPLAIN (COSTS OFF) SELECT 1",
+        "SELECT nextval('plain_id_seq')",
+    ];
+    statements.extend(others.map(str::to_owned));
+    let (mut answered, mut refused) = (0, 0);
+    for sql in &statements {
+        let reply = without_head(ours.simple(sql));
+        if reply.code() == "0A000" {
+            refused += 1;
+            assert!(!reply.error.unwrap().hint().is_empty(), "{sql}");
+            continue;
+        }
+        let wanted = without_head(theirs.simple(sql));
+        assert_eq!(seen(&reply), seen(&wanted), "{sql}");
+        answered += usize::from(sql.contains("FROM notes"));
+    }
+    println!("{answered} answered, {refused} refused");
+    assert!(answered >= 16, "{answered} answered, {refused} refused");
+    // Another session's block is not given out behind these values.
+    let mut other = world.connect();
+    other.must("INSERT INTO plain (body) VALUES ('a')");
+    let taken = other.values("SELECT nextval('plain_id_seq') FROM notes ORDER BY id");
+    let behind: i64 = other.value("INSERT INTO plain (body) VALUES ('b') RETURNING id").parse().unwrap();
+    assert!(taken.iter().all(|value| value.parse::<i64>().unwrap() < behind), "{behind} {taken:?}");
+    // What the transaction has made of the sequence nobody else sees.
+    let behind = "BEGIN; ALTER SEQUENCE plain_id_seq RESTART WITH 5000; SELECT nextval('plain_id_seq') FROM notes";
+    assert_eq!(ours.simple(behind).code(), "0A000");
+    ours.must("ROLLBACK");
+    // Values of the transaction's own are no other client's.
+    let current = ours.simple("SELECT currval('plain_id_seq')");
+    assert!(["", "0A000"].contains(&current.code()), "{}", current.text());
+}
+
 /// Blocks that a router has are not given out behind greater values.
 #[test]
 fn rows_of_a_query_and_blocks_give_no_value_twice() {

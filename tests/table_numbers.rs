@@ -431,6 +431,185 @@ fn numbers_that_are_said_are_those_of_the_home_shard() {
     }
 }
 
+/// What the home shard alone has is found by its name, or the statement is refused: no shard says that there is no such thing.
+#[test]
+fn names_are_looked_up_as_on_the_home_shard() {
+    let world = world("tablenumbersl");
+    // The router looks at what there is with its next definition.
+    for mut server in [world.db.oracle(), world.db.shard(0)] {
+        server.must("CREATE TYPE shy AS ENUM ('a', 'b')");
+    }
+    world.fill(&[
+        "CREATE TABLE alone (id int PRIMARY KEY, body text)",
+        "CREATE VIEW looked AS SELECT id FROM alone",
+        "CREATE SEQUENCE counted",
+    ]);
+    assert_eq!(world.db.shard(1).value("SELECT to_regclass('alone') IS NULL"), "t");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.through());
+    let (mut given, mut refused) = (0, 0);
+    for sql in [
+        "SELECT to_regclass('alone') FROM items WHERE id = $1",
+        "SELECT to_regclass('public.alone') IS NULL FROM items WHERE id = $1",
+        "SELECT to_regclass('alone_pkey') FROM items WHERE id = $1",
+        "SELECT 'alone'::regclass FROM items WHERE id = $1",
+        "SELECT regclass 'looked' FROM items WHERE id = $1",
+        "SELECT CAST('counted' AS regclass)::text FROM items WHERE id = $1",
+        "SELECT '{alone,items}'::regclass[] FROM items WHERE id = $1",
+        "SELECT ARRAY['alone', 'items']::regclass[] FROM items WHERE id = $1",
+        "SELECT to_regtype('alone[]') FROM items WHERE id = $1",
+        "SELECT to_regtype('shy') FROM items WHERE id = $1",
+        "SELECT ('a'::shy)::text FROM items WHERE id = $1",
+        "SELECT id FROM items WHERE id = $1 AND 'b'::public.shy > 'a'",
+        "SELECT id, rank() OVER (ORDER BY id) FROM items WHERE 'b'::shy > 'a' AND id > $1 ORDER BY id",
+        "SELECT has_table_privilege('alone', 'SELECT') FROM items WHERE id = $1",
+        "SELECT id FROM items WHERE id = $1 AND tableoid::regclass <> 'alone'",
+        "SELECT coalesce(to_regclass('alone'), to_regclass('items')) FROM items WHERE id = $1",
+        "SELECT id FROM items WHERE id >= $1 AND to_regclass('alone') IS NOT NULL ORDER BY id",
+        "SELECT count(*) FROM items WHERE id <> $1 AND to_regclass('alone') IS NULL",
+        "SELECT count(*), to_regclass('alone') FROM items WHERE id <> $1",
+        "SELECT id, rank() OVER (ORDER BY id) FROM items WHERE id > $1 AND to_regclass('alone') IS NULL",
+        "UPDATE items SET name = to_regclass('alone')::text WHERE id = $1 RETURNING name",
+        "INSERT INTO notes VALUES ($1, to_regclass('alone')::text) RETURNING body",
+        "UPDATE places SET title = to_regclass('alone')::text WHERE length(code) < $1 RETURNING title",
+        // What every shard has by the configuration is found anywhere, as is what none has.
+        "SELECT to_regclass('items'), 'places'::regclass, to_regclass('nothing') FROM items WHERE id = $1",
+        "SELECT to_regclass('items_pkey') FROM items WHERE id = $1",
+        "SELECT to_regtype('int4'), to_regclass('pg_class'), to_regclass('parts_1') FROM items WHERE id = $1",
+        "SELECT count(*) FROM items WHERE id <> $1 AND to_regclass('items') IS NULL",
+        // Nothing but the name.
+        "SELECT to_regclass('alone') WHERE $1 > 0",
+    ] {
+        let anywhere = ["items_pkey", "'nothing'", "'pg_class'"].iter().any(|of| sql.contains(of));
+        for id in IDS {
+            let value = [Value::text(&id.to_string())];
+            let (theirs, ours) = (oracle.extended(sql, &[23], &value, 0), raw.extended(sql, &[23], &value, 0));
+            if ours.code() == "0A000" {
+                assert!(!anywhere && !sql.starts_with("SELECT to_regclass('alone') WHERE"), "{sql}: {}", ours.text());
+                refused += 1;
+            } else {
+                assert_eq!(ours.text(), theirs.text(), "{sql} with {id}");
+                assert_eq!(ours.answers, theirs.answers, "{sql} with {id}");
+                given += 1;
+            }
+        }
+    }
+    assert!(given > 50 && refused > 50, "{given} {refused}");
+    // Wherever the block has been.
+    for id in IDS {
+        for sql in [
+            "BEGIN",
+            &format!("UPDATE items SET n = n WHERE id = {id}"),
+            "SELECT to_regclass('alone'), to_regclass('looked')",
+            "CREATE TABLE alone_too (id int)",
+            "SELECT to_regclass('alone_too')",
+            "ROLLBACK",
+            "SELECT to_regclass('alone_too') IS NULL",
+        ] {
+            let (theirs, ours) = (oracle.simple(sql), raw.simple(sql));
+            assert_eq!((ours.code(), ours.text()), (theirs.code(), theirs.text()), "{sql} behind item {id}");
+        }
+    }
+}
+
+/// Numbers that are stored are those of the home shard, however the statement stores them.
+#[test]
+fn numbers_are_stored_as_the_home_shard_has_them() {
+    let world = world("tablenumbersd");
+    world.fill(&["ALTER TABLE items ADD number oid, ADD what regclass"]);
+    let plain = world.db.shard(0).value("SELECT 'plain'::regclass::oid");
+    let mut raw = world.through();
+    for sql in [
+        "UPDATE items SET (number, name) = ('plain'::regclass, 'x') WHERE id = <id>",
+        "UPDATE items SET (number, name) = ROW('plain'::regclass, 'x') WHERE id = <id>",
+        "UPDATE items SET (number, name) = (SELECT 'plain'::regclass, 'x') WHERE id = <id>",
+        "UPDATE items SET number = (SELECT 'plain'::regclass) WHERE id = <id>",
+        "UPDATE items SET (what, name) = (<plain>, 'x') WHERE id = <id>",
+        "UPDATE items SET (what, name) = ('plain', 'x') WHERE id = <id>",
+        "UPDATE items SET (name, what) = (SELECT 'x', <plain>) WHERE id = <id>",
+        "MERGE INTO items USING (VALUES (<id>)) v (k) ON id = k WHEN MATCHED THEN UPDATE SET number = 'plain'::regclass",
+        "MERGE INTO items USING (VALUES (<id> + 100)) v (k) ON id = k WHEN NOT MATCHED THEN INSERT (id, number) VALUES (k, 'plain'::regclass)",
+        "MERGE INTO items USING (VALUES (<id> + 100)) v (k) ON id = k WHEN NOT MATCHED THEN INSERT (id, what) VALUES (k, <plain>)",
+        "MERGE INTO items USING (VALUES (<id> + 100)) v (k) ON id = k WHEN NOT MATCHED THEN INSERT (id, what) VALUES (k, 'plain')",
+        "MERGE INTO items USING (VALUES (<id> + 100)) v (k) ON id = k WHEN NOT MATCHED THEN INSERT VALUES (k, 'x', 1, 'plain'::regclass)",
+        "UPDATE items SET name = (SELECT lag('items'::regclass, 1, <plain>) OVER ())::text WHERE id = <id>",
+    ] {
+        let mut done = 0;
+        for id in IDS {
+            let sql = sql.replace("<plain>", &plain).replace("<id>", &id.to_string());
+            let ours = raw.simple(&sql);
+            assert!(["0A000", ""].contains(&ours.code()), "{sql}: {}", ours.text());
+            done += i32::from(ours.code().is_empty());
+            let stored = raw.values("SELECT DISTINCT number FROM items WHERE number IS NOT NULL");
+            assert!(stored.is_empty() || stored == [&*plain], "{sql} stored {stored:?} ({})", ours.code());
+            let stored = raw.values("SELECT DISTINCT what::text FROM items WHERE what IS NOT NULL");
+            assert!(stored.is_empty() || stored == ["plain"], "{sql} stored {stored:?} ({})", ours.code());
+            let stored = raw.values("SELECT DISTINCT name FROM items WHERE name NOT LIKE 'item%' AND name <> 'x'");
+            assert!(stored.is_empty() || stored == ["plain"], "{sql} stored {stored:?} ({})", ours.code());
+            raw.must("DELETE FROM items WHERE id > 20");
+            raw.must("UPDATE items SET number = NULL, what = NULL, name = 'item'");
+        }
+        // Where rows are put together first no shard can give a number.
+        let is_number = sql.starts_with("MERGE") && sql.contains("number");
+        assert!(done > 0 || is_number || !sql.contains("'plain'"), "{sql} is never done");
+    }
+    // A default is such a value too.
+    raw.must("ALTER TABLE items ALTER number SET DEFAULT 'plain'::regclass, ALTER what SET DEFAULT 'plain'::regclass");
+    for id in 201..=208 {
+        let ours = raw.simple(&format!("INSERT INTO items (id) VALUES ({id})"));
+        assert_eq!(ours.code(), "0A000", "{}", ours.text());
+        raw.must(&format!("INSERT INTO items (id, number) VALUES ({id}, 1)"));
+    }
+    assert_eq!(raw.values("SELECT DISTINCT what FROM items WHERE id > 200"), ["plain"]);
+}
+
+/// Binary values are the home shard's, or refused, on whatever level there is a number in them.
+#[test]
+fn numbers_deep_inside_are_found() {
+    let schema = "DO $$ BEGIN FOR i IN 1..current_setting('port')::int % 13 LOOP CREATE TABLE pad (a int); DROP TABLE pad; END LOOP; END $$; \
+         CREATE TABLE items (id int PRIMARY KEY); CREATE TYPE one AS (what regclass, n int); CREATE TYPE two AS (one one, n int); \
+         CREATE DOMAIN ones AS one[]; CREATE DOMAIN two_more AS two; CREATE TYPE plain_one AS (a int, b text); CREATE DOMAIN plains AS plain_one; \
+         CREATE TABLE deep (id int PRIMARY KEY, a two, b ones, c two_more, d two[], e plain_one, f plains)";
+    let world = Pair::create("tablenumbersi", schema, &[("items", Placed::By("id")), ("deep", Placed::By("id"))], "");
+    for id in IDS {
+        world.fill(&[&format!(
+            "INSERT INTO deep VALUES ({id}, ROW(ROW('items', 1), 2), ARRAY[ROW('items', 1)]::one[], ROW(ROW('items', 1), 2), \
+             ARRAY[ROW(ROW('items', 1), 2)]::two[], ROW(1, 'x'), ROW(1, 'x'))"
+        )]);
+    }
+    let (mut raw, mut home) = (world.through(), world.db.shard(0));
+    let (mut given, mut refused) = (0, 0);
+    for column in ["a", "b", "c", "d", "e", "f", "ROW(a)", "ROW(c, 1)", "'(items,1)'::one", "ARRAY[e]", "ROW(e)"] {
+        let sql = format!("SELECT {column} FROM deep WHERE id = $1");
+        // A row of the same values on the home shard.
+        home.must("BEGIN; DELETE FROM deep");
+        home.must(
+            "INSERT INTO deep VALUES (1, ROW(ROW('items', 1), 2), ARRAY[ROW('items', 1)]::one[], ROW(ROW('items', 1), 2), \
+             ARRAY[ROW(ROW('items', 1), 2)]::two[], ROW(1, 'x'), ROW(1, 'x'))",
+        );
+        let theirs = home.extended(&sql, &[23], &[Value::text("1")], 1).text();
+        home.must("ROLLBACK");
+        for id in IDS {
+            let ours = raw.extended(&sql, &[23], &[Value::text(&id.to_string())], 1);
+            match ours.code() {
+                "0A000" => refused += 1,
+                _ => {
+                    assert_eq!(ours.text(), theirs, "{sql} with {id}");
+                    given += 1;
+                }
+            }
+            let text = raw.extended(&sql, &[23], &[Value::text(&id.to_string())], 0);
+            assert_eq!(text.code(), "", "{sql}: {}", text.text());
+        }
+        if matches!(column, "e" | "f") {
+            assert_eq!(
+                raw.extended(&format!("SELECT {column} FROM deep WHERE id > $1"), &[23], &[Value::text("1")], 1).code(),
+                ""
+            );
+        }
+    }
+    assert!(given > 20 && refused > 20, "{given} {refused}");
+}
+
 /// What the transaction itself has made is told as well.
 #[test]
 fn definitions_of_the_transaction_are_known() {

@@ -4,6 +4,7 @@
 
 mod support;
 
+use pgloom::sql::functions::{FunctionClass, builtin};
 use support::Sharded;
 use support::raw::Raw;
 use support::script::{Pair, Placed};
@@ -657,5 +658,57 @@ fn what_uncalled_code_sets_stays_with_its_client() {
             clean(&format!("{label}: behind {sql}"));
         }
         assert!(answered > 10 || !placed.is_empty(), "{label}: {answered}");
+    }
+}
+
+/// What Postgres calls immutable the router knows, but for what can have numbers of one server's catalog in its answer.
+#[test]
+fn functions_of_postgres_that_never_vary_are_known() {
+    let world = Pair::create(
+        "immutables",
+        "CREATE TABLE items (id int PRIMARY KEY, name text, n int)",
+        &[("items", Placed::By("id"))],
+        "",
+    );
+    let mut oracle = world.db.oracle();
+    let names = oracle.values(
+        "SELECT DISTINCT proname FROM pg_proc p WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND NOT proretset \
+           AND NOT EXISTS (SELECT FROM pg_proc o WHERE o.proname = p.proname AND (o.provolatile <> 'i' OR o.proretset \
+             OR (o.prorettype || o.proargtypes::oid[]) && (ARRAY(SELECT oid FROM pg_type WHERE typname LIKE 'reg%') \
+               || ARRAY['internal', 'cstring', 'trigger', 'event_trigger', 'language_handler', 'void', 'aclitem', 'aclitem[]', '\"any\"']::regtype[]::oid[]))) ORDER BY 1",
+    );
+    assert!(names.len() > 1000, "{}", names.len());
+    let exceptions = [
+        "hash_",
+        "hashenum",
+        "record_image_",
+        "btrecordimagecmp",
+        "reg",
+        "satisfies_hash_partition",
+        "postgresql_fdw_validator",
+        "xmlvalidate",
+    ];
+    let unknown: Vec<&String> = names
+        .iter()
+        .filter(|name| builtin(name) == FunctionClass::Unknown && !exceptions.iter().any(|of| name.starts_with(of)))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    for name in exceptions {
+        assert_eq!(builtin(name), FunctionClass::Unknown, "{name}");
+    }
+    let rows: Vec<String> = (1..=20).map(|id| format!("({id}, 'name {}', {})", id % 3, id % 5)).collect();
+    world.fill(&[&format!("INSERT INTO items VALUES {}", rows.join(", "))]);
+    let mut raw = world.through();
+    for sql in [
+        "SELECT int4send(n), textsend(name), hashtext(name), hashint4(n) FROM items WHERE id = 3",
+        "SELECT id, int4send(n), uuid_send(md5(name)::uuid), numeric_send(n::numeric) FROM items ORDER BY id",
+        "SELECT hashtext(name) % 4, count(*) FROM items GROUP BY 1 ORDER BY 1",
+        "SELECT id FROM items WHERE texteq(name, 'name 1') AND int4gt(n, 2) ORDER BY id",
+        "SELECT count(*), max(int4larger(id, n)) FROM items WHERE jsonb_contains(to_jsonb(name), to_jsonb('name 2'::text))",
+        "SELECT id, rank() OVER (ORDER BY text_larger(name, 'name 1'), id) FROM items ORDER BY id",
+        "UPDATE items SET n = int4pl(n, 1) WHERE int4mod(id, 2) = 0",
+        "SELECT sum(n) FROM items",
+    ] {
+        assert_eq!(raw.must(sql).answers, oracle.must(sql).answers, "{sql}");
     }
 }

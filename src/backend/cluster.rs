@@ -181,7 +181,7 @@ pub struct Database {
 #[derive(Default)]
 pub struct ShardNumbers {
     pub home: Arc<Numbered>,
-    pub others: HashMap<ShardId, Numbered>,
+    pub others: HashMap<ShardId, Arc<Numbered>>,
     /// Those that did not answer, and when they were asked last.
     pub silent: HashMap<ShardId, Instant>,
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{quote_identifier, quote_literal};
 use crate::backend::{Backend, server_fault};
-use crate::fault::{Fault, SqlState};
+use crate::fault::Fault;
 use crate::ids::Oid;
+use crate::types::oid;
 use crate::wire::reply::Status;
 use crate::wire::request;
 use crate::wire::row::read_row_description;
@@ -21,8 +22,22 @@ const DEAD: u64 = 1 << 20;
 /// What Postgres adds to a row.
 const ROW_OVERHEAD: u64 = 32;
 
-/// How long a lock on a user's table is waited for while the client's transaction may hold it.
-const OWN_LOCK: &str = "2s";
+/// How long a lock on a user's table is waited for while the client's transaction may hold it: briefly where the input can be made without
+/// the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnLock {
+    Short,
+    Long,
+}
+
+impl OwnLock {
+    pub fn patience(self) -> &'static str {
+        match self {
+            Self::Short => "200ms",
+            Self::Long => "2s",
+        }
+    }
+}
 
 /// A temporary table that a statement needs, empty.
 #[derive(Clone, Debug)]
@@ -149,21 +164,22 @@ impl Inputs {
     }
 
     /// Takes out what stands in the way of `wanted`: tables of the same names, and the least used ones beyond the limit.
-    fn make_room(&mut self, wanted: &[&InputTable<'_>], all: &[InputTable<'_>]) -> Vec<Box<str>> {
-        let mut gone: Vec<Box<str>> = Vec::new();
-        self.made.retain(|made| {
-            let replaced = wanted.iter().any(|table| *made.name == *table.name);
-            if replaced {
-                gone.push(made.name.clone());
-            }
-            !replaced
-        });
+    fn make_room(&mut self, wanted: &[&InputTable<'_>], all: &[InputTable<'_>]) -> Vec<Made> {
+        let replaced = |made: &Made| wanted.iter().any(|table| *made.name == *table.name);
+        let (mut gone, kept): (Vec<Made>, Vec<Made>) =
+            std::mem::take(&mut self.made).into_iter().partition(|made| replaced(made));
+        self.made = kept;
         while self.made.len() + wanted.len() > KEPT {
             let idle = self.made.iter().enumerate().filter(|(_, made)| !all.iter().any(|table| made.is(table)));
             let Some((at, _)) = idle.min_by_key(|(_, made)| made.used) else { break };
-            gone.push(self.made.swap_remove(at).name);
+            gone.push(self.made.swap_remove(at));
         }
         gone
+    }
+
+    /// What was taken out has not been dropped after all.
+    fn put_back(&mut self, gone: Vec<Made>) {
+        self.made.extend(gone);
     }
 
     fn note(&mut self, table: &InputTable<'_>, types: Arc<[Oid]>, keep: bool) {
@@ -215,14 +231,14 @@ pub fn qualified(name: &str) -> String {
 }
 
 /// Brings the tables into being that are not there yet, in a transaction of their own. Returns the types of each one's columns.
-/// `within`: the client is in a transaction, which may itself hold a lock that this one would wait for.
+/// `lock`: the client is in a transaction, which may itself hold a lock that this one would wait for.
 ///
 /// # Errors
-/// The server's, such as `42501` for a user without the privilege TEMPORARY; `0A000` for a lock that may be the client's own.
+/// The server's, such as `42501` for a user without the privilege TEMPORARY; `55P03` for a lock that may be the client's own.
 pub async fn make_inputs(
     server: &mut Backend,
     tables: &[InputTable<'_>],
-    within: bool,
+    lock: Option<OwnLock>,
 ) -> Result<Vec<Arc<[Oid]>>, Fault> {
     for table in tables {
         // The catalog was read again: most often it says the same of this table.
@@ -234,17 +250,20 @@ pub async fn make_inputs(
     let missing: Vec<usize> = (0..tables.len()).filter(|at| types[*at].is_none()).collect();
     if !missing.is_empty() {
         let wanted: Vec<&InputTable<'_>> = missing.iter().map(|at| &tables[*at]).collect();
+        let mut queries = Vec::with_capacity(wanted.len());
+        for table in &wanted {
+            queries.push(table.columns.query(server).await?);
+        }
         let gone = server.inputs.make_room(&wanted, tables);
         let mut sql = String::from("BEGIN READ WRITE");
-        if within {
-            let _ = write!(sql, "; SET LOCAL lock_timeout = '{OWN_LOCK}'");
+        if let Some(lock) = lock {
+            let _ = write!(sql, "; SET LOCAL lock_timeout = '{}'", lock.patience());
         }
-        for name in &gone {
-            let _ = write!(sql, "; DROP TABLE IF EXISTS {}", qualified(name));
+        for made in &gone {
+            let _ = write!(sql, "; DROP TABLE IF EXISTS {}", qualified(&made.name));
         }
-        for table in &wanted {
+        for (table, query) in wanted.iter().zip(queries) {
             let name = quote_identifier(table.name);
-            let query = table.columns.query(server).await?;
             let _ = write!(
                 sql,
                 "; CREATE TEMP TABLE {name} AS {query} WITH NO DATA; \
@@ -263,15 +282,8 @@ pub async fn make_inputs(
             if server.status != Status::Idle && !server.broken {
                 server.query("ROLLBACK").await?;
             }
-            // The DROPs were undone: those tables are there, and unknown.
-            server.broken |= !gone.is_empty();
-            if within && fault.code == SqlState::LOCK_NOT_AVAILABLE {
-                return Err(Fault::unsupported(
-                    "the statement cannot be finished within this transaction",
-                    format!("a table that it reads stayed locked for {OWN_LOCK}, perhaps by the transaction itself"),
-                    "Run it before TRUNCATE, LOCK or DDL, or in a transaction of its own.",
-                ));
-            }
+            // The DROPs were undone.
+            server.inputs.put_back(gone);
             return Err(fault.without_position());
         }
         for at in missing {
@@ -357,6 +369,48 @@ pub async fn columns_of(server: &mut Backend, query: &str) -> Result<Vec<TypedCo
     failed.map_or_else(|| Ok(typed.collect()), Err)
 }
 
+/// The same with their collations; `None` where one is not Postgres's own.
+///
+/// # Errors
+/// What the server finds wrong with the query.
+pub async fn collated_columns_of(server: &mut Backend, query: &str) -> Result<Option<Vec<TypedColumn>>, Fault> {
+    let mut columns = columns_of(server, query).await?;
+    let types: Vec<String> = columns.iter().map(|column| column.type_oid.to_string()).collect();
+    let collated = server
+        .query(&format!(
+            "SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typcollation <> 0 AND t.oid IN ({})",
+            types.join(", ")
+        ))
+        .await?;
+    let collated: Vec<Oid> = collated.iter().filter_map(|row| row.first()?.as_deref()?.parse().ok()).collect();
+    let places: Vec<usize> = (0..columns.len()).filter(|at| collated.contains(&columns[*at].type_oid)).collect();
+    if places.is_empty() {
+        return Ok(Some(columns));
+    }
+    let asked = places.iter().map(|at| {
+        format!(
+            "(SELECT c.collname FROM pg_catalog.pg_collation c WHERE c.oid < {} \
+               AND c.oid = pg_catalog.pg_collation_for(q.c{at})::pg_catalog.regcollation)",
+            oid::FIRST_NORMAL
+        )
+    });
+    let asked: Vec<String> = asked.collect();
+    let names: Vec<String> = (0..columns.len()).map(|at| format!("c{at}")).collect();
+    let rows = server
+        .query(&format!(
+            "SELECT {} FROM (SELECT 1) d LEFT JOIN (SELECT * FROM ({query}) r LIMIT 0) AS q ({}) ON true",
+            asked.join(", "),
+            names.join(", ")
+        ))
+        .await?;
+    let found = rows.into_iter().next().unwrap_or_default();
+    for (at, collation) in places.into_iter().zip(found) {
+        let Some(name) = collation else { return Ok(None) };
+        columns[at].collation = (name != "default").then(|| name.into());
+    }
+    Ok(Some(columns))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,8 +427,11 @@ mod tests {
         assert_eq!(inputs.find(&table("a", 1)).as_deref(), Some(&[23][..]));
         assert!(inputs.find(&table("a", 2)).is_none());
         assert!(inputs.is_stale(&table("a", 2)) && !inputs.is_stale(&table("a", 1)));
-        assert_eq!(inputs.make_room(&[&table("a", 2)], &[table("a", 2)]), ["a".into()] as [Box<str>; 1]);
+        let gone = inputs.make_room(&[&table("a", 2)], &[table("a", 2)]);
         assert!(inputs.find(&table("a", 1)).is_none());
+        inputs.put_back(gone);
+        assert!(inputs.find(&table("a", 1)).is_some());
+        inputs.make_room(&[&table("a", 2)], &[table("a", 2)]);
         inputs.note(&table("a", 1), [23].into(), true);
         inputs.renew(&table("a", 2));
         assert_eq!(inputs.find(&table("a", 2)).as_deref(), Some(&[23][..]));
@@ -387,7 +444,8 @@ mod tests {
         names.iter().for_each(|name| inputs.note(&table(name, 1), [].into(), true));
         inputs.find(&table("t1", 1));
         let gone = inputs.make_room(&[&table("new", 1), &table("newer", 1)], &[table("t0", 1)]);
-        assert_eq!(gone, ["t2".into(), "t3".into()] as [Box<str>; 2]);
+        let gone: Vec<&str> = gone.iter().map(|made| &*made.name).collect();
+        assert_eq!(gone, ["t2", "t3"]);
     }
 
     #[test]

@@ -19,6 +19,50 @@ pub enum Inside {
     Names,
 }
 
+/// One of the types that the values of a type are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub of: Oid,
+    pub part: Oid,
+    /// In binary the number of the part's type is told with it: of elements of arrays and columns of composites, not of what a domain or range
+    /// is over.
+    pub is_numbered: bool,
+}
+
+/// The types of Postgres whose values can have numbers inside.
+pub fn with_numbers() -> impl Iterator<Item = Oid> {
+    [oid::RECORD, oid::RECORD_ARRAY].into_iter().chain(oid::NAMES_OF_CATALOG)
+}
+
+/// What is inside of values of each type that users made, on any level. `is_row`: the row type of a table, or arrays of it.
+pub fn insides(parts: &[Part], is_row: impl Fn(Oid) -> bool) -> HashMap<Oid, Inside> {
+    let mut inside: HashMap<Oid, Inside> = HashMap::new();
+    // Each round comes one level further up.
+    loop {
+        let mut grown = false;
+        for Part { of, part, is_numbered } in parts {
+            let below = match *part {
+                oid::RECORD | oid::RECORD_ARRAY => Inside::Rows,
+                part if oid::is_name_of_catalog(part) => Inside::Names,
+                ..oid::FIRST_NORMAL => Inside::Nothing,
+                part => inside.get(&part).copied().unwrap_or_default(),
+            };
+            let own = match *part {
+                ..oid::FIRST_NORMAL => Inside::Nothing,
+                _ if !is_numbered => Inside::Nothing,
+                part if is_row(part) => Inside::Rows,
+                _ => Inside::Types,
+            };
+            let known = inside.entry(*of).or_default();
+            grown |= below.max(own) > *known;
+            *known = (*known).max(below).max(own);
+        }
+        if !grown {
+            return inside;
+        }
+    }
+}
+
 /// Of what a statement makes values that can have numbers inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Made {
@@ -54,7 +98,7 @@ pub struct NumberedTable {
 pub struct Numbered {
     pub types: UserTypes,
     pub tables: HashMap<QualifiedName, NumberedTable>,
-    /// Some table has a column of `regclass` or its like.
+    /// Some table has a column of `regclass` or its like, or some type has such inside.
     pub has_names: bool,
     /// A digest of what else has names: functions, schemas, roles and the like, with their numbers.
     pub others: Box<str>,
@@ -250,6 +294,32 @@ mod tests {
             (QualifiedName::new("public", *name), table)
         });
         Numbered { tables: tables.collect(), ..Numbered::default() }
+    }
+
+    #[test]
+    fn what_is_inside_is_found_on_every_level() {
+        let part = |of, part, is_numbered| Part { of, part, is_numbered };
+        let (enumeration, inner, outer, array, domain, range, row, plain) =
+            (20_001, 20_002, 20_003, 20_004, 20_005, 20_006, 20_007, 20_008);
+        let parts = [
+            // The outermost first: what is inside is known a round later.
+            part(domain, array, false),
+            part(array, outer, true),
+            part(outer, inner, true),
+            part(inner, 2205, true),
+            part(range, enumeration, false),
+            part(row, enumeration, true),
+            part(row, 20_009, true),
+            part(20_009, row, true),
+            part(plain, 20_010, false),
+            part(20_010, 23, true),
+        ];
+        let inside = insides(&parts, |oid| oid == row);
+        let of = |oid: Oid| inside.get(&oid).copied().unwrap_or_default();
+        assert_eq!([domain, array, outer, inner].map(of), [Inside::Names; 4]);
+        assert_eq!([range, enumeration, plain, 20_010].map(of), [Inside::Nothing; 4]);
+        assert_eq!([row, 20_009].map(of), [Inside::Rows; 2]);
+        assert_eq!(insides(&parts[5..6], |_| false)[&row], Inside::Types);
     }
 
     #[test]

@@ -80,7 +80,7 @@ async fn read_into(database: &Arc<Database>, stale: bool, touched: Option<&Shard
         let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != home);
         catalog = catalog.with_placed(others.map(|shard| (shard, parts.get(&shard).map(|part| &**part))));
     }
-    catalog.numbers = numbers::read(database, &topology, &catalog.numbered, touched).await;
+    (catalog.numbers, catalog.others) = numbers::read(database, &topology, &catalog.numbered, touched).await;
     database.set_catalog(catalog, stale);
     Ok(())
 }
@@ -304,6 +304,7 @@ impl Reader<'_> {
             makes,
             numbered,
             numbers: Vec::new(),
+            others: Vec::new(),
         })
     }
 

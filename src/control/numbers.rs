@@ -1,15 +1,17 @@
 //! Reads how shards number what users have made. What the home shard says is what clients know.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
-use crate::catalog::numbers::{Inside, Numbered, NumberedTable, Numbers, UserType, UserTypes};
+use crate::catalog::numbers::{
+    Inside, Numbered, NumberedTable, Numbers, Part, UserType, UserTypes, insides, with_numbers,
+};
 use crate::control::catalog::{FIRST_NORMAL_OID, Row, USER_SCHEMAS, number, text};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::topology::Topology;
 
 /// How long the others wait for a shard that does not answer. Until it does, clients are told of no table of it.
@@ -18,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// For so long a shard that did not answer is not waited for again, unless something was done there.
 const REST: Duration = Duration::from_secs(30);
 
-/// The shards that number in another way than the home shard. Those are asked that were touched (`None`: whoever it was, any may have been),
+/// How the other shards number, where that is not as the home shard does, and what they have. Those are asked that were touched (`None`: whoever it was, any may have been),
 /// or of which nothing is known. What was last read of one that does not answer stays while the home shard has the same.
 pub(super) async fn read(
     database: &Arc<Database>,
     topology: &Topology,
     of_home: &Arc<Numbered>,
     touched: Option<&ShardSet>,
-) -> Vec<(ShardId, Arc<Numbers>)> {
+) -> (Vec<(ShardId, Arc<Numbers>)>, Vec<(ShardId, Arc<Numbered>)>) {
     let mut known = database.numbered.lock().await;
     if known.home != *of_home {
         known.home = Arc::clone(of_home);
@@ -45,7 +47,7 @@ pub(super) async fn read(
         match numbered {
             Ok(numbered) => {
                 known.silent.remove(&shard);
-                known.others.insert(shard, numbered);
+                known.others.insert(shard, Arc::new(numbered));
             }
             Err(fault) => {
                 known.silent.insert(shard, Instant::now());
@@ -54,8 +56,12 @@ pub(super) async fn read(
             }
         }
     }
-    let numbers = |shard: ShardId| Some((shard, Numbers::between(of_home, known.others.get(&shard))?));
-    others.into_iter().filter_map(numbers).collect()
+    let numbers = |shard: &ShardId| {
+        Some((*shard, Numbers::between(of_home, known.others.get(shard).map(|numbered| &**numbered))?))
+    };
+    let numbers = others.iter().filter_map(numbers).collect();
+    let have = |shard: ShardId| Some((shard, Arc::clone(known.others.get(&shard)?)));
+    (numbers, others.into_iter().filter_map(have).collect())
 }
 
 /// Whether a shard is to be asked. `silent`: since when it has not answered.
@@ -67,55 +73,62 @@ fn is_due(touched: Option<bool>, known: bool, silent: Option<Duration>) -> bool 
     }
 }
 
-/// The same as the open transactions of these connections see it. Their search paths must be empty.
+/// What a shard has as the open transaction of this connection sees it. The search path must be empty.
 ///
 /// # Errors
 /// The server refuses to be read.
-pub async fn read_within(server: &mut Backend, of_home: &Numbered) -> Result<Option<Arc<Numbers>>, Fault> {
-    Ok(Numbers::between(of_home, Some(&read_of(server, USER_SCHEMAS).await?)))
+pub async fn read_within(server: &mut Backend) -> Result<Numbered, Fault> {
+    read_of(server, USER_SCHEMAS).await
 }
 
 /// What is in the schemas that `filter` says. The connection's search path must be empty.
 pub(super) async fn read_of(server: &mut Backend, filter: &str) -> Result<Numbered, Fault> {
-    let types = read_types(server, filter).await?;
-    let tables = read_tables(server, filter).await?;
-    let has_names = !server.query(&names_query(filter)).await?.is_empty();
+    let mut types = read_types(server, filter).await?;
+    let mut tables = read_tables(server, filter).await?;
+    let parts = read_parts(server).await?;
+    let rows: HashSet<Oid> = tables.values().flat_map(|table| table.row_types).filter(|oid| *oid != 0).collect();
+    let inside = insides(&parts, |oid| rows.contains(&oid));
+    let of = |oid: &Oid| inside.get(oid).copied().unwrap_or_default();
+    types.values_mut().for_each(|made| made.inside = of(&made.oid));
+    tables.values_mut().for_each(|table| table.inside = of(&table.row_types[0]));
+    let in_some = inside.values().any(|inside| *inside == Inside::Names);
+    let has_names = in_some || !server.query(&names_query(filter)).await?.is_empty();
     Ok(Numbered { types, tables, has_names, others: read_others(server).await? })
 }
 
-/// What is inside of rows of a relation: [`Inside`] as a number.
-fn inside(relation: &str) -> String {
-    format!(
-        "COALESCE((SELECT pg_catalog.max(CASE WHEN a.atttypid < {FIRST_NORMAL_OID} THEN CASE WHEN a.atttypid IN (2249, 2287) THEN 2 ELSE 3 END \
-             WHEN COALESCE(ae.typtype, at.typtype) IN ('b', 'e') THEN 1 \
-             WHEN COALESCE(ae.typtype, at.typtype) = 'd' AND COALESCE(ae.typcategory, at.typcategory) NOT IN ('A', 'C', 'R') THEN 1 ELSE 2 END) \
-           FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type at ON at.oid = a.atttypid \
-             LEFT JOIN pg_catalog.pg_type ae ON ae.oid = at.typelem AND at.typcategory = 'A' \
-           WHERE a.attrelid = {relation} AND a.attnum > 0 AND NOT a.attisdropped \
-             AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN (2249, 2287, 24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, \
-               1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090, 4097, 4192))), 0)"
-    )
+/// Of what the values of types are made that users have made: elements, columns, and what domains and ranges are over.
+async fn read_parts(server: &mut Backend) -> Result<Vec<Part>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT t.oid, t.typelem, 1 FROM pg_catalog.pg_type t \
+               WHERE t.oid >= {FIRST_NORMAL_OID} AND t.typcategory = 'A' AND t.typelem <> 0 AND t.typtype <> 'd' \
+             UNION ALL SELECT t.oid, t.typbasetype, 0 FROM pg_catalog.pg_type t WHERE t.oid >= {FIRST_NORMAL_OID} AND t.typtype = 'd' \
+             UNION ALL SELECT r.rngtypid, r.rngsubtype, 0 FROM pg_catalog.pg_range r WHERE r.rngtypid >= {FIRST_NORMAL_OID} \
+             UNION ALL SELECT r.rngmultitypid, r.rngsubtype, 0 FROM pg_catalog.pg_range r WHERE r.rngtypid >= {FIRST_NORMAL_OID} \
+             UNION ALL SELECT DISTINCT c.reltype, a.atttypid, 1 FROM pg_catalog.pg_attribute a \
+               JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+               WHERE c.reltype >= {FIRST_NORMAL_OID} AND a.attnum > 0 AND NOT a.attisdropped \
+                 AND (a.atttypid >= {FIRST_NORMAL_OID} OR a.atttypid IN ({}))",
+            with_numbers().map(|oid| oid.to_string()).collect::<Vec<_>>().join(", ")
+        ))
+        .await?;
+    let read =
+        |row: &Row| Ok(Part { of: number(row, 0)?, part: number(row, 1)?, is_numbered: number::<u8>(row, 2)? == 1 });
+    rows.iter().map(read).collect()
 }
 
-/// The types of users but for the row types of tables, and what is inside of their values.
+/// The types of users but for the row types of tables.
 async fn read_types(server: &mut Backend, filter: &str) -> Result<UserTypes, Fault> {
     let rows = server
         .query(&format!(
-            "SELECT n.nspname, t.typname, t.oid, CASE t.typtype \
-               WHEN 'c' THEN {} \
-               WHEN 'd' THEN CASE WHEN t.typbasetype >= {FIRST_NORMAL_OID} AND t.typcategory IN ('A', 'C', 'R') THEN 2 ELSE 0 END \
-               WHEN 'r' THEN 2 * (SELECT pg_catalog.count(*) FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
-               WHEN 'm' THEN 2 * (SELECT pg_catalog.count(*) FROM pg_catalog.pg_range r WHERE r.rngmultitypid = t.oid AND r.rngsubtype >= {FIRST_NORMAL_OID}) \
-               ELSE CASE WHEN e.oid IS NULL OR e.oid < {FIRST_NORMAL_OID} THEN 0 WHEN e.typtype IN ('b', 'e') THEN 1 \
-                 WHEN e.typtype = 'd' AND e.typcategory NOT IN ('A', 'C', 'R') THEN 1 ELSE 2 END END \
+            "SELECT n.nspname, t.typname, t.oid \
              FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
                LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A' \
                LEFT JOIN pg_catalog.pg_class c ON c.oid = CASE WHEN e.oid IS NULL THEN t.typrelid ELSE e.typrelid END \
-             WHERE t.typisdefined AND (c.oid IS NULL OR c.relkind = 'c') AND {filter}",
-            inside("t.typrelid")
+             WHERE t.typisdefined AND (c.oid IS NULL OR c.relkind = 'c') AND {filter}"
         ))
         .await?;
-    let read = |row: &Row| Ok((name(row)?, UserType { oid: number(row, 2)?, inside: read_inside(row, 3)? }));
+    let read = |row: &Row| Ok((name(row)?, UserType { oid: number(row, 2)?, inside: Inside::Nothing }));
     rows.iter().map(read).collect()
 }
 
@@ -125,18 +138,17 @@ async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<Quali
         .query(&format!(
             "SELECT n.nspname, c.relname, c.oid, c.reltype, COALESCE(t.typarray, 0), \
                (SELECT pg_catalog.string_agg(CASE WHEN a.attisdropped THEN '' ELSE a.attname::pg_catalog.text END, E'\\x01' ORDER BY a.attnum) \
-                  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), {} \
+                  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0) \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}",
-            inside("c.oid")
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}"
         ))
         .await?;
     let read = |row: &Row| {
         let columns = row.get(5).and_then(Option::as_deref).unwrap_or_default();
         let row_types = [number(row, 3)?, number(row, 4)?];
-        let inside = read_inside(row, 6)?;
-        Ok((name(row)?, NumberedTable { oid: number(row, 2)?, row_types, inside, columns: columns.into() }))
+        let table = NumberedTable { oid: number(row, 2)?, row_types, inside: Inside::Nothing, columns: columns.into() };
+        Ok((name(row)?, table))
     };
     rows.iter().map(read).collect()
 }
@@ -172,15 +184,6 @@ async fn read_others(server: &mut Backend) -> Result<Box<str>, Fault> {
     );
     let rows = server.query(&sql).await?;
     Ok(rows.first().and_then(|row| row.first()?.as_deref()).unwrap_or_default().into())
-}
-
-fn read_inside(row: &Row, at: usize) -> Result<Inside, Fault> {
-    Ok(match number(row, at)? {
-        0 => Inside::Nothing,
-        1 => Inside::Types,
-        3 => Inside::Names,
-        _ => Inside::Rows,
-    })
 }
 
 fn name(row: &Row) -> Result<QualifiedName, Fault> {

@@ -67,6 +67,8 @@ pub struct FinishPlan {
     /// What pulls that change data are sent along, by their places: it is put together before anything else is asked.
     pub supplies: Vec<(usize, SupplyPlan)>,
     pub elsewhere: Elsewhere,
+    /// `sql` takes values of sequences of the home shard.
+    pub draws: bool,
     /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
     pub on: Option<Box<str>>,
 }
@@ -355,6 +357,7 @@ fn fill_text(
         by_views: None,
         supplies,
         elsewhere: Elsewhere::Nowhere,
+        draws: finish.draws,
         on: None,
     })
 }

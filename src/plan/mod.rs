@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId, ShardSet};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
@@ -214,23 +214,58 @@ pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
         }
         _ => plan_outcome(&analysis.outcome, analysis, inputs, view),
     };
-    match &analysis.numbering.gives {
-        // What is in a placed schema has the numbers of its shard, for everybody.
-        Some(what) if !matches!(analysis.outcome, Outcome::Shard(..)) => numbered(plan, what, view),
-        _ => plan,
+    let numbering = &analysis.numbering;
+    // What is in a placed schema has the numbers of its shard, for everybody.
+    if !numbering.hangs_on_server() || matches!(analysis.outcome, Outcome::Shard(..)) {
+        return plan;
     }
+    let plan = match &numbering.gives {
+        Some(what) => numbered(plan, what, view),
+        None => plan,
+    };
+    numbering.names.iter().fold(plan, |plan, name| named(plan, name, view))
 }
 
 /// Numbers of the catalog are those of the home shard, for whoever asks.
 fn numbered(plan: Plan, what: &str, view: &View<'_>) -> Plan {
     let home = view.topology.home;
     let is_as_home = |shard: ShardId| shard == home || view.catalog.numbers_of(shard).is_none();
+    as_at_home(plan, view, &is_as_home, &|| {
+        Fault::unsupported(
+            format!("{what} is not supported on this shard"),
+            "each shard numbers its tables in a way of its own",
+            "Ask for the name (tableoid::regclass, 'name'::regclass), or for the number in a statement that names no table.",
+        )
+    })
+}
+
+/// What has this name is found by it, wherever it is looked up.
+fn named(plan: Plan, name: &QualifiedName, view: &View<'_>) -> Plan {
+    let home = view.topology.home;
+    let is_there = |shard: ShardId| shard == home || view.catalog.has_on(shard, name);
+    as_at_home(plan, view, &is_there, &|| {
+        Fault::unsupported(
+            format!("\"{}\" is not known on all shards of this statement", name.name),
+            "what has this name is on the home shard alone, and the rows of the statement are elsewhere",
+            "Look it up, or make a value of it, in a statement that names no table.",
+        )
+    })
+}
+
+/// The plan, if all its shards are like the home shard in what counts; else what can go there goes there, and the rest is refused.
+fn as_at_home(
+    plan: Plan,
+    view: &View<'_>,
+    is_as_home: &impl Fn(ShardId) -> bool,
+    refusal: &impl Fn() -> Fault,
+) -> Plan {
+    let home = view.topology.home;
     match plan.kind {
         PlanKind::Any => Plan { kind: PlanKind::Single(home), ..plan },
         _ if view.topology.all_shards().iter().all(is_as_home) => plan,
         PlanKind::Single(shard) if is_as_home(shard) => plan,
         PlanKind::Scatter { ref shards, .. } if shards.iter().all(is_as_home) => plan,
-        PlanKind::Lookup(lookup) => numbered(lookup.otherwise, what, view),
+        PlanKind::Lookup(lookup) => as_at_home(lookup.otherwise, view, is_as_home, refusal),
         // These are planned anew, or finished at home.
         PlanKind::Refuse(_) | PlanKind::Draw(_) | PlanKind::Finish(_) | PlanKind::Explain(_) => plan,
         PlanKind::Single(_)
@@ -243,11 +278,7 @@ fn numbered(plan: Plan, what: &str, view: &View<'_>) -> Plan {
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)
         | PlanKind::Claim(_)
-        | PlanKind::CopyIn(_) => refused(Fault::unsupported(
-            format!("{what} is not supported on this shard"),
-            "each shard numbers its tables in a way of its own",
-            "Ask for the name (tableoid::regclass, 'name'::regclass), or for the number in a statement that names no table.",
-        )),
+        | PlanKind::CopyIn(_) => refused(refusal()),
     }
 }
 

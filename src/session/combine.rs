@@ -6,19 +6,22 @@ use std::time::Instant;
 
 use crate::backend::clock::make_clock;
 use crate::backend::cluster::ServerPool;
-use crate::backend::combine::{InputColumns, InputTable, TypedColumn, columns_of, make_inputs, qualified};
+use crate::backend::combine::{
+    InputColumns, InputTable, OwnLock, TypedColumn, collated_columns_of, columns_of, make_inputs, qualified,
+};
 use crate::backend::combiners::{CombineServers, INCARNATION, Running};
 use crate::backend::settings::{SessionSettings, quote_identifier};
 use crate::exec::finish::Input;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{Oid, ShardId};
-use crate::plan::{Elsewhere, FinishPlan, Plan, PlanKind, Pull, PullFrom};
+use crate::plan::{Elsewhere, FinishPlan, InputColumn, Plan, PlanKind, Pull, PullFrom};
 use crate::session::Session;
 use crate::session::finish::{Halt, Original};
 use crate::session::held::{Finishing, Unlent, put_settings};
 use crate::session::idle_timers::UNTIMED;
 use crate::sql::delivery::{Depot, DepotColumn};
 use crate::sql::pulls::is_portable;
+use crate::types::oid;
 
 /// Types below have one number on every server (Postgres: `FirstGenbkiObjectId`).
 const FIRST_GENERATED_OID: Oid = 10_000;
@@ -228,7 +231,7 @@ impl Session {
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection. `columns`: of each pull, where the server has none of
-    /// the tables.
+    /// the tables, or others than the transaction.
     pub(super) async fn make_inputs(
         &mut self,
         combine: ShardId,
@@ -241,31 +244,15 @@ impl Session {
         let within = self.tx.is_open();
         let level = self.snapshot_level();
         let untimed = self.idle_in_transaction().is_some();
-        let of_table = |pull: &Pull| {
-            // What is made of types alone has no table on this server.
-            let table = pull.table.as_ref().filter(|_| !pull.typed);
-            table.map(|table| format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name)))
-        };
-        let tables = plan.pulls.iter().enumerate().map(|(at, pull)| {
-            let key = pull.primary_key.iter().filter_map(|at| pull.columns.get(*at));
-            InputTable {
-                name: &pull.name,
-                columns: match columns.and_then(|columns| columns.get(at)) {
-                    Some(columns) => InputColumns::Typed(columns),
-                    None => InputColumns::Of { query: &pull.create, table: of_table(pull) },
-                },
-                primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
-                generation: self.view.catalog.generation,
-            }
-        });
-        let depot = plan.depot.as_ref().map(|depot| (depot, depot_columns(depot)));
-        let depot = depot.as_ref().map(|(depot, columns)| InputTable {
-            name: &depot.name,
+        let generation = self.view.catalog.generation;
+        let depot = plan.depot.as_ref().map(|depot| (&*depot.name, depot_columns(depot)));
+        let depot = depot.as_ref().map(|(name, columns)| InputTable {
+            name,
             columns: InputColumns::Typed(columns),
             primary_key: String::new(),
-            generation: self.view.catalog.generation,
+            generation,
         });
-        let tables: Vec<InputTable<'_>> = tables.chain(depot).collect();
+        let tables = |columns| input_tables(plan, columns, generation).chain(depot.clone()).collect::<Vec<_>>();
         let at = self.held_at(combine)?;
         self.held[at].untimed = untimed;
         let server = &mut self.held[at].server;
@@ -274,7 +261,18 @@ impl Session {
             make_clock(server).await?;
         }
         // The locks of a user's transaction are on other servers than those beside the shards.
-        let types = make_inputs(server, &tables, within && columns.is_none()).await?;
+        let lock = (within && columns.is_none()).then_some(OwnLock::Short);
+        let mut made = make_inputs(server, &tables(columns), lock).await;
+        if lock.is_some() && made.as_ref().is_err_and(is_locked) {
+            // What the transaction has locked nobody else reads, but its columns are known.
+            let own = plan.pulls.iter().map(|pull| self.columns_of_table(pull)).collect::<Option<Vec<_>>>();
+            let lock = own.is_none().then_some(OwnLock::Long);
+            let at = self.held_at(combine)?;
+            made = make_inputs(&mut self.held[at].server, &tables(own.as_deref()), lock).await;
+        }
+        let types = made.map_err(|fault| if within && is_locked(&fault) { stays_locked() } else { fault })?;
+        let at = self.held_at(combine)?;
+        let server = &mut self.held[at].server;
         // What is asked of the server's own tables before the statement is asked of the same rows.
         let mut begin = match plan.asks_home() {
             true => format!("BEGIN ISOLATION LEVEL {level}"),
@@ -308,6 +306,51 @@ impl Session {
         Ok(inputs)
     }
 
+    /// The columns of each pull as the open transaction sees them, where its own definitions may have changed them; `None`: they have types or
+    /// collations that another connection need not see.
+    pub(super) async fn own_columns(&mut self, plan: &FinishPlan) -> Result<Option<Vec<Vec<TypedColumn>>>, Fault> {
+        if !self.has_own_catalog() {
+            return Ok(None);
+        }
+        let mut all = Vec::with_capacity(plan.pulls.len());
+        for pull in &plan.pulls {
+            let columns = match pull.table {
+                Some(_) => self.columns_of_table(pull),
+                None => self.columns_within(&pull.create).await?,
+            };
+            let Some(columns) = columns else { return Ok(None) };
+            all.push(columns);
+        }
+        Ok(Some(all))
+    }
+
+    /// What a query gives within the transaction.
+    async fn columns_within(&mut self, query: &str) -> Result<Option<Vec<TypedColumn>>, Fault> {
+        let Some(at) = self.held.position(self.view.topology.home) else { return Ok(None) };
+        let server = &mut self.held[at].server;
+        server.query("SAVEPOINT pgloom_columns").await?;
+        let read = collated_columns_of(server, query).await;
+        server.query("ROLLBACK TO SAVEPOINT pgloom_columns; RELEASE SAVEPOINT pgloom_columns").await?;
+        let columns = read.map_err(Fault::without_position)?;
+        Ok(columns.filter(|columns| columns.iter().all(|column| self.is_seen(column.type_oid))))
+    }
+
+    /// The columns of a pull from a table.
+    fn columns_of_table(&self, pull: &Pull) -> Option<Vec<TypedColumn>> {
+        let table = self.view.catalog.table(pull.table.as_ref()?)?;
+        let typed = |column: &InputColumn| {
+            let collation = table.column(&column.name)?.1.collation_name.clone();
+            (self.is_seen(column.type_oid) && collation.as_deref() != Some("")).then(|| typed(column, collation))
+        };
+        pull.columns.iter().map(typed).collect()
+    }
+
+    /// Whether a type is there for all connections to the home shard.
+    fn is_seen(&self, of: Oid) -> bool {
+        let seen = self.database.cluster.load();
+        of < oid::FIRST_NORMAL || seen.catalog.numbered.types.values().any(|made| made.oid == of)
+    }
+
     /// The columns of each pull, for a server that has none of the tables. Of a query that the shards run whole the home shard tells
     /// them, on a connection of its own: whatever it says of the query, the client's transaction goes on.
     pub(super) async fn columns_of_pulls(&mut self, plan: &FinishPlan) -> Result<Vec<Vec<TypedColumn>>, Halt> {
@@ -317,14 +360,8 @@ impl Session {
             columns.push(match &pull.table {
                 Some(table) => {
                     let table = view.catalog.table(table);
-                    let of = pull.columns.iter().map(|column| TypedColumn {
-                        name: column.name.clone(),
-                        type_oid: column.type_oid,
-                        typmod: column.typmod,
-                        collation: table.and_then(|table| table.column(&column.name)?.1.collation_name.clone()),
-                        default: None,
-                    });
-                    of.collect()
+                    let collation = |name: &str| table.and_then(|table| table.column(name)?.1.collation_name.clone());
+                    pull.columns.iter().map(|column| typed(column, collation(&column.name))).collect()
                 }
                 None => self.columns_of_query(&pull.name, &pull.create, view.catalog.generation).await?,
             });
@@ -354,6 +391,51 @@ impl Session {
         self.database.combine.note_columns(name, query, generation, &described);
         Ok(described)
     }
+}
+
+/// The inputs of pulls. `columns`: of each, where they are made of these.
+fn input_tables<'a>(
+    plan: &'a FinishPlan,
+    columns: Option<&'a [Vec<TypedColumn>]>,
+    generation: u64,
+) -> impl Iterator<Item = InputTable<'a>> {
+    let of_table = |pull: &Pull| {
+        // What is made of types alone has no table on this server.
+        let table = pull.table.as_ref().filter(|_| !pull.typed);
+        table.map(|table| format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name)))
+    };
+    plan.pulls.iter().enumerate().map(move |(at, pull)| {
+        let key = pull.primary_key.iter().filter_map(|at| pull.columns.get(*at));
+        InputTable {
+            name: &pull.name,
+            columns: match columns.and_then(|columns| columns.get(at)) {
+                Some(columns) => InputColumns::Typed(columns),
+                None => InputColumns::Of { query: &pull.create, table: of_table(pull) },
+            },
+            primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
+            generation,
+        }
+    })
+}
+
+fn typed(column: &InputColumn, collation: Option<Box<str>>) -> TypedColumn {
+    let InputColumn { name, type_oid, typmod, .. } = column;
+    TypedColumn { name: name.clone(), type_oid: *type_oid, typmod: *typmod, collation, default: None }
+}
+
+fn is_locked(fault: &Fault) -> bool {
+    fault.code == SqlState::LOCK_NOT_AVAILABLE
+}
+
+fn stays_locked() -> Fault {
+    Fault::unsupported(
+        "the statement cannot be finished within this transaction",
+        format!(
+            "a table that it reads stayed locked for {}, perhaps by the transaction itself",
+            OwnLock::Long.patience()
+        ),
+        "Run it before TRUNCATE, LOCK or DDL, or in a transaction of its own.",
+    )
 }
 
 /// The columns of a depot, which is filled on the home shard.

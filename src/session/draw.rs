@@ -362,6 +362,26 @@ impl Session {
         }
     }
 
+    /// Values are taken on another connection than that of the session's transaction.
+    pub(super) async fn check_drawn_apart(&mut self) -> Result<(), Failure> {
+        if self.has_own_catalog() {
+            return Err(Fault::unsupported(
+                "nextval() in a query over rows of other shards is not supported behind DDL",
+                "the transaction may have changed the sequence, and the values are taken on another connection",
+                "Run it in a transaction of its own.",
+            )
+            .into());
+        }
+        if self.tx.is_open() {
+            let shown = self.ask_home("SHOW transaction_read_only", true).await?;
+            if shown.iter().flatten().any(|shown| shown.as_deref() == Some("on")) {
+                let message = "cannot execute nextval() in a read-only transaction";
+                return Err(Fault::new(SqlState::READ_ONLY_SQL_TRANSACTION, message).into());
+            }
+        }
+        Ok(())
+    }
+
     /// `25006` for a statement that writes rows; `None`: it begins with another word.
     fn read_only(&self, text: &str) -> Option<Fault> {
         let words = Words::new(text, self.scope.standard_strings())?;

@@ -331,6 +331,9 @@ impl Session {
         if plan.pulls.iter().any(|pull| pull.binary == Some(false)) {
             self.check_texts()?;
         }
+        if plan.draws {
+            self.check_drawn_apart().await?;
+        }
         Ok(())
     }
 

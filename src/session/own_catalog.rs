@@ -75,7 +75,7 @@ impl Session {
         let read = |schema: &str| topology.place_of_schema(schema).is_some_and(|(_, shard)| shards.contains(shard));
         let mut before = Catalog::clone(&self.view.catalog).without_placed(read);
         if let Some((_, part)) = parts.iter().find(|(shard, _)| *shard == topology.home) {
-            self.read_own_numbers(&part.numbered, &mut before.numbers).await?;
+            self.read_own_numbers(&part.numbered, &mut before).await?;
         }
         let catalog = match parts.iter().position(|(shard, _)| *shard == topology.home) {
             Some(at) => {
@@ -83,6 +83,7 @@ impl Session {
                 Catalog {
                     unread: before.unread.clone(),
                     numbers: before.numbers.clone(),
+                    others: before.others.clone(),
                     ..part.with_placed([(home, Some(&before))])
                 }
             }
@@ -95,12 +96,8 @@ impl Session {
         Ok(())
     }
 
-    /// How the shards of the transaction number what it has made there.
-    async fn read_own_numbers(
-        &mut self,
-        of_home: &Numbered,
-        numbers: &mut Vec<(ShardId, Arc<Numbers>)>,
-    ) -> Result<(), Failure> {
+    /// What the shards of the transaction have, with what it has made there, and how they number it.
+    async fn read_own_numbers(&mut self, of_home: &Numbered, known: &mut Catalog) -> Result<(), Failure> {
         if *of_home == *self.view.catalog.numbered {
             return Ok(());
         }
@@ -111,16 +108,19 @@ impl Session {
         }
         let reads = self.held.select(&others).into_iter().map(|(shard, server)| async move {
             server.query(BEFORE).await?;
-            let read = read_within(server, of_home).await;
+            let read = read_within(server).await;
             server.query(AFTER).await?;
-            let read = read?;
-            server.numbers.clone_from(&read);
-            Ok::<_, Fault>((shard, read))
+            let read = Arc::new(read?);
+            let numbers = Numbers::between(of_home, Some(&read));
+            server.numbers.clone_from(&numbers);
+            Ok::<_, Fault>((shard, read, numbers))
         });
         for read in futures::future::join_all(reads).await {
-            let (shard, read) = read?;
-            numbers.retain(|(of, _)| *of != shard);
-            numbers.extend(read.map(|read| (shard, read)));
+            let (shard, read, numbers) = read?;
+            known.numbers.retain(|(of, _)| *of != shard);
+            known.numbers.extend(numbers.map(|numbers| (shard, numbers)));
+            known.others.retain(|(of, _)| *of != shard);
+            known.others.push((shard, read));
         }
         Ok(())
     }

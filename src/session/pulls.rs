@@ -228,12 +228,13 @@ impl Session {
         if let Some(shard) = clock {
             of.moment = self.moment_of_statement(shard, of.ask).await?;
         }
+        let own = if within && columns.is_none() { self.own_columns(plan).await? } else { None };
         let mut inputs = None;
         let asks_types = plan.pulls.iter().any(|pull| pull.binary.is_none());
         if let Some(columns) = &columns {
             inputs = Some(self.prepare_beside(combine, &of, columns).await?);
         } else if asks_types || plan.needs_moment() && !within {
-            inputs = Some(self.make_inputs(combine, plan, None, &of.feeds, &of.shards).await?);
+            inputs = Some(self.make_inputs(combine, plan, own.as_deref(), &of.feeds, &of.shards).await?);
         }
         if plan.needs_moment() && !within {
             // The moment is the finishing transaction's own.
@@ -265,7 +266,7 @@ impl Session {
             start_sending(&mut self.held.servers(&of.shards)).await;
             let inputs = match &mut inputs {
                 Some(inputs) => inputs,
-                None => inputs.insert(self.make_inputs(combine, plan, None, &of.feeds, &of.shards).await?),
+                None => inputs.insert(self.make_inputs(combine, plan, own.as_deref(), &of.feeds, &of.shards).await?),
             };
             // Before the cursor is declared: what fails then would be a second answer.
             if plan.foreign && plan.cursor.is_some() && stage == 0 {

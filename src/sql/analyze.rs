@@ -620,10 +620,11 @@ impl Analyzer<'_> {
             let outcome = self.change(model, parsed, statement, &ctes, query.with.as_ref())?;
             return Ok(outcome);
         }
-        let mut regrouped = None;
+        let (mut regrouped, mut drawing) = (None, None);
         let many = match as_select(query) {
             Some(select) => {
                 let level = model.select(select, None, None, &ctes)?;
+                drawing = self.drawing(model, query, select, level.level);
                 model.note_locks(query, level.level);
                 let at = At { level: level.level, ctes: ctes.clone(), vary: false };
                 model.walk_order_by(&at, query.order_by.as_ref())?;
@@ -635,9 +636,16 @@ impl Analyzer<'_> {
                     return Ok(self.read_outcome(model, many));
                 }
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
+                let many = match &drawing {
+                    // No shard has the sequence.
+                    Some(_) => {
+                        many.and_then(|_| Err(Obstacle::new("nextval() by the row over several shards").fault()))
+                    }
+                    None => many,
+                };
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
-                if !merged && !model.uses.writing_cte && model.uses.numbering.gives.is_none() {
+                if !merged && drawing.is_none() && !model.uses.writing_cte && !model.uses.numbering.hangs_on_server() {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many
@@ -651,7 +659,8 @@ impl Analyzer<'_> {
             }
         };
         let finish = |reason: Fault| {
-            let unmerged = Unmerged { of: self, parsed, reason: &reason, written: None };
+            let of = drawing.as_ref().unwrap_or(self);
+            let unmerged = Unmerged { of, parsed, reason: &reason, written: None };
             match regrouped {
                 Some(text) => Ok(unmerged.by_parts(model, text)),
                 None => unmerged.finish(),

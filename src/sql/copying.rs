@@ -442,6 +442,7 @@ fn finished(
         elsewhere,
         copy: true,
         cursor: None,
+        draws: false,
     })
 }
 

@@ -347,6 +347,7 @@ impl Model<'_> {
         {
             self.uses.numbering.made.rows = true;
             self.note_placed_type(schema.as_deref(), &name);
+            self.note_named_type(schema.as_deref(), &name);
             note_type(&self.scope, &mut self.uses, &name);
         }
         Ok(())

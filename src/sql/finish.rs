@@ -114,6 +114,7 @@ impl Unmerged<'_> {
                 copy: false,
                 cursor: None,
                 by_views: None,
+                draws: self.of.draws,
             });
         }
         let in_transaction = text(Variant::InTransaction)
@@ -136,7 +137,18 @@ impl Unmerged<'_> {
             }
             _ => None,
         };
-        Ok(Finish { reason: reason.into(), alone, in_transaction, elsewhere, copy: false, cursor: None, by_views })
+        let draws = self.of.draws;
+        let elsewhere = if draws { Err("it takes values of sequences".into()) } else { elsewhere };
+        Ok(Finish {
+            reason: reason.into(),
+            alone,
+            in_transaction,
+            elsewhere,
+            copy: false,
+            cursor: None,
+            by_views,
+            draws,
+        })
     }
 
     /// The same for clients who may read the views, but not what is below them: the shards are asked for the rows of each view by its name.
@@ -171,6 +183,7 @@ impl Unmerged<'_> {
             copy: false,
             cursor: None,
             by_views: None,
+            draws: self.of.draws,
         }
     }
 
@@ -307,7 +320,13 @@ fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Ob
     }
     if uses.home_function && !draws || uses.pin.is_some() {
         let what = uses.home.as_deref().unwrap_or("a function with effects");
-        return Err(Obstacle::new(format!("{what} beside rows of several shards")));
+        let obstacle = Obstacle::new(format!("{what} beside rows of several shards"));
+        return Err(match what {
+            "function nextval()" => obstacle.hint(
+                "Call it in the select list of a SELECT without groups and DISTINCT, once for each row, or take the values first: SELECT nextval(...) FROM generate_series(1, n).",
+            ),
+            _ => obstacle,
+        });
     }
     if let Some(name) = &uses.server
         && !is_same_at_home(name)
@@ -378,7 +397,7 @@ impl Rewriting<'_> {
             |table: &TableUse| matches!(&table.relation, Relation::Unsharded { place, .. } if place.shard != home);
         let foreign = tables.iter().any(is_foreign);
         // A shard has other numbers than the one that finishes it.
-        let mut inner = match self.prints && self.model.uses.numbering.gives.is_none() {
+        let mut inner = match self.prints && !self.model.uses.numbering.hangs_on_server() {
             true => inner_queries(self.model, &self.tree, self.source),
             false => Vec::new(),
         };
@@ -598,7 +617,7 @@ impl Rewriting<'_> {
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
         let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
         let mut filters = if self.prints { filters(self.model, scanned) } else { Vec::new() };
-        let top = match (self.prints && self.model.uses.numbering.gives.is_none(), &self.tree) {
+        let top = match (self.prints && !self.model.uses.numbering.hangs_on_server(), &self.tree) {
             // The first rows of a sample are not a sample of the first rows.
             (true, Statement::Query(query)) if self.model.uses.sample.is_none() => {
                 top(self.model, query, first, &columns)

@@ -1,5 +1,7 @@
 //! What routing must know of functions: which give the same answer on every shard, which touch the session, which run SQL.
 
+mod behind;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -101,6 +103,8 @@ static BUILTIN: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|
     let lists = [
         (PURE, FunctionClass::Pure),
         (BY_SETTINGS, FunctionClass::Pure),
+        (behind::IMMUTABLE, FunctionClass::Pure),
+        (behind::BY_SETTINGS, FunctionClass::Pure),
         (CLOCK, FunctionClass::Clock),
         (VOLATILE, FunctionClass::Volatile),
         (SEQUENCE, FunctionClass::Sequence(None)),

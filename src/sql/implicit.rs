@@ -7,6 +7,7 @@ use crate::ids::QualifiedName;
 use crate::sql::NameScope;
 use crate::sql::functions::{self, FunctionClass};
 use crate::sql::names::{Place, Relation, is_system_schema, known, resolve};
+use crate::sql::stored::check_numbers;
 use crate::topology::Topology;
 
 /// Where the code runs.
@@ -32,6 +33,7 @@ pub(crate) fn check_read(scope: &NameScope<'_>, relation: &Relation) -> Result<(
 
 /// The same of the defaults of some columns, by their places.
 pub(crate) fn check_defaults(scope: &NameScope<'_>, relation: &Relation, columns: &[usize]) -> Result<(), Fault> {
+    check_numbers(scope, relation, columns)?;
     let Some((effects, host)) = code_of(scope, relation) else { return Ok(()) };
     let Some(table) = relation.table() else { return Ok(()) };
     let named = |name: &str| table.column(name).is_some_and(|(at, _)| columns.contains(&at));

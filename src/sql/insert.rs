@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, Insert, OnConflict, OnConflictAction, OnInsert, SelectItem, TableObject,
-    Values, With,
+    Assignment, AssignmentTarget, Expr, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, SelectItem,
+    TableObject, Values, With,
 };
 
 use crate::catalog::{Column, Identity, Table};
@@ -30,6 +30,7 @@ use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, 
 use crate::sql::sequences::fill::{Fill, Rows, fill_of};
 use crate::sql::sequences::{self, Draw, Form};
 use crate::sql::shape::check_scatter;
+use crate::sql::stored::walk_row;
 use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::through::{Written, written};
@@ -655,17 +656,24 @@ pub(crate) fn walk_assignments<'q>(
             if model.may_be_time(at.level, &assignment.target) {
                 model.note_bare_moment(&assignment.value);
             }
-            let stored = match &assignment.target {
-                AssignmentTarget::ColumnName(name) => name.0.last().and_then(|part| part.as_ident()),
-                AssignmentTarget::Tuple(_) => None,
-            };
             let target = model.levels[at.level].leaves.first().copied();
-            let column = target.zip(stored).and_then(|(leaf, name)| {
-                let columns = &model.leaves[leaf].columns.list;
-                columns.iter().find(|column| *column.name == *folded(name)).and_then(|column| column.ty)
-            });
-            model.note_stored(at.level, &assignment.value, column.map(|ty| ty.oid));
-            model.walk(at, &assignment.value)?;
+            let type_of = |name: &ObjectName| {
+                let name = name.0.last().and_then(|part| part.as_ident())?;
+                let columns = &model.leaves[target?].columns.list;
+                let column = columns.iter().find(|column| *column.name == *folded(name));
+                column.and_then(|column| column.ty).map(|ty| ty.oid)
+            };
+            match &assignment.target {
+                AssignmentTarget::ColumnName(name) => {
+                    let stored = type_of(name);
+                    model.note_stored(at.level, &assignment.value, stored);
+                    model.walk(at, &assignment.value)?;
+                }
+                AssignmentTarget::Tuple(names) => {
+                    let stored: Vec<_> = names.iter().map(type_of).collect();
+                    walk_row(model, at, &assignment.value, &stored)?;
+                }
+            }
         }
     }
     Ok(())

@@ -81,6 +81,8 @@ impl Inserting<'_> {
             elsewhere: Err("it puts together rows that are written".into()),
             copy: false,
             cursor: None,
+            // What a depot takes is checked with it.
+            draws: false,
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
     }

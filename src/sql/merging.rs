@@ -22,6 +22,7 @@ use crate::sql::model::{Cond, Fact, Model, NodeId, Obstacle, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, target};
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{Many, Outcome, Routed};
+use crate::sql::stored::type_of_place;
 use crate::sql::supplying::Sorted;
 use crate::sql::through::is_through_view;
 use crate::sql::words;
@@ -175,8 +176,12 @@ fn walk_merge<'q>(model: &mut Model<'_>, merge: &'q Merge, ctes: &Ctes<'q>, met:
                         model.uses.takes.extend(omitted.iter().filter_map(|at| sequence_of(&table.columns[*at])));
                     }
                 }
-                let values = rows(insert).into_iter().flatten().filter(|value| !is_default(value));
-                model.walk_all(&at, values)?;
+                for (place, value) in rows(insert).into_iter().flat_map(|row| row.iter().enumerate()) {
+                    if !is_default(value) {
+                        model.note_stored(level, value, type_of_place(&changed.relation, insert, place));
+                        model.walk(&at, value)?;
+                    }
+                }
             }
             MergeAction::Update(update) => {
                 let MergeUpdateKind::Set(assignments) = &update.kind else { continue };

@@ -94,6 +94,8 @@ impl Moving<'_> {
             elsewhere: Err("it puts together rows that are written".into()),
             copy: false,
             cursor: None,
+            // What a depot takes is checked with it.
+            draws: false,
         };
         let landing = Landing {
             table: self.name.clone(),

@@ -4,12 +4,14 @@
 use sqlparser::ast::{AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, SelectItem, Value as Literal};
 
 use crate::catalog::numbers::Made;
-use crate::ids::Oid;
+use crate::ids::{Oid, QualifiedName};
+use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::functions::{FunctionClass, builtin, is_users, reads_server};
 use crate::sql::infer::{self, type_of};
 use crate::sql::model::{ColumnType, Columns, LevelId, Model};
 use crate::sql::names::folded;
+use crate::sql::words::Words;
 use crate::types::oid;
 
 const TABLE: &str = "tableoid";
@@ -20,6 +22,15 @@ pub struct Numbering {
     pub made: Made,
     /// What in it is a number, or is compared with one that the server did not give itself.
     pub gives: Option<Box<str>>,
+    /// What it has looked up by a name that is written: relations and types of the home shard which another shard need not have.
+    pub names: Vec<QualifiedName>,
+}
+
+impl Numbering {
+    /// Whether the server that runs a part of the statement may answer otherwise than the home shard.
+    pub fn hangs_on_server(&self) -> bool {
+        self.gives.is_some() || !self.names.is_empty()
+    }
 }
 
 impl Model<'_> {
@@ -55,6 +66,7 @@ impl Model<'_> {
             Expr::TypedString(typed) if names_of_catalog(&typed.data_type) => {
                 let number = says_number(&typed.value.value).then(|| expr.to_string());
                 number.into_iter().for_each(|number| self.note_number(number));
+                self.note_looked_up(&typed.value.value);
             }
             Expr::Case { operand, conditions, else_result, .. } => {
                 if let Some(operand) = operand {
@@ -81,10 +93,14 @@ impl Model<'_> {
         if is_type_of_names(&name) {
             args.iter().for_each(|arg| self.note_named(level, arg));
         } else if reads_server(&name) {
+            let takes_numbers = takes_numbers(&name);
             for arg in &args {
-                self.tell(arg);
+                match takes_numbers {
+                    true => self.look_up(arg),
+                    false => self.tell(arg),
+                }
             }
-            if takes_numbers(&name) && args.iter().any(|arg| !self.is_own(level, arg) && !is_plain(arg)) {
+            if takes_numbers && args.iter().any(|arg| !self.is_own(level, arg) && !is_plain(arg)) {
                 self.note_number(expr.to_string());
             }
         }
@@ -95,6 +111,13 @@ impl Model<'_> {
         }
         if PASSED.contains(&&*name) {
             self.tell_if_all(level, &args);
+        } else if matches!(&*name, "lag" | "lead") && args.len() == 3 {
+            // Where there is no such row, the last one is the value.
+            let values = [args[0], args[2]];
+            match values.iter().all(|value| self.is_own(level, value)) {
+                true => self.tell_if_all(level, &values),
+                false => self.note_number(expr.to_string()),
+            }
         } else if matches!(&*name, "lag" | "lead" | "nth_value") {
             self.tell_if_all(level, &args[..1]);
         } else if TELLING.contains(&&*name)
@@ -153,7 +176,7 @@ impl Model<'_> {
     pub fn note_stored(&mut self, level: LevelId, expr: &Expr, column: Option<Oid>) {
         match column {
             Some(of) if oid::is_name_of_catalog(of) => match self.is_own(level, expr) {
-                true => self.tell(expr),
+                true => self.look_up(expr),
                 false => self.note_number(expr.to_string()),
             },
             Some(of) if infer::is_text(of) => self.tell_name(level, expr),
@@ -191,9 +214,60 @@ impl Model<'_> {
         }
     }
 
+    /// The same of what is read as a name. One that is written is looked for where the statement runs.
+    fn look_up(&mut self, expr: &Expr) {
+        self.tell(expr);
+        if let Expr::Value(literal) = unnest(expr) {
+            self.note_looked_up(&literal.value);
+        }
+    }
+
+    fn note_looked_up(&mut self, literal: &Literal) {
+        let (Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text)) = literal else { return };
+        let members = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        let names: Vec<&str> = match members {
+            Some(members) => members.split(',').map(|name| name.trim().trim_matches('"')).collect(),
+            None => vec![&**text],
+        };
+        for name in names {
+            let found = at_home(&self.scope, name);
+            let homes_alone = |name: &QualifiedName| !self.is_on_all(name);
+            if let Some(name) = found.filter(homes_alone) {
+                self.note_name(name);
+            }
+        }
+    }
+
+    /// A type is named, which is to be there where the statement runs.
+    pub fn note_named_type(&mut self, schema: Option<&str>, name: &str) {
+        let known = &self.scope.catalog.numbered.types;
+        let found = |name: &QualifiedName| known.contains_key(name);
+        let found = match schema {
+            Some(schema) => Some(QualifiedName::new(schema, name)).filter(found),
+            None => self.scope.search_path.iter().map(|schema| QualifiedName::new(&**schema, name)).find(found),
+        };
+        // Where nothing is known of a shard it says itself that there is no such type.
+        let lacks = |name: &QualifiedName| self.scope.catalog.others.iter().any(|(_, of)| !of.types.contains_key(name));
+        if let Some(name) = found.filter(lacks) {
+            self.note_name(name);
+        }
+    }
+
+    fn note_name(&mut self, name: QualifiedName) {
+        self.by_path = true;
+        if !self.uses.numbering.names.contains(&name) {
+            self.uses.numbering.names.push(name);
+        }
+    }
+
+    fn is_on_all(&self, name: &QualifiedName) -> bool {
+        let NameScope { catalog, topology, .. } = self.scope;
+        topology.all_shards().iter().all(|shard| shard == topology.home || catalog.has_on(shard, name))
+    }
+
     fn tell_if_all(&mut self, level: LevelId, exprs: &[&Expr]) {
         if exprs.iter().any(|expr| self.is_name(level, expr)) && exprs.iter().all(|expr| self.is_own(level, expr)) {
-            exprs.iter().for_each(|expr| self.tell(expr));
+            exprs.iter().for_each(|expr| self.look_up(expr));
         }
     }
 
@@ -201,7 +275,7 @@ impl Model<'_> {
     fn note_named(&mut self, level: LevelId, expr: &Expr) {
         match unnest(expr) {
             Expr::Array(array) => array.elem.iter().for_each(|elem| self.note_named(level, elem)),
-            _ if self.is_own(level, expr) || self.is_table_number(level, expr) => self.tell(expr),
+            _ if self.is_own(level, expr) || self.is_table_number(level, expr) => self.look_up(expr),
             _ => self.note_number(format!("the name of number {expr}")),
         }
     }
@@ -231,7 +305,7 @@ impl Model<'_> {
             _ => false,
         };
         match all.iter().all(|expr| own(expr) && !is_row(expr)) {
-            true => all.iter().for_each(|expr| self.tell(expr)),
+            true => all.iter().for_each(|expr| self.look_up(expr)),
             false => self.note_number(number.to_string()),
         }
     }
@@ -343,6 +417,24 @@ const TELLING: [&str; 26] = [
     "to_json",
     "to_jsonb",
 ];
+
+/// What a text names of the relations and types that users have made on the home shard, if it is not on every shard by the configuration. An
+/// index is where its table is.
+fn at_home(scope: &NameScope<'_>, text: &str) -> Option<QualifiedName> {
+    let mut words = Words::new(text, true)?;
+    let parts = words.parts().filter(|_| words.is_done() || words.is_punct(b'['))?;
+    let (catalog, known) = (scope.catalog, &scope.catalog.numbered);
+    let found = |name: QualifiedName| match catalog.indexes.get(&name) {
+        Some(table) => Some(table.clone()),
+        None => (known.tables.contains_key(&name) || known.types.contains_key(&name)).then_some(name),
+    };
+    let name = match &parts[..] {
+        [name] => scope.search_path.iter().find_map(|schema| found(QualifiedName::new(&**schema, name.as_str())))?,
+        [.., schema, name] => found(QualifiedName::new(schema.as_str(), name.as_str()))?,
+        [] => return None,
+    };
+    (scope.topology.rule(&name).is_none() && scope.topology.place_of_schema(&name.schema).is_none()).then_some(name)
+}
 
 /// The first number of what a database's initdb, or users, make.
 const FIRST_OWN: u64 = 10_000;

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, SelectItem, TableFactor, TableWithJoins, Update, Value, ValueWithSpan, Visit,
-    VisitMut, Visitor, VisitorMut,
+    FunctionArguments, Ident, ObjectName, Query, SelectItem, TableFactor, TableWithJoins, Update, Value, ValueWithSpan,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::catalog::Table;
@@ -38,7 +38,7 @@ impl Analyzer<'_> {
             return None;
         }
         let target = Target::of(&update.table, table)?;
-        let mut draws = Draws { of: self, found: 0, unread: false };
+        let mut draws = Draws::new(self);
         let mut set = Vec::new();
         let mut values = Vec::new();
         for assignment in &update.assignments {
@@ -53,7 +53,7 @@ impl Analyzer<'_> {
             set.push(format!("{column} = {ROWS}.{name}"));
             values.push(format!("{value} AS {name}"));
         }
-        if draws.unread || effects(self, update)? != draws.found {
+        if draws.unread || Effects::in_all(self, update)? != draws.found {
             return None;
         }
         let rows = target.rows(values, update.selection.as_ref());
@@ -144,11 +144,17 @@ impl Visitor for Calls<'_, '_> {
 }
 
 /// Gives calls of `nextval` the whole names of their sequences: where they are made, the search path may be another one.
-struct Draws<'a, 's> {
+pub(crate) struct Draws<'a, 's> {
     of: &'a Analyzer<'s>,
-    found: usize,
+    pub found: usize,
     /// There is one whose sequence is not certain to be one of the home shard.
-    unread: bool,
+    pub unread: bool,
+}
+
+impl<'a, 's> Draws<'a, 's> {
+    pub fn new(of: &'a Analyzer<'s>) -> Self {
+        Self { of, found: 0, unread: false }
+    }
 }
 
 impl Draws<'_, '_> {
@@ -193,34 +199,64 @@ impl VisitorMut for Draws<'_, '_> {
     }
 }
 
-/// How many calls there are of functions that have effects or work on one shard alone; `None`: there is one in a FROM.
-fn effects(of: &Analyzer<'_>, update: &Update) -> Option<usize> {
-    struct Effects<'a, 's>(&'a Analyzer<'s>, usize);
-    impl Effects<'_, '_> {
-        fn is_one(&self, name: &ObjectName) -> bool {
-            let class = parts(name).map(|(schema, name)| classify(&self.0.scope, schema.as_deref(), &name));
-            matches!(class, Some(FunctionClass::Sequence(_) | FunctionClass::Home(_)))
-        }
+/// Counts calls of functions that have effects or work on one shard alone.
+pub(crate) struct Effects<'a, 's> {
+    of: &'a Analyzer<'s>,
+    found: usize,
+    /// Only those within queries count.
+    in_queries: bool,
+    depth: usize,
+}
+
+impl<'a, 's> Effects<'a, 's> {
+    /// All of them; `None`: there is one in a FROM.
+    pub fn in_all(of: &'a Analyzer<'s>, tree: &impl Visit) -> Option<usize> {
+        let mut effects = Self { of, found: 0, in_queries: false, depth: 0 };
+        tree.visit(&mut effects).is_continue().then_some(effects.found)
     }
-    impl Visitor for Effects<'_, '_> {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            self.1 += usize::from(matches!(expr, Expr::Function(function) if self.is_one(&function.name)));
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-            match factor {
-                TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
-                    if self.is_one(name) =>
-                {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
+
+    /// Those in queries within an expression.
+    pub fn in_queries(of: &'a Analyzer<'s>, tree: &impl Visit) -> Option<usize> {
+        let mut effects = Self { of, found: 0, in_queries: true, depth: 0 };
+        tree.visit(&mut effects).is_continue().then_some(effects.found)
+    }
+
+    fn is_one(&self, name: &ObjectName) -> bool {
+        let class = parts(name).map(|(schema, name)| classify(&self.of.scope, schema.as_deref(), &name));
+        matches!(class, Some(FunctionClass::Sequence(_) | FunctionClass::Home(_)))
+    }
+}
+
+impl Visitor for Effects<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let counts = !self.in_queries || self.depth > 0;
+        let is_one = matches!(expr, Expr::Function(function) if self.is_one(&function.name));
+        self.found += usize::from(counts && is_one);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
+                if self.is_one(name) =>
+            {
+                ControlFlow::Break(())
             }
+            _ => ControlFlow::Continue(()),
         }
     }
-    let mut effects = Effects(of, 0);
-    update.visit(&mut effects).is_continue().then_some(effects.1)
 }
 
 /// The table that is changed, as the statement names it.

@@ -132,6 +132,8 @@ pub struct Finish {
     pub cursor: Option<Cursor>,
     /// For clients who may not read what is below the views.
     pub by_views: Option<Arc<ByViews>>,
+    /// It takes values of sequences of the home shard.
+    pub draws: bool,
 }
 
 /// How a statement is finished whose views the shards read by their names.

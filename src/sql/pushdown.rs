@@ -22,7 +22,7 @@ use crate::sql::template::says_moment;
 pub(crate) fn filters(model: &Model<'_>, table: Scanned<'_>) -> Vec<Pieces> {
     let Some(collected) = &model.collected else { return Vec::new() };
     // A shard has other numbers than the one that finishes the statement.
-    if model.uses.numbering.gives.is_some() {
+    if model.uses.numbering.hangs_on_server() {
         return Vec::new();
     }
     let level = model.leaves[table.leaf].level;

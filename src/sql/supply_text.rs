@@ -176,6 +176,7 @@ impl Supplying<'_> {
             elsewhere: Err("it puts together what a write reads".into()),
             copy: false,
             cursor: None,
+            draws: false,
         }
     }
 }

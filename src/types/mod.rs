@@ -64,10 +64,34 @@ pub mod oid {
 
     /// `regclass` and its like, and arrays of them: values are numbers of a server's catalog, in text the names.
     pub fn is_name_of_catalog(of: Oid) -> bool {
-        const TYPES: [Oid; 11] = [24, 2202, 2203, 2204, 2205, REGTYPE, 3734, 3769, 4089, 4096, 4191];
-        const ARRAYS: [Oid; 11] = [1008, 2207, 2208, 2209, 2210, REGTYPE_ARRAY, 3735, 3770, 4090, 4097, 4192];
-        TYPES.contains(&of) || ARRAYS.contains(&of)
+        NAMES_OF_CATALOG.contains(&of)
     }
+
+    /// `regclass` and its like, and arrays of them.
+    pub const NAMES_OF_CATALOG: [Oid; 22] = [
+        24,
+        2202,
+        2203,
+        2204,
+        2205,
+        REGTYPE,
+        3734,
+        3769,
+        4089,
+        4096,
+        4191, // their arrays
+        1008,
+        2207,
+        2208,
+        2209,
+        2210,
+        REGTYPE_ARRAY,
+        3735,
+        3770,
+        4090,
+        4097,
+        4192,
+    ];
 
     /// Whether values of the type are dates or times.
     pub fn is_time(of: Oid) -> bool {

@@ -89,30 +89,39 @@ fn take_execute(cursor: &mut Cursor<'_>, creates: bool) -> Option<Execution> {
 }
 
 /// The values of arguments that are literals of their parameters' types in the form that the types themselves are written: no
-/// server is needed to read them. `None`: they are more than that.
-pub fn literal_arguments(text: &str, types: &[Oid]) -> Option<Vec<Option<String>>> {
+/// server is needed to read them. `None`: they are more than that. `any_type`: what stands in quotes may be a value of any type of Postgres,
+/// which the servers read later.
+pub fn literal_arguments(text: &str, types: &[Oid], any_type: bool) -> Option<Vec<Option<String>>> {
     let mut cursor = Cursor::new(text);
     let mut values = Vec::with_capacity(types.len());
     for (at, of) in types.iter().enumerate() {
         if at > 0 && !cursor.accept_punct(b',') {
             return None;
         }
-        values.push(literal(&mut cursor, *of)?);
+        values.push(literal(&mut cursor, *of, any_type)?);
     }
     cursor.peek().is_none().then_some(())?;
     cursor.at_end().then_some(values)
 }
 
-fn literal(cursor: &mut Cursor<'_>, of: Oid) -> Option<Option<String>> {
+fn literal(cursor: &mut Cursor<'_>, of: Oid, any_type: bool) -> Option<Option<String>> {
     // Without a domain among them no type refuses NULL.
     if of < oid::FIRST_NORMAL && cursor.accept("null") {
         return Some(None);
     }
+    let mut quoted = || {
+        let token = cursor.peek()?;
+        matches!(token.kind, TokenKind::Literal(SlotKind::String)).then_some(())?;
+        cursor.string().map(|value| Some(value.into_owned()))
+    };
     match of {
-        oid::TEXT | oid::VARCHAR => {
-            let token = cursor.peek()?;
-            matches!(token.kind, TokenKind::Literal(SlotKind::String)).then_some(())?;
-            cursor.string().map(|value| Some(value.into_owned()))
+        oid::TEXT | oid::VARCHAR => quoted(),
+        of if any_type
+            && of < oid::FIRST_NORMAL
+            && !oid::is_name_of_catalog(of)
+            && !matches!(of, oid::INT2 | oid::INT4 | oid::INT8) =>
+        {
+            quoted()
         }
         oid::INT2 | oid::INT4 | oid::INT8 => {
             let sign = if cursor.accept_operator("-") { "-" } else { "" };
@@ -186,7 +195,11 @@ mod tests {
 
     #[test]
     fn plain_literals_are_read_and_all_else_is_left() {
-        let read = |text: &str, types: &[Oid]| literal_arguments(text, types);
+        let read = |text: &str, types: &[Oid]| literal_arguments(text, types, false);
+        let any = |text: &str, of: Oid| literal_arguments(text, &[of], true);
+        assert_eq!(any("'02/01/1980'", oid::DATE).unwrap(), [Some("02/01/1980".to_owned())]);
+        assert_eq!(any("'x'", oid::REGTYPE).or(any("'x'", 70_000)).or(any("current_date", oid::DATE)), None);
+        assert_eq!(read("'02/01/1980'", &[oid::DATE]), None);
         assert_eq!(
             read("5, -6, 'it''s', NULL", &[oid::INT4, oid::INT8, oid::TEXT, oid::DATE]).unwrap(),
             [Some("5".to_owned()), Some("-6".to_owned()), Some("it's".to_owned()), None]
