@@ -654,7 +654,8 @@ impl Analyzer<'_> {
                 let rows = model.top(query, &ctes)?;
                 let standard_strings = self.scope.standard_strings;
                 let (statement, parameters) = (parsed.tree, self.parameters);
-                let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals };
+                let literals = &model.literals;
+                let printer = Printer { statement, text, standard_strings, parameters, literals, clock: None };
                 sets::scatter(model, query, &rows, &printer).map_err(Obstacle::fault)
             }
         };

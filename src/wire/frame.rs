@@ -371,7 +371,7 @@ mod tests {
         ] {
             assert_eq!(peek_of_client(&head(tag, length), 1 << 24).is_ok(), passes, "{tag} {length}");
         }
-        assert!(peek_of_client(&[b'y'], 1 << 24).is_err(), "at its first byte");
+        assert!(peek_of_client(b"y", 1 << 24).is_err(), "at its first byte");
     }
 
     #[test]
