@@ -560,7 +560,7 @@ const SHARDS: &[Field] = fields! {
 
 const STATE: &[Field] = fields! {
     "key" Text "`active`, `paused` (all databases are) or `suspended`",
-    "value" Text "`yes` or `no`; a router is never suspended",
+    "value" Text "`yes` or `no`",
 };
 
 const STATS: &[Field] = fields! {

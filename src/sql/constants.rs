@@ -143,6 +143,9 @@ impl Model<'_> {
     fn literal(&self, literal: &ValueWithSpan, negative: bool, how: Literally) -> Option<Value> {
         // A literal of a view's definition is no slot, wherever its span points.
         if self.view_depth > 0 || how == Literally::Fixed {
+            if self.view_depth == 0 {
+                self.literals.tell(literal);
+            }
             return match &literal.value {
                 Literal::Number(digits, _) => {
                     Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))

@@ -16,6 +16,8 @@ pub(crate) struct Literals {
     /// Kind and value of each slot; of numbers the digits.
     slots: Vec<(SlotKind, Option<Box<str>>)>,
     free: RefCell<BTreeSet<u16>>,
+    /// Their values have shaped what becomes of the statement, whatever else they are good for.
+    told: RefCell<BTreeSet<u16>>,
     /// None of them stands in the client's text where it stands in this one.
     fixed: bool,
 }
@@ -38,7 +40,7 @@ impl Literals {
                 }
             }
         }
-        Self { by_position, slots, free: RefCell::default(), fixed: false }
+        Self { by_position, slots, free: RefCell::default(), told: RefCell::default(), fixed: false }
     }
 
     /// The same literals, none of which can differ from call to call.
@@ -78,13 +80,18 @@ impl Literals {
         Some(slot)
     }
 
+    /// What the literal says has a part in what becomes of the statement: it may not differ, though it be free elsewhere.
+    pub fn tell(&self, literal: &ValueWithSpan) {
+        self.told.borrow_mut().extend(self.slot(literal));
+    }
+
     /// All of them have a part in what becomes of the statement.
     pub fn fix_all(&self) {
         self.free.borrow_mut().clear();
     }
 
     pub fn free_slots(&self) -> SmallVec<[u16; 8]> {
-        self.free.borrow().iter().copied().collect()
+        self.free.borrow().difference(&self.told.borrow()).copied().collect()
     }
 }
 
