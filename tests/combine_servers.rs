@@ -143,7 +143,7 @@ const ANYWHERE: &[&str] = &[
     "SELECT string_agg(note, ',' ORDER BY name COLLATE \"C\", id) FROM sales WHERE id < 9",
     "SELECT id, body -> 'k', body @> '{\"k\": 3}' FROM sales WHERE amount > (SELECT avg(amount) FROM sales) ORDER BY id",
     "SELECT name FROM buyers b WHERE NOT EXISTS (SELECT FROM sales s WHERE s.buyer = b.id) ORDER BY name",
-    "SELECT id FROM sales INTERSECT SELECT id FROM buyers ORDER BY 1",
+    "SELECT buyer FROM sales INTERSECT SELECT id FROM buyers ORDER BY 1",
     "SELECT buyer, amount FROM sales ORDER BY amount FETCH FIRST 3 ROWS WITH TIES",
     "SELECT s FROM (SELECT id, note, buyer FROM sales WHERE id < 5) s JOIN buyers b ON b.id = s.buyer ORDER BY s.id",
     "SELECT s.id, s.note, count(b.name) FROM sales s LEFT JOIN buyers b ON b.id = s.buyer GROUP BY s.id ORDER BY 1 LIMIT 5",

@@ -116,7 +116,7 @@ const STATEMENTS: &[&str] = &[
     "SELECT feeling, tags, body, percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales GROUP BY feeling, tags, body ORDER BY 1, 2, 3",
     "SELECT id, note FROM sales WHERE amount > (SELECT avg(amount) FROM sales) ORDER BY id",
     "SELECT name FROM buyers b WHERE NOT EXISTS (SELECT FROM sales s WHERE s.buyer = b.id) ORDER BY name",
-    "SELECT id FROM sales INTERSECT SELECT id FROM buyers ORDER BY 1",
+    "SELECT buyer FROM sales INTERSECT SELECT id FROM buyers ORDER BY 1",
     "SELECT buyer, amount FROM sales ORDER BY amount FETCH FIRST 3 ROWS WITH TIES",
 ];
 

@@ -226,6 +226,42 @@ fn a_query_behind_an_error_is_skipped() {
     }
 }
 
+/// What the router alone has refused the server of the block knows nothing of: the block has failed all the same.
+#[test]
+fn a_block_that_has_failed_is_told_as_failed() {
+    let world = world("failed");
+    let begin = [m::parse("b", "START TRANSACTION", &[]), m::bind("", "b", &[], &[]), m::execute("", 0)].concat();
+    let missing = m::describe(b'P', "p1");
+    let wrote = run("INSERT INTO plain VALUES (41, 'x')", &[]);
+    for (name, first) in [
+        ("at once", vec![[&begin[..], &missing, &m::sync()].concat()]),
+        ("behind a write", vec![[&begin[..], &wrote, &missing, &m::sync()].concat()]),
+        (
+            "later",
+            vec![
+                [&begin[..], &m::sync()].concat(),
+                [&wrote[..], &m::sync()].concat(),
+                [&missing[..], &m::sync()].concat(),
+            ],
+        ),
+        ("over shards", vec![[&begin[..], &run(SEVERAL, &[]), &missing, &m::sync()].concat()]),
+    ] {
+        for (then, messages) in [
+            ("Describe", m::describe(b'P', "")),
+            ("Describe of a statement", m::describe(b'S', "b")),
+            ("Close", m::close(b'P', "")),
+            ("Flush", m::flush()),
+            ("nothing", Vec::new()),
+        ] {
+            let mut steps: Vec<Step> = first.iter().flat_map(|bytes| [Send(bytes.clone()), Ready]).collect();
+            steps.extend([Send([&messages[..], &m::sync()].concat()), Ready]);
+            steps.extend([Send([run("INSERT INTO plain VALUES (42, 'y')", &[]), m::sync()].concat()), Ready]);
+            steps.extend(queries(&["COMMIT", "SELECT id FROM plain ORDER BY 1", ALL]));
+            world.answers(&format!("{name}, {then}"), &steps);
+        }
+    }
+}
+
 /// A refusal is an error like others: where one has come before it, the statement is skipped.
 #[test]
 fn what_would_be_refused_behind_an_error_is_skipped() {

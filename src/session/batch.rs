@@ -540,8 +540,8 @@ impl Session {
     async fn end_batch(&mut self) -> Result<(), Stop> {
         let mut failed = self.batch.discarding;
         let implicit = self.tx.state == TxState::Implicit;
-        // Within a block of one server its status is the client's; it may speak for itself.
-        let forward = !failed && !implicit && self.batch.open.is_some();
+        // Within a block of one server its status is the client's; it may speak for itself, unless it does not know that the block has failed.
+        let forward = !failed && !implicit && self.batch.open.is_some() && self.tx.state != TxState::Failed;
         let audience = if forward { Audience::Client } else { Audience::Router };
         let mut ready_sent = false;
         let synced = match self.open_at() {

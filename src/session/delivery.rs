@@ -75,7 +75,8 @@ impl Session {
     }
 
     async fn deliver(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<String, Failure> {
-        match self.start_delivery(plan, ask).await? {
+        let started = self.start_delivery(plan, ask).await;
+        match started.map_err(|failure| self.as_written(failure, ask.statement().0))? {
             Delivered::Done(tag) => Ok(tag),
             Delivered::Answering(answering) => self.finish_answering(*answering).await,
         }
@@ -115,7 +116,8 @@ impl Session {
         ask: &Ask<'_>,
         max: u64,
     ) -> Result<(), Failure> {
-        match self.start_delivery(plan, ask).await? {
+        let started = self.start_delivery(plan, ask).await;
+        match started.map_err(|failure| self.as_written(failure, ask.statement().0))? {
             Delivered::Done(tag) => {
                 reply::command_complete(&mut self.client.out, &tag)?;
                 Ok(())
