@@ -153,6 +153,8 @@ fn clients(front: &Front) -> usize {
 /// Asks all sessions to end; those in a transaction have until then to finish it.
 async fn drain(front: &Front, deadline: Instant) {
     let cancels = &front.shared.cancels;
+    // What waits for an operator may end.
+    front.shared.desks.resume();
     // Also those that have just come.
     while front.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
         cancels.ask_all(Wish::Drain);

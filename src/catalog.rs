@@ -61,16 +61,29 @@ pub struct Catalog {
 pub struct Customs {
     /// Names of types and domains.
     pub types: Vec<Box<str>>,
-    /// Those of enums and domains, each with the type whose values its own are, as far as equality goes: of an enum, text. A name can be
-    /// there several times, for several schemas.
-    pub bases: Vec<(Box<str>, Oid)>,
+    /// Those of enums and domains. A name can be there several times, for several schemas.
+    pub bases: Vec<Based>,
     /// Names of operators over types that are all built in.
     pub operators: Vec<Box<str>>,
     /// There are casts between built-in types, or conversions of encodings, which no name in a statement shows.
     pub casts: bool,
 }
 
+/// An enum or a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Based {
+    pub name: Box<str>,
+    pub number: Oid,
+    /// The type whose values its own are, as far as equality goes: of an enum, text.
+    pub base: Oid,
+}
+
 impl Customs {
+    /// The type by whose values those of this one are placed.
+    pub fn base_of(&self, number: Oid) -> Oid {
+        self.bases.iter().find(|of| of.number == number).map_or(number, |of| of.base)
+    }
+
     /// Whether a comparison of values of built-in types may be another one than Postgres's own.
     pub fn compare(&self) -> bool {
         self.operators.iter().any(|name| matches!(&**name, "=" | "<>" | "<" | "<=" | ">" | ">="))

@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::cluster::postgres_bin;
@@ -742,6 +743,43 @@ fn what_clients_send_waits_while_the_router_is_suspended() {
     assert_eq!(world.connect().value("SELECT n FROM items WHERE id = 777001"), "5");
     assert_eq!(state(&mut watch), "active");
     assert_eq!(ops.simple("RESUME").code(), "55000");
+}
+
+#[test]
+fn who_sends_without_a_rest_is_suspended_too() {
+    let world = world("consolerestless", "");
+    let mut ops = console(&world, "ops");
+    const SENT: usize = 30_000;
+    let mut raw = world.connect();
+    let mut reader = raw.second().unwrap();
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || raw.send(&m::query("SELECT 1").repeat(SENT)).map(|()| raw));
+        scope.spawn(|| {
+            while answered.load(Ordering::Relaxed) < SENT {
+                let message = reader.read().unwrap();
+                answered.fetch_add(usize::from(message.tag == b'Z'), Ordering::Relaxed);
+            }
+        });
+        eventually(20, "it is at work", || answered.load(Ordering::Relaxed) > 0);
+        ops.must("SUSPEND");
+        std::thread::sleep(Duration::from_millis(300));
+        let before = answered.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(answered.load(Ordering::Relaxed), before);
+        assert!(before < SENT, "it was stopped on its way");
+        ops.must("RESUME");
+    });
+    // What is asked for without a Sync runs when the client rests: it is waited for, or waits.
+    let mut resting = world.connect();
+    let sql = "INSERT INTO plain SELECT 77, 'x' FROM pg_sleep(1)";
+    resting.send(&[m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0)].concat()).unwrap();
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%pg_sleep(1)%'";
+    let mut home = world.db.shard(0);
+    eventually(10, "it runs", || home.value(running) == "1");
+    ops.must("SUSPEND");
+    assert_eq!(home.value(running), "0");
+    ops.must("RESUME");
 }
 
 #[test]

@@ -282,8 +282,7 @@ fn the_rights_of_the_client_are_those_that_count() {
     raw.must("INSERT INTO places SELECT body, body FROM plain");
     let mut admin = world.connect();
     admin.must("BEGIN READ ONLY");
-    let error = admin.simple(COPY).error.unwrap();
-    assert_eq!((error.code(), error.message()), ("25006", "cannot execute INSERT in a read-only transaction"));
+    assert_eq!(admin.simple(COPY).code(), "25006");
     admin.must("ROLLBACK");
     admin.must("DELETE FROM items WHERE id > 100");
     drop((raw, router));

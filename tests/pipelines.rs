@@ -253,6 +253,10 @@ fn a_block_that_has_failed_is_told_as_failed() {
             ("Flush", m::flush()),
             ("nothing", Vec::new()),
         ] {
+            // A portal that has run is there for Postgres until its transaction is over.
+            if then == "Describe" && name != "at once" {
+                continue;
+            }
             let mut steps: Vec<Step> = first.iter().flat_map(|bytes| [Send(bytes.clone()), Ready]).collect();
             steps.extend([Send([&messages[..], &m::sync()].concat()), Ready]);
             steps.extend([Send([run("INSERT INTO plain VALUES (42, 'y')", &[]), m::sync()].concat()), Ready]);

@@ -174,7 +174,14 @@ fn every_shard_knows_it() {
     let mut through = world.world.connect();
     through.must("BEGIN");
     through.must("SET LOCAL standard_conforming_strings = off");
-    assert_eq!(through.simple("SELECT 'a\\'b', count(*) FROM items").code(), "0A000");
+    assert_eq!(through.must("SELECT 'a\\'b', count(*) FROM items").text(), "a'b|60");
+    // Values of settings as well, which the router reads itself.
+    for set in ["SET LOCAL my.user = 'C:\\\\new'", "SELECT set_config('my.user', 'C:\\\\new', true)"] {
+        through.must(set);
+        for look in world.looks() {
+            assert_eq!(through.must(&look).text().split_once('|').unwrap().1, "C:\\new", "{set}: {look}");
+        }
+    }
     through.must("ROLLBACK");
     assert_eq!(through.must("SELECT 'a\\', count(*) FROM items").text(), "a\\|60");
     // At the start of a session too.

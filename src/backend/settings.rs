@@ -208,7 +208,8 @@ impl SessionSettings {
     /// About what it takes in memory.
     fn bytes(&self) -> usize {
         let of_each = |(name, setting): (&Box<str>, &Setting)| name.len() + setting.value.len() + size_of::<Setting>();
-        size_of::<Self>() + self.values.iter().map(of_each).sum::<usize>()
+        let named = self.placeholders.iter().map(|name| name.len() + 4 * size_of::<usize>());
+        size_of::<Self>() + self.values.iter().map(of_each).chain(named).sum::<usize>()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::catalog::code;
 use crate::catalog::effects::{Effects, Uncalled};
 use crate::catalog::placeholders::Makes;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Sets, Table,
+    Based, Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Sets, Table,
     UniqueKind, Uniques, UserFunction, Volatility,
 };
 use crate::control::attached::{RUNS_SQL, Reading, Unasked};
@@ -351,7 +351,8 @@ impl Reader<'_> {
                 .and_modify(|known| *known = known.worse(found))
                 .or_insert(found);
         }
-        for sets in [Sets::Lasting, Sets::Locally] {
+        // The last one is what the first two are together.
+        for sets in [Sets::Locally, Sets::Locks, Sets::Lasting] {
             self.note_callers(filter, sets, uncalled, &mut functions, placed).await?;
         }
         let of_own_types = of_own_types.into_iter().filter_map(|(name, all)| all.then_some(name)).collect();
@@ -380,7 +381,7 @@ impl Reader<'_> {
                 let (schema, name) = (text(&row, 0)?, text(&row, 1)?);
                 let functions = placed.get_mut(schema).map_or(&mut *functions, |schema| &mut schema.functions);
                 if let Some(function) = functions.get_mut(name) {
-                    function.sets = function.sets.max(sets);
+                    function.sets = function.sets.and(sets);
                 }
                 if known.insert(name.into()) {
                     called.push(name.into());
@@ -490,7 +491,7 @@ async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fau
          WHERE t.typcategory <> 'A' AND (c.oid IS NULL OR c.relkind = 'c') AND {filter} ORDER BY 1"
     );
     let bases = format!(
-        "SELECT t.typname, (WITH RECURSIVE b AS (SELECT t.oid, t.typtype, t.typbasetype UNION ALL \
+        "SELECT t.typname, t.oid, (WITH RECURSIVE b AS (SELECT t.oid, t.typtype, t.typbasetype UNION ALL \
              SELECT s.oid, s.typtype, s.typbasetype FROM b JOIN pg_catalog.pg_type s ON s.oid = b.typbasetype WHERE b.typtype = 'd') \
            SELECT CASE b.typtype WHEN 'e' THEN {} ELSE b.oid::pg_catalog.int8 END FROM b WHERE b.typtype <> 'd') \
          FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
@@ -510,7 +511,9 @@ async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fau
         types: names(server, types).await?,
         bases: {
             let rows = server.query(&bases).await?;
-            rows.iter().map(|row| Ok((text(row, 0)?.into(), number(row, 1)?))).collect::<Result<_, Fault>>()?
+            let based =
+                |row: &Row| Ok(Based { name: text(row, 0)?.into(), number: number(row, 1)?, base: number(row, 2)? });
+            rows.iter().map(based).collect::<Result<_, Fault>>()?
         },
         operators: names(server, operators).await?,
         casts: !server.query(&casts).await?.is_empty(),
@@ -666,7 +669,7 @@ fn unique_query(filter: &str) -> String {
         "SELECT c.oid, (SELECT pg_catalog.string_agg(a.attname, E'\\x01' ORDER BY k.at) \
              FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(num, at) \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num WHERE k.at <= i.indnkeyatts), \
-           i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL, i.indimmediate, \
+           i.indisunique AND NOT i.indisexclusion AND i.indexprs IS NULL AND i.indpred IS NULL, i.indimmediate, \
            (SELECT pg_catalog.string_agg(DISTINCT a.attname, E'\\x01') FROM pg_catalog.pg_depend d \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid \
              WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid \
@@ -747,7 +750,10 @@ pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<
         if a.columns.len() == b.columns.len() && order(a) != order(b) {
             lines.push(format!("the columns of {name} are in another order"));
         }
-        if a.unique_keys.len() != b.unique_keys.len() || a.uniques != b.uniques {
+        if a.unique_keys.len() != b.unique_keys.len()
+            || a.uniques.deferrable.len() != b.uniques.deferrable.len()
+            || a.uniques.otherwise.len() != b.uniques.otherwise.len()
+        {
             lines.push(format!("the unique keys of {name} differ"));
         }
     }

@@ -68,6 +68,9 @@ pub async fn copy_in(
             }
             let header = frame::peek(&client.read, max_message).map_err(|_| Broken::Client)?;
             let Some(header) = header else { break };
+            if frame::is_too_long(header) {
+                return Err(Broken::Client);
+            }
             match header.tag {
                 b'd' => {
                     server.out.extend_from_slice(&client.read[..HEADER]);
@@ -75,7 +78,12 @@ pub async fn copy_in(
                     rest = header.len - HEADER;
                 }
                 // Postgres ignores these while it copies.
-                b'H' | b'S' => client.read.advance(header.len),
+                b'H' | b'S' => {
+                    if client.read.len() < header.len {
+                        break;
+                    }
+                    client.read.advance(header.len);
+                }
                 b'c' | b'f' => {
                     if client.read.len() < header.len {
                         break;

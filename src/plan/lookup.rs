@@ -119,7 +119,7 @@ fn column_values(operand: &Operand, key_type: KeyType, inputs: &Inputs<'_>) -> O
         Operand::List(values) if values.len() <= MOST => {
             values.iter().map(text).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()
         }
-        Operand::OneOrNull(_) | Operand::List(_) | Operand::Array(_) => return None,
+        Operand::OneOrNull(_) | Operand::List(_) | Operand::Beside(_) | Operand::Array(_) => return None,
     };
     found.sort();
     found.dedup();

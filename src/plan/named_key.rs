@@ -115,7 +115,7 @@ fn operand_value<'a>(operand: &'a Operand, key_type: KeyType, inputs: &'a Inputs
         Operand::One(value) => evaluate(value, key_type, inputs).ok(),
         Operand::List(values) => only(values.iter().map(|value| evaluate(value, key_type, inputs))),
         Operand::Array(value) => only(array(value, key_type, inputs)?),
-        Operand::OneOrNull(_) => None,
+        Operand::OneOrNull(_) | Operand::Beside(_) => None,
     }
 }
 

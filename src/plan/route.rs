@@ -158,7 +158,9 @@ impl<'a> Walk<'a> {
                 value => take(value),
             },
             // Clause 9: every member counts, so one that cannot be read leaves nothing certain.
-            Operand::List(values) => values.iter().all(|value| take(evaluate(value, key_type, self.inputs))),
+            Operand::List(values) | Operand::Beside(values) => {
+                values.iter().all(|value| take(evaluate(value, key_type, self.inputs)))
+            }
             Operand::Array(value) => match array(value, key_type, self.inputs) {
                 Some(members) => members.into_iter().all(take),
                 None => false,
@@ -166,7 +168,13 @@ impl<'a> Walk<'a> {
         };
         self.invalid |= invalid;
         if !certain {
-            self.unsure = true;
+            // What only might have narrowed it may stay unknown.
+            let might = match operand {
+                Operand::Beside(_) => true,
+                Operand::One(value) => value.is_called(),
+                Operand::OneOrNull(_) | Operand::List(_) | Operand::Array(_) => false,
+            };
+            self.unsure |= !might;
             return None;
         }
         Some(found)
@@ -183,7 +191,7 @@ impl<'a> Walk<'a> {
                 Ok(KeyValue::Null) => None,
                 Ok(value) => Some((value, *inclusive)),
                 Err(KeyError::Unsure) => {
-                    self.unsure = true;
+                    self.unsure |= !value.is_called();
                     None
                 }
                 // Between two values of the type, or not one at all: no bound that we could use.

@@ -74,7 +74,12 @@ impl Session {
             Some(time) => Arc::clone(time),
             None => {
                 let shard = self.clock_for(parts).unwrap_or(*first);
-                self.moment_of(shard).await?.transaction.into()
+                // On whatever server it is held already.
+                let moment = match self.held.position(shard) {
+                    Some(at) => self.moment_at(at, shard).await?,
+                    None => self.moment_of(shard).await?,
+                };
+                moment.transaction.into()
             }
         };
         let literal = quote_literal(&time);

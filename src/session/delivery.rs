@@ -75,8 +75,7 @@ impl Session {
     }
 
     async fn deliver(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<String, Failure> {
-        let started = self.start_delivery(plan, ask).await;
-        match started.map_err(|failure| self.as_written(failure, ask.statement().0))? {
+        match self.start_delivery(plan, ask).await? {
             Delivered::Done(tag) => Ok(tag),
             Delivered::Answering(answering) => self.finish_answering(*answering).await,
         }
@@ -116,8 +115,7 @@ impl Session {
         ask: &Ask<'_>,
         max: u64,
     ) -> Result<(), Failure> {
-        let started = self.start_delivery(plan, ask).await;
-        match started.map_err(|failure| self.as_written(failure, ask.statement().0))? {
+        match self.start_delivery(plan, ask).await? {
             Delivered::Done(tag) => {
                 reply::command_complete(&mut self.client.out, &tag)?;
                 Ok(())

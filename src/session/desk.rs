@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -23,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Default)]
 pub struct Desks {
     room: Mutex<Room>,
+    /// As the room says it, for who is at work and would go on.
+    halted: AtomicBool,
     /// Nobody begins to work: what clients send waits, wherever their transactions are. That of the room decides.
     suspended: watch::Sender<bool>,
 }
@@ -36,7 +39,7 @@ struct Room {
 }
 
 /// A desk that a session works at. Dropped on the way, it takes the desk with it.
-struct AtDesk<'a> {
+pub(super) struct AtDesk<'a> {
     desks: &'a Desks,
     desk: Option<Desk>,
     done: bool,
@@ -90,8 +93,7 @@ impl Desks {
 
     /// Nobody begins to work from now on, until [`Self::resume`]; ends when nobody does. Given up before that, it stays so.
     pub async fn suspend(&self) {
-        self.room().suspended = true;
-        self.suspended.send_replace(true);
+        self.set_suspended(true);
         while self.room().taken > 0 && self.is_suspended() {
             tokio::time::sleep(LOOK).await;
         }
@@ -99,25 +101,37 @@ impl Desks {
 
     /// False: nobody had suspended it.
     pub fn resume(&self) -> bool {
-        let was = std::mem::take(&mut self.room().suspended);
-        self.suspended.send_replace(false);
-        was
+        self.set_suspended(false)
+    }
+
+    /// What it was before.
+    fn set_suspended(&self, suspended: bool) -> bool {
+        let mut room = self.room();
+        self.halted.store(suspended, Ordering::Relaxed);
+        self.suspended.send_replace(suspended);
+        std::mem::replace(&mut room.suspended, suspended)
     }
 
     pub fn is_suspended(&self) -> bool {
         self.room().suspended
     }
 
-    /// Does what the client has sent.
-    pub(super) async fn work(&self, mut session: Box<Session>, frame: Frame) -> (Box<Session>, Result<(), Stop>) {
-        let mut at = loop {
+    /// A place at which a session works, as soon as that may be.
+    pub(super) async fn enter(&self, session: &mut Session) -> Result<AtDesk<'_>, Stop> {
+        loop {
             if let Some(at) = self.take() {
-                break at;
+                return Ok(at);
             }
             let mut suspended = self.suspended.subscribe();
-            if let Err(stop) = session.wait_for_resume(async { drop(suspended.wait_for(|is| !is).await) }).await {
-                return (session, Err(stop));
-            }
+            session.wait_for_resume(async { drop(suspended.wait_for(|is| !is).await) }).await?;
+        }
+    }
+
+    /// Does what the client has sent.
+    pub(super) async fn work(&self, mut session: Box<Session>, frame: Frame) -> (Box<Session>, Result<(), Stop>) {
+        let mut at = match self.enter(&mut session).await {
+            Ok(at) => at,
+            Err(stop) => return (session, Err(stop)),
         };
         let desk = at.desk.get_or_insert_with(Desk::new);
         *lock(&desk.tray) = Tray::In(session, frame);
@@ -178,6 +192,10 @@ impl Session {
                 Box::pin(self.dispatch(frame).instrument(span)).await?;
             } else {
                 self.dispatch(frame).await?;
+            }
+            // What is there already waits like what comes.
+            if self.shared.desks.halted.load(Ordering::Relaxed) {
+                return Ok(());
             }
             match self.client.cut() {
                 Ok(Some(next)) => frame = next,

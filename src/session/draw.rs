@@ -42,8 +42,11 @@ impl Session {
         let mut next: HashMap<&QualifiedName, VecDeque<i64>> = HashMap::new();
         for (sequence, count) in &wanted {
             let values = match self.take_values(sequence, *count, !fresh, text).await {
-                Err(failure) => return Err(self.as_written(failure, text)),
-                Ok(values) => values,
+                // What it says of nextval() one Postgres would have said of the statement.
+                Err(Failure::Fault(fault)) if fault.code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                    return Err(self.read_only(text).unwrap_or(fault).into());
+                }
+                values => values?,
             };
             next.insert(sequence, values.into());
         }
@@ -377,16 +380,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// What one Postgres says of the statement, where a server has said it of what the router made of it.
-    pub(super) fn as_written(&self, failure: Failure, text: &str) -> Failure {
-        match failure {
-            Failure::Fault(fault) if fault.code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-                self.read_only(text).unwrap_or(fault).into()
-            }
-            other => other,
-        }
     }
 
     /// `25006` for a statement that writes rows; `None`: it begins with another word.

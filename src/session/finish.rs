@@ -303,6 +303,11 @@ impl Session {
 
     pub(super) async fn moment_of(&mut self, shard: ShardId) -> Result<Moment, Failure> {
         let at = self.enlist(shard).await?;
+        self.moment_at(at, shard).await
+    }
+
+    /// The same of a shard whose connection is in the session's hands, whatever server it leads to.
+    pub(super) async fn moment_at(&mut self, at: usize, shard: ShardId) -> Result<Moment, Failure> {
         let asked = self.ask_held(at, clock::ASK).await?;
         let moment = Moment::of(&asked).ok_or_else(no_moment)?;
         if self.tx.is_open() {

@@ -1,6 +1,7 @@
 //! Between two messages of the client: how long it may be silent, and what servers say meanwhile.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ impl Session {
             Ok(Err(fault)) => return Err(Stop::Fatal(fault)),
             Err(_) => {}
         }
+        let shared = Arc::clone(&self.shared);
+        let _at = shared.desks.enter(self).await?;
         if let Err(failure) = self.flush_batch().await {
             self.fail_batch(failure).await?;
         }

@@ -427,7 +427,7 @@ impl Session {
             _ if takes_turn => self.take_turn(&shards, None).await?,
             (_, true) => self.take_turn(&shards, Some(ask.statement().0)).await?,
             (Servers::Primaries, false) => self.enlist_all(&with(&shards, self.clock_for(parts))).await?,
-            (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
+            (Servers::Replicas, false) => self.enlist_all_on(&with(&shards, self.clock_for(parts)), servers).await?,
         }
         let told = self.told_parts(parts).await?;
         let parts = told.as_deref().unwrap_or(parts);

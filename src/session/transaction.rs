@@ -442,10 +442,10 @@ impl Transaction {
 /// How many are looked at for one of the same setting.
 const LOOKED_AT: usize = 64;
 
-/// The setting of a SET LOCAL as the router writes it, where it changes nobody's rights.
+/// The setting of a SET LOCAL as the router writes it, where it changes nobody's rights, and is not read by what others were.
 fn plain_setting(text: &str) -> Option<&str> {
     let (name, _) = text.strip_prefix("SET LOCAL ")?.split_once(" TO ")?;
-    (!name.contains(' ') && !name.starts_with("transaction_")).then_some(name)
+    (!name.contains(' ') && !name.starts_with("transaction_") && name != "default_text_search_config").then_some(name)
 }
 
 /// SET TRANSACTION, SET CONSTRAINTS.

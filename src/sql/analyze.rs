@@ -20,7 +20,7 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
-use crate::sql::lexer::TokenKind;
+use crate::sql::lexer::{TokenKind, with_escapes};
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
 use crate::sql::modifying::{same_everywhere, with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
@@ -36,7 +36,7 @@ use crate::sql::spelling::{self, Read};
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::temporary;
-use crate::sql::utility::{self, StatementKind, TransactionStatement};
+use crate::sql::utility::{self, SetStatement, StatementKind, TransactionStatement};
 use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, ragged, words};
 use crate::types::compare::TextStyle;
 
@@ -263,6 +263,16 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         return analysis;
     }
     let mut kind = utility::classify(text);
+    // The router itself reads these values.
+    if matches!(kind, StatementKind::Set(_) | StatementKind::SetConfig(_))
+        && !scope.standard_strings
+        && memchr::memchr(b'\\', text.as_bytes()).is_some()
+    {
+        kind = match with_escapes(text) {
+            Some(other) => utility::classify(&other),
+            None => StatementKind::Set(SetStatement::Opaque),
+        };
+    }
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
     let ours = matches!(functions::classify(scope, None, "set_config"), functions::FunctionClass::Home(_));

@@ -1,7 +1,9 @@
 //! The names that Postgres gives to output columns without alias (`FigureColname` of its parser): ORDER BY and GROUP BY can mean
 //! them.
 
-use sqlparser::ast::{AccessExpr, DataType, Expr, FunctionArguments, Query, SelectItem, SetExpr, TrimWhereField};
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, DataType, Expr, FunctionArguments, Query, SelectItem, SetExpr, TrimWhereField,
+};
 
 use crate::sql::facts::type_oid;
 use crate::sql::names::{folded, parts};
@@ -41,6 +43,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             Some((name, true)) => Some((name, true)),
             _ => Some(("case".to_owned(), false)),
         },
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Exists { .. } => strong("exists"),
         Expr::Subquery(query) => subquery(query),
         Expr::Array(_) => strong("array"),

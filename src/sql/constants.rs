@@ -141,6 +141,9 @@ impl Model<'_> {
     }
 
     fn literal(&self, literal: &ValueWithSpan, negative: bool, how: Literally) -> Option<Value> {
+        if self.view_depth == 0 && matches!(literal.value, Literal::Number(..)) && self.literals.is_misread(literal) {
+            return None;
+        }
         // A literal of a view's definition is no slot, wherever its span points.
         if self.view_depth > 0 || how == Literally::Fixed {
             if self.view_depth == 0 {

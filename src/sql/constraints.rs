@@ -54,7 +54,9 @@ fn check_key(
                 let relation = resolve(scope, schema.as_deref(), name);
                 // Of a table that nobody knows nothing can be said.
                 let Some(table) = relation.table() else { return Some(None) };
-                table.column(column).map(|(_, of)| Some((format!("OID {}", of.type_oid), Some(of.type_oid))))
+                table.column(column).map(|(_, of)| {
+                    Some((format!("OID {}", of.type_oid), Some(scope.catalog.customs.base_of(of.type_oid))))
+                })
             }
             Element::Column(_) | Element::Constraint(_) => None,
         });
@@ -97,8 +99,7 @@ fn base_oid(scope: &NameScope<'_>, ty: &DataType) -> Option<Oid> {
         DataType::Custom(name, modifiers) => {
             let (schema, name) = parts(name)?;
             if schema.as_deref() != Some("pg_catalog") {
-                let mut made =
-                    scope.catalog.customs.bases.iter().filter(|(of, _)| **of == *name).map(|(_, base)| *base);
+                let mut made = scope.catalog.customs.bases.iter().filter(|of| *of.name == *name).map(|of| of.base);
                 if let Some(base) = made.next() {
                     return made.all(|other| family(other) == family(base)).then_some(base);
                 }

@@ -8,6 +8,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, PinReason, Rows, Verdict};
+use crate::sql::ddl::fills::has_moment_text;
 use crate::sql::defaults::{evaluated, reads_clock, uses_of};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
@@ -374,7 +375,11 @@ fn check_filter(of: &Analyzer<'_>, table: &QualifiedName) -> Result<(), Fault> {
         }
         FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window | FunctionClass::Unknown => false,
     };
-    match words.iter().skip_while(|word| **word != "where").find(varies) {
+    // A text like `now` is read at another moment on each shard, a name as the number that the shard gave it.
+    let moment = has_moment_text(of.text, false, of.scope.standard_strings).then(|| "a text like 'now'".to_owned());
+    let named = words.iter().find(|word| word.starts_with("reg") || word.starts_with("to_reg")).cloned();
+    let filter = words.iter().skip_while(|word| **word != "where");
+    match filter.clone().find(varies).cloned().or(moment).or(named.filter(|word| filter.clone().any(|of| of == word))) {
         None => Ok(()),
         Some(name) => Err(Fault::unsupported(
             format!("this COPY into reference table \"{}\" is not supported", table.name),

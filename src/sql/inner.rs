@@ -107,6 +107,7 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
     let uses = &model.uses;
     // What asks for the server, the time or chance is not looked for part by part.
     let plain = uses.volatile.is_none()
+        && !uses.moment
         && !uses.clock_in_view
         && uses.server.is_none()
         && uses.user_function.is_none()

@@ -88,6 +88,19 @@ impl Value {
     pub fn plain(source: Source) -> Self {
         Self { source, cast: None }
     }
+
+    /// Whether it is what a call, or a reckoning with dates, makes of others: where that cannot be known it narrows nothing.
+    pub fn is_called(&self) -> bool {
+        match &self.source {
+            Source::Computed(computed) => !matches!(**computed, Computed::Of { .. }),
+            Source::Slot { .. }
+            | Source::Number { .. }
+            | Source::Text(_)
+            | Source::Bool(_)
+            | Source::Null
+            | Source::Parameter { .. } => false,
+        }
+    }
 }
 
 /// What a key column is compared with.
@@ -98,6 +111,9 @@ pub enum Operand {
     OneOrNull(Value),
     /// `IN (...)`, `= ANY (ARRAY[...])`: every member counts.
     List(Vec<Value>),
+    /// One of those that the statement gives beside the table. They narrow where its rows are, if they can be read; if not, they are
+    /// anywhere.
+    Beside(Vec<Value>),
     /// `= ANY ('{...}')`, `= ANY ($1)`
     Array(Value),
 }
@@ -153,7 +169,7 @@ impl KeyExpr {
         match self {
             Self::Any | Self::Nothing | Self::Between { .. } => true,
             Self::Equal { operand: Operand::One(_) | Operand::OneOrNull(_) | Operand::Array(_), .. } => true,
-            Self::Equal { operand: Operand::List(values), .. } => values.len() <= SHORT,
+            Self::Equal { operand: Operand::List(values) | Operand::Beside(values), .. } => values.len() <= SHORT,
             Self::All(_) | Self::Either(_) => false,
         }
     }

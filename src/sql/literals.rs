@@ -58,6 +58,12 @@ impl Literals {
         self.fixed && self.found(literal).is_some()
     }
 
+    /// A slot begins here, of which the parser has read something else: it does not know the spelling.
+    pub fn is_misread(&self, literal: &ValueWithSpan) -> bool {
+        let start = literal.span.start;
+        self.by_position.contains_key(&(start.line, start.column)) && self.found(literal).is_none()
+    }
+
     fn found(&self, literal: &ValueWithSpan) -> Option<u16> {
         let start = literal.span.start;
         let index = *self.by_position.get(&(start.line, start.column))?;

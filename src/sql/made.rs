@@ -18,7 +18,7 @@ impl Model<'_> {
             if columns.list[at].node.is_none()
                 && let Some((ty, value)) = self.constant(level, expr)
             {
-                self.add_values(leaf, columns, at, ty, Operand::One(value));
+                self.add_values(leaf, columns, at, ty, Self::operand(vec![value]));
             }
         }
     }
@@ -31,14 +31,24 @@ impl Model<'_> {
             let Some(cells) = cells.collect::<Option<Vec<(ColumnType, Value)>>>() else { continue };
             let Some((ty, _)) = cells.first().cloned() else { continue };
             if cells.iter().all(|(of, _)| *of == ty) {
-                let mut values: Vec<Value> = cells.into_iter().map(|(_, value)| value).collect();
-                let operand = match values.len() {
-                    1 => Operand::One(values.remove(0)),
-                    _ => Operand::List(values),
-                };
+                let operand = Self::operand(cells.into_iter().map(|(_, value)| value).collect());
                 columns.list[at].ty = Some(ty);
                 self.add_values(leaf, columns, at, ty, operand);
             }
+        }
+    }
+
+    /// What is surely known, else values beside the table.
+    fn operand(mut values: Vec<Value>) -> Operand {
+        let is_plain = |value: &Value| match value.source {
+            Source::Number { .. } | Source::Bool(_) => true,
+            Source::Text(_) => value.cast == Some(oid::TEXT),
+            _ => false,
+        };
+        match (values.iter().all(is_plain), values.len()) {
+            (true, 1) => Operand::One(values.remove(0)),
+            (true, _) => Operand::List(values),
+            (false, _) => Operand::Beside(values),
         }
     }
 

@@ -601,8 +601,9 @@ impl Parts<'_, '_, '_> {
             "variance" | "var_samp" | "var_pop" => variance,
             _ => {
                 let digits = format!("pg_catalog.scale({variance})");
+                // A NaN has no scale.
                 format!(
-                    "pg_catalog.round(pg_catalog.sqrt(pg_catalog.round({variance}, {digits} * 2 + {more})), {digits})"
+                    "coalesce(pg_catalog.round(pg_catalog.sqrt(pg_catalog.round({variance}, {digits} * 2 + {more})), {digits}), {variance})"
                 )
             }
         };

@@ -120,7 +120,18 @@ struct Own {
 
 impl Expanding {
     pub fn new(cte: &Cte, recursive: bool) -> Self {
-        let body = recursive.then(|| std::ptr::from_ref(&*cte.query.body));
+        // Postgres reads nothing into parentheses around the whole.
+        let mut body = &*cte.query.body;
+        while let SetExpr::Query(inner) = body
+            && inner.with.is_none()
+            && inner.order_by.is_none()
+            && inner.limit_clause.is_none()
+            && inner.fetch.is_none()
+            && inner.locks.is_empty()
+        {
+            body = &inner.body;
+        }
+        let body = recursive.then(|| std::ptr::from_ref(body));
         Self { cte, body, alias: cte.alias.clone(), base: None, own: None }
     }
 }
@@ -198,7 +209,10 @@ impl Model<'_> {
     pub fn own_rows(&mut self, cte: *const Cte, leaf: LeafId) -> Option<Rows> {
         let at = self.expanding.iter().rposition(|of| of.cte == cte)?;
         let (alias, base) = (self.expanding[at].alias.clone(), self.expanding[at].base.clone());
-        let Some((mut columns, spread)) = base else { return Some(Rows::new(Columns::default(), Spread::Same)) };
+        let Some((mut columns, spread)) = base else {
+            let why = Obstacle::new("a recursive query of this form");
+            return Some(Rows::new(Columns::default(), Spread::Tangled(why)));
+        };
         // SEARCH and CYCLE add columns behind those of the query.
         if alias.columns.last().is_some_and(|column| column.name.value == MORE_COLUMNS) {
             columns = Columns::default();
@@ -259,7 +273,7 @@ impl Model<'_> {
             (0..passed.len()).map(|at| passed[at].and_then(|_| self.united(&[&base, &next], at))).collect();
         let mut columns = base.rows.columns.clone();
         columns.list.iter_mut().for_each(|column| column.node = None);
-        let leaf = self.whole(&mut columns, &united, &base, outer, leaf_of)?;
+        let leaf = self.whole(&mut columns, &united, &[&base, &next], outer, leaf_of)?;
         for (at, column) in columns.list.iter().enumerate() {
             let (Some(whole), Some(Some(own))) = (column.node, passed.get(at)) else { continue };
             self.edges
@@ -277,7 +291,9 @@ impl Model<'_> {
         let of_arms: Vec<(&Columns, &Spread)> = arms.iter().map(|arm| (&arm.rows.columns, &arm.rows.spread)).collect();
         let width = of_arms.first().map_or(0, |(columns, _)| columns.list.len());
         let all: Vec<&Arm> = arms.iter().collect();
-        let united: Vec<Option<ColumnType>> = (0..width).map(|at| self.united(&all, at)).collect();
+        // What is said of the whole says nothing of rows that an arm makes of all its rows together.
+        let tangled = arms.iter().any(|arm| matches!(arm.rows.spread, Spread::Tangled(_)));
+        let united: Vec<Option<ColumnType>> = (0..width).map(|at| self.united(&all, at).filter(|_| !tangled)).collect();
         let key = self.common_key(&of_arms, |at| united.get(at).is_some_and(Option::is_some));
         let beside = self.beside_outer(&arms, outer);
         let lie = lie(&arms, key.is_some());
@@ -290,7 +306,7 @@ impl Model<'_> {
                 column.ty = column.ty.filter(|ty| other == Some(*ty));
             }
         }
-        let leaf = self.whole(&mut columns, &united, first, outer, leaf_of)?;
+        let leaf = self.whole(&mut columns, &united, &all, outer, leaf_of)?;
         // Each row of the whole is one of these arms too.
         let mut within = vec![0];
         for (at, arm) in arms.iter().enumerate().skip(1) {
@@ -364,7 +380,7 @@ impl Model<'_> {
         &mut self,
         columns: &mut Columns,
         united: &[Option<ColumnType>],
-        first: &Arm,
+        arms: &[&Arm],
         outer: Option<LevelId>,
         leaf_of: Option<LeafId>,
     ) -> Result<Option<LeafId>, Stop> {
@@ -377,8 +393,10 @@ impl Model<'_> {
         for (at, column) in columns.list.iter_mut().enumerate() {
             let Some(Some(ty)) = united.get(at) else { continue };
             // A length or precision is kept only where all have it.
-            let typmod = first.node(at).map_or(-1, |node| self.nodes[node].typmod);
-            let typmod = if column.ty == Some(*ty) { typmod } else { -1 };
+            let mut typmods = arms.iter().map(|arm| arm.node(at).map_or(-1, |node| self.nodes[node].typmod));
+            let first = typmods.next().unwrap_or(-1);
+            let kept = column.ty == Some(*ty) && typmods.all(|typmod| typmod == first);
+            let typmod = if kept { first } else { -1 };
             column.node = Some(self.add_made_node(leaf, *ty, typmod));
         }
         Ok(Some(leaf))

@@ -35,6 +35,11 @@ pub fn peek(buffer: &[u8], max: usize) -> Result<Option<Header>, Fault> {
 /// Postgres takes no more for messages that are short by their nature (`PQ_SMALL_MESSAGE_LIMIT`), the length word counted.
 const SHORT: usize = 10_000;
 
+/// Whether a message of a client's is longer than Postgres takes one that is short by its nature.
+pub fn is_too_long(header: Header) -> bool {
+    matches!(header.tag, b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f') && header.len > SHORT + 1
+}
+
 /// The same of what a client sends behind its login: a message that is none, or too long for one of its kind, is told by its header.
 ///
 /// # Errors

@@ -140,6 +140,8 @@ CREATE TABLE words (word varchar(10) NOT NULL, v int);
 CREATE TABLE items (id smaller, v int);
 INSERT INTO items VALUES (1, 1), (2, 2), (3, 3);
 SELECT v FROM items WHERE id = 2;
+CREATE TABLE parts (LIKE items);
+DROP TABLE parts;
 DROP TABLE items, words;
 CREATE TABLE items (id serial, v int);
 DROP TABLE items;

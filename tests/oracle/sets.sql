@@ -113,3 +113,10 @@ WITH RECURSIVE p(t, i) AS (SELECT tenant_id, id FROM orders WHERE id < 3 UNION A
 WITH RECURSIVE p(t, i) AS (SELECT tenant_id, id FROM orders WHERE id < 3 UNION ALL SELECT p.t, o.id FROM orders o, p WHERE o.tenant_id = p.t AND o.id = p.i * 2) SEARCH DEPTH FIRST BY i SET ord SELECT t, i FROM p WHERE t < 4 ORDER BY t, ord
 
 WITH RECURSIVE p(t, i) AS (SELECT tenant_id, id FROM orders WHERE id < 3 UNION ALL SELECT p.t, o.id % 3 FROM orders o, p WHERE o.tenant_id = p.t AND o.id = p.i + 1) CYCLE i SET again USING path SELECT t, i, again FROM p WHERE t = 8 ORDER BY 1, 2, 3
+
+-- Recursion in parentheses is recursion.
+WITH RECURSIVE p(t, i) AS ((SELECT id, id FROM tenants WHERE id = 1 UNION ALL SELECT o.id, o.id FROM tenants o JOIN p ON o.id = p.t + 1 WHERE o.id < 20)) SELECT count(*) FROM p
+
+WITH RECURSIVE p(t, i) AS ((SELECT id, id FROM tenants WHERE id = 1 UNION ALL SELECT o.id, o.id FROM tenants o JOIN p ON o.id = p.t + 1 WHERE o.id < 20)) SELECT * FROM p WHERE t = 3
+
+WITH RECURSIVE p(t, i) AS (((SELECT tenant_id, id FROM orders WHERE tenant_id = 3) UNION SELECT o.tenant_id, o.customer_id FROM orders o JOIN p ON o.tenant_id = p.t AND o.id = p.i)) SELECT t, count(*) FROM p GROUP BY t

@@ -834,3 +834,12 @@ SELECT id, amount FROM accounts WHERE id >= 940 ORDER BY id;
 INSERT INTO readings VALUES ('infinity', 1, 1), ('-infinity', 2, 2), ('2024-02-29', 3, 3);
 INSERT INTO readings VALUES ('2023-02-29', 4, 4);
 SELECT day, n FROM readings WHERE n < 5 ORDER BY day, n;
+
+-- A NaN among what is folded.
+-- script
+BEGIN;
+UPDATE accounts SET amount = 'NaN' WHERE id = 2;
+SELECT stddev(amount), stddev_pop(amount), variance(amount), sum(amount), avg(amount) FROM accounts;
+SELECT tenant_id % 3 AS m, stddev(amount) FROM accounts GROUP BY 1 ORDER BY 1;
+SELECT avg(s) FROM (SELECT tenant_id % 3, stddev(amount) AS s FROM accounts GROUP BY 1) q;
+ROLLBACK;

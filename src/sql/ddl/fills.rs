@@ -55,7 +55,7 @@ fn is_of_a_moment(scope: &NameScope<'_>, text: &str) -> bool {
 }
 
 /// Whether a text in an expression for a column, of texts or of something else, could be read as a moment (`'now'`), by each shard as one of its own.
-fn has_moment_text(text: &str, is_text: bool, standard_strings: bool) -> bool {
+pub(crate) fn has_moment_text(text: &str, is_text: bool, standard_strings: bool) -> bool {
     let Some(tokens) = tokens(text, standard_strings) else { return true };
     let cast = |token: &Token| text_of(text, token) == "::" || text_of(text, token).eq_ignore_ascii_case("cast");
     if is_text && !tokens.iter().any(cast) {
@@ -98,7 +98,8 @@ fn check_expression(scope: &NameScope<'_>, relation: &Relation, table: &str, tex
     let is_copy = matches!(relation, Relation::Reference { .. });
     let uses = uses_of(scope, text);
     let same = match (is_copy, &uses) {
-        (true, _) => is_same_everywhere(scope, text) && !names_system_column(scope, text),
+        (true, Some(uses)) => is_same_everywhere(scope, text) && uses.system_column.is_none(),
+        (true, None) => is_same_everywhere(scope, text) && !names_system_column(scope, text),
         (false, Some(uses)) => differs_by_row_alone(scope, uses),
         (false, None) => false,
     };
