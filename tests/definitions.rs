@@ -385,7 +385,7 @@ fn families_that_are_torn_are_refused() {
         );
     }
     let mut router = world.through();
-    support::eventually(10, "the router knows the tables", || router.simple("SELECT * FROM logs").code() == "0A000");
+    support::eventually(30, "the router knows the tables", || router.simple("SELECT * FROM logs").code() == "0A000");
     for sql in [
         "SELECT * FROM logs",
         "INSERT INTO logs VALUES (1, 'x')",
