@@ -377,9 +377,9 @@ fn check_filter(of: &Analyzer<'_>, table: &QualifiedName) -> Result<(), Fault> {
     };
     // A text like `now` is read at another moment on each shard, a name as the number that the shard gave it.
     let moment = has_moment_text(of.text, false, of.scope.standard_strings).then(|| "a text like 'now'".to_owned());
-    let named = words.iter().find(|word| word.starts_with("reg") || word.starts_with("to_reg")).cloned();
+    let named = |word: &&String| oid::of_name_of_catalog(word).is_some() || word.starts_with("to_reg");
     let filter = words.iter().skip_while(|word| **word != "where");
-    match filter.clone().find(varies).cloned().or(moment).or(named.filter(|word| filter.clone().any(|of| of == word))) {
+    match filter.clone().find(varies).or_else(|| filter.clone().find(named)).cloned().or(moment) {
         None => Ok(()),
         Some(name) => Err(Fault::unsupported(
             format!("this COPY into reference table \"{}\" is not supported", table.name),

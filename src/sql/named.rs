@@ -279,7 +279,6 @@ impl Analyzer<'_> {
                 words.iter().skip(1).take(4).any(|word| matches!(&**word, "table" | "materialized")) && has("as")
             }
             Some("alter") => has("table") || has("domain"),
-            Some("refresh") => true,
             Some("select" | "with") => has("into"),
             Some(_) | None => false,
         }
