@@ -235,3 +235,41 @@ fn answers_keep_their_columns() {
     }
     raw.must("ROLLBACK");
 }
+
+#[test]
+fn the_statements_of_a_pipeline_have_one_time() {
+    let (world, [a, ..]) = world("blocktimepipe");
+    let mut raw = world.connect();
+    let scatter = "SELECT DISTINCT now() FROM items".to_owned();
+    let finished = "SELECT now(), sum(n) OVER () FROM items LIMIT 1".to_owned();
+    let grouped = "SELECT max(now()) FROM items WHERE now() > '2000-01-01'".to_owned();
+    let single = format!("SELECT now() FROM items WHERE id = {a}");
+    let home = "SELECT now() FROM plain LIMIT 1".to_owned();
+    let all = [scatter, finished, grouped, single, home];
+    for first in 0..all.len() {
+        let mut bytes = Vec::new();
+        for at in 0..all.len() {
+            let sql = &all[(first + at) % all.len()];
+            for sql in [sql, "SELECT pg_sleep(0.002)"] {
+                bytes.extend([message::parse("", sql, &[]), message::bind("", "", &[], &[])].concat());
+                bytes.extend(message::execute("", 0));
+            }
+        }
+        bytes.extend(message::sync());
+        raw.send(&bytes).unwrap();
+        let mut messages = raw.read_to_ready().unwrap();
+        assert_eq!(messages.pop().map(|ready| ready.body), Some(b"I".to_vec()));
+        let rows: Vec<Vec<Option<Vec<u8>>>> =
+            messages.iter().filter(|message| message.tag == b'D').map(|message| message.cells()).collect();
+        let times: Vec<&Option<Vec<u8>>> = rows
+            .iter()
+            .filter_map(|row| row.first())
+            .filter(|cell| cell.as_ref().is_some_and(|cell| !cell.is_empty()))
+            .collect();
+        assert_eq!(times.len(), all.len(), "{first}: {messages:?}");
+        assert!(times.iter().all(|time| *time == times[0]), "{first}: {times:?}");
+    }
+    // What stands alone takes no transaction for it, and the next pipeline has another time.
+    let once = |raw: &mut Raw| raw.extended(&all[0], &[], &[], 0).text();
+    assert_ne!(once(&mut raw), once(&mut raw));
+}

@@ -266,6 +266,10 @@ impl Session {
         };
         let plan = if let PlanKind::Lookup(_) = &plan.kind { Box::new(self.look_up(*plan).await?) } else { plan };
         self.note_plan_sequences(&statement.analysis, &plan);
+        if statement.analysis.reads_time.is_some() && self.client.read.first() != Some(&b'S') {
+            // As in Postgres, all statements of a pipeline have one time: that of its transaction.
+            self.tx.begin_implicit(&self.settings);
+        }
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }

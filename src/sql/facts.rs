@@ -310,6 +310,11 @@ pub(crate) fn unnest(expr: &Expr) -> &Expr {
     expr
 }
 
+pub(crate) fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
 /// The parts that must all be true.
 pub(crate) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     chain(expr, &BinaryOperator::And)

@@ -7,8 +7,8 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
-    UnaryOperator, Value as Literal, Visit, Visitor,
+    Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value as Literal, Visit,
+    Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -17,7 +17,7 @@ use crate::sql::colnames::output_name;
 use crate::sql::facts::unnest;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, LeafId, LevelId, Model, NodeId, Part, RefId, Spread};
-use crate::sql::names::{Relation, folded, parts};
+use crate::sql::names::{Relation, folded};
 use crate::sql::outcome::PullText;
 use crate::sql::pieces::Piece;
 use crate::sql::query::{SelectLevel, is_distinct, is_grouped};
@@ -142,45 +142,6 @@ fn reads_shards_alone(scope: &NameScope<'_>, view: &Table) -> bool {
     uses.home.is_none() && uses.places.is_empty() && uses.system.is_none() && scratch.obstacle.is_none()
 }
 
-/// Looks for what can fail for some value: all but comparisons of columns with each other and with constants, and aggregates of columns.
-struct MayFail;
-
-impl Visitor for MayFail {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        const AGGREGATES: [&str; 8] = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every"];
-        let safe = match expr {
-            Expr::Identifier(_)
-            | Expr::CompoundIdentifier(_)
-            | Expr::Value(_)
-            | Expr::Nested(_)
-            | Expr::Tuple(_)
-            | Expr::IsNull(_)
-            | Expr::IsNotNull(_)
-            | Expr::IsDistinctFrom(..)
-            | Expr::IsNotDistinctFrom(..)
-            | Expr::InList { .. }
-            | Expr::Between { .. }
-            | Expr::UnaryOp { op: UnaryOperator::Not, .. } => true,
-            Expr::BinaryOp { op, .. } => matches!(
-                op,
-                BinaryOperator::And
-                    | BinaryOperator::Or
-                    | BinaryOperator::Eq
-                    | BinaryOperator::NotEq
-                    | BinaryOperator::Lt
-                    | BinaryOperator::LtEq
-                    | BinaryOperator::Gt
-                    | BinaryOperator::GtEq
-            ),
-            Expr::Function(function) => parts(&function.name).is_some_and(|(_, name)| AGGREGATES.contains(&&*name)),
-            _ => false,
-        };
-        if safe { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-}
-
 struct Closed<'m, 's> {
     model: &'m Model<'s>,
     level: LevelId,
@@ -242,6 +203,9 @@ impl Find<'_, '_> {
         }
         let whole = output_order(query).is_some() && uses.iter().all(|part| self.is_whole(part, select));
         let level = first.levels.start;
+        if whole && uses.iter().any(|part| self.model.waits(part.levels.start, query)) {
+            return None;
+        }
         let place = select.select_token.0.span;
         if place != Span::empty() && self.source.parenthesised(place.start).is_none() {
             return None;
@@ -338,8 +302,7 @@ impl Find<'_, '_> {
             }
             let of = SelectLevel { level, base: base.clone(), columns: model.output(level, &select.projection) };
             let divided = divide(model, query, select, &of, Below::Query)?;
-            // What stands in an expression a Postgres may never come to, and would not fail by it.
-            if !part.closed && divided.0.visit(&mut MayFail).is_break() {
+            if model.waits(level, &divided.0) {
                 return None;
             }
             match &found {

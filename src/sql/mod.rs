@@ -27,6 +27,7 @@ mod elsewhere;
 mod escapes;
 mod exprs;
 mod facts;
+mod failing;
 mod families;
 mod filled;
 mod finish;

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use crate::ids::QualifiedName;
 use crate::sql::carried::column;
-use crate::sql::facts::unnest;
+use crate::sql::facts::{is_comparison, unnest};
 use crate::sql::model::{Filter, LeafId, LevelId, Model, NodeId};
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::quoted;
@@ -121,11 +121,6 @@ struct Joins {
     conditions: Vec<Pieces>,
     /// The inner side of each.
     columns: Vec<NodeId>,
-}
-
-fn is_comparison(op: &BinaryOperator) -> bool {
-    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
-    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
 /// Which columns a condition names.

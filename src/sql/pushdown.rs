@@ -29,7 +29,7 @@ pub(crate) fn filters(model: &Model<'_>, table: Scanned<'_>) -> Vec<Pieces> {
     let of_leaf = collected.filters.iter().filter(|f| f.leaves.contains(&table.leaf) && f.level == level);
     let carried = carried(model, table.leaf);
     let mut all: Vec<Pieces> = Vec::new();
-    for expr in of_leaf.map(|filter| &filter.expr).chain(&carried) {
+    for expr in of_leaf.map(|filter| &filter.expr).chain(&carried).filter(|expr| !model.waits(level, *expr)) {
         let found = print_over(model, &[table], level, expr);
         all.extend(found.filter(|pieces| !all.contains(pieces)));
     }
@@ -54,6 +54,9 @@ pub(crate) fn print_pushed(
     expr: &Expr,
     columns: &[&str],
 ) -> Option<Pieces> {
+    if model.waits(level, expr) {
+        return None;
+    }
     print_over(model, &[Scanned { leaf, columns, qualifier: None }], level, expr)
 }
 
