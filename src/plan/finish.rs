@@ -12,8 +12,8 @@ use crate::plan::values::binary_members;
 use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, shared, supply, window};
 use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
-    Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
-    TRANSACTION_MOMENT,
+    Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, Limit, PullSource, PullText,
+    STATEMENT_MOMENT, TRANSACTION_MOMENT,
 };
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
@@ -315,7 +315,10 @@ fn fill_text(
     inputs: &Inputs<'_>,
     view: &View<'_>,
 ) -> Result<FinishPlan, Fault> {
-    let pulls: Option<Vec<Pull>> = text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect();
+    let limit = Limit { limit: text.limit, offset: None };
+    // Nothing below LIMIT 0 is computed, as in Postgres.
+    let empty = window(&limit, inputs).is_ok_and(|window| window.limit == Some(0));
+    let pulls: Option<Vec<Pull>> = text.pulls.iter().map(|pull| fill_pull(pull, empty, inputs, view)).collect();
     let mut pulls = pulls.ok_or_else(lost_literals)?;
     let gone = match sharing {
         // Supplies know their pulls by number.
@@ -362,7 +365,8 @@ fn fill_text(
     })
 }
 
-fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pull> {
+/// `empty`: no row of it is needed.
+fn fill_pull(pull: &PullText, empty: bool, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pull> {
     let mut parameters = Vec::new();
     let mut filtered = pull.whole.is_some();
     let mut sql = match &pull.whole {
@@ -391,7 +395,12 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         sql.push_str(&format!(" LIMIT {}", limit.saturating_add(offset).min(i64::MAX as u64)));
         filtered = true;
     }
-    let keys = pull.keys.iter().map(|keys| fill_keys(keys, inputs)).collect::<Option<_>>()?;
+    let mut keys = pull.keys.iter().map(|keys| fill_keys(keys, inputs)).collect::<Option<Vec<_>>>()?;
+    if empty && !pull.writes {
+        sql = format!("SELECT * FROM ({sql}) AS pgloom_none LIMIT 0");
+        filtered = true;
+        keys.clear();
+    }
     let from = match &pull.source {
         PullSource::Sharded(groups) => {
             let mut shards = ShardSet::new();

@@ -432,6 +432,7 @@ fn finished(
         clock: None,
         own_clock: false,
         foreign: false,
+        limit: None,
         depot: None,
         views: Vec::new(),
         supplies: Vec::new(),

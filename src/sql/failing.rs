@@ -1,5 +1,5 @@
-//! What can fail for some value. A Postgres comes to a subquery in an expression only when it needs it: what is done of it beforehand must
-//! not fail where that Postgres would never have looked.
+//! What can fail for some value. A Postgres comes to a subquery in an expression only when it needs it, and not at all to a query of a WITH
+//! that nothing reads, or below LIMIT 0: what is done of it beforehand must not fail where that Postgres would never have looked.
 
 use std::ops::ControlFlow;
 
@@ -7,25 +7,41 @@ use sqlparser::ast::{BinaryOperator, CastKind, DataType, Expr, Query, UnaryOpera
 
 use crate::sql::facts::is_comparison;
 use crate::sql::infer::type_of;
+use crate::sql::limit::read_limit;
 use crate::sql::model::{LevelId, Model};
 use crate::sql::names::parts;
+use crate::sql::outcome::Count;
 use crate::types::oid;
 
 impl Model<'_> {
-    /// Whether a level stands in an expression, however deep: one Postgres may finish the statement without it.
-    pub fn in_expression(&self, level: LevelId) -> bool {
+    /// The levels from this one on are of a query whose rows nothing needs.
+    pub fn need_not(&mut self, first: LevelId) {
+        self.levels.iter_mut().skip(first).for_each(|level| level.needless = true);
+    }
+
+    /// Whether one Postgres may finish the statement without this level: it stands in an expression, however deep, or nothing needs it.
+    fn may_be_left(&self, level: LevelId) -> bool {
         let mut at = level;
         while let Some(leaf) = self.levels[at].leaf_of {
             at = self.leaves[leaf].level;
         }
-        self.levels[at].outer.is_some()
+        self.levels[level].needless || self.levels[at].outer.is_some()
     }
 
-    /// Whether a part of the statement, which stands in this level, is one that must not be asked before it is needed: see
-    /// [`Self::in_expression`].
+    /// Whether a part of the statement, which stands in this level, must not be asked for before it is needed.
     pub fn waits(&self, level: LevelId, part: &impl Visit) -> bool {
-        self.in_expression(level) && may_fail(self, level, part)
+        self.may_be_left(level) && may_fail(self, level, part)
     }
+}
+
+/// How many rows a query gives at most, where a constant or a parameter says so.
+pub(crate) fn most_rows(query: &Query) -> Option<Count> {
+    read_limit(query).ok()??.limit
+}
+
+/// Whether a query gives no rows, whatever it reads.
+pub(crate) fn is_empty(query: &Query) -> bool {
+    most_rows(query) == Some(Count::Constant(0))
 }
 
 /// Whether anything in it can fail for some value of a column. What names no column is computed, and fails, before any row is read.

@@ -12,6 +12,7 @@ use crate::ids::{QualifiedName, ShardId};
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
+use crate::sql::failing::most_rows;
 use crate::sql::functions::is_users;
 use crate::sql::inner::inner_queries;
 use crate::sql::keyed::{HomeTable, Known, stage};
@@ -386,6 +387,10 @@ pub(crate) struct Rewriting<'m> {
 
 impl Rewriting<'_> {
     fn text(mut self) -> Result<(FinishText, Needs), Obstacle> {
+        let limit = match &self.tree {
+            Statement::Query(query) => most_rows(query),
+            _ => None,
+        };
         let mentions = Mentions::of(&self.tree, self.source.text);
         let forms = forms(&self.tree);
         let collected = self.model.collected.as_deref();
@@ -544,6 +549,7 @@ impl Rewriting<'_> {
                 clock,
                 own_clock,
                 foreign,
+                limit,
                 depot: None,
                 views,
                 below,

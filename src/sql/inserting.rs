@@ -200,6 +200,7 @@ impl Inserting<'_> {
                 clock: None,
                 own_clock: false,
                 foreign: false,
+                limit: None,
                 depot: Some(depot),
                 views: Vec::new(),
                 supplies: Vec::new(),

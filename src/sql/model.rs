@@ -208,6 +208,8 @@ pub(crate) struct Level {
     pub wildcard: bool,
     /// There is a FULL JOIN in it.
     pub full_join: bool,
+    /// Nothing needs its rows: see [`Model::need_not`].
+    pub needless: bool,
     /// What joins the sides of its outer joins, and of those that these stand in.
     pub joins: Vec<JoinOn>,
     /// Columns that a FULL JOIN has made of two.

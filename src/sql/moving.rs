@@ -82,6 +82,7 @@ impl Moving<'_> {
             own_clock: clock.is_some(),
             clock,
             foreign: false,
+            limit: None,
             depot: Some(Arc::new(depot)),
             views: Vec::new(),
             supplies: supply.map(|supply| (0, supply)).into_iter().collect(),

@@ -188,6 +188,8 @@ pub struct FinishText {
     pub own_clock: bool,
     /// Some table is neither on every shard nor on the home shard.
     pub foreign: bool,
+    /// How many rows the statement gives at most, where that is known: of none, no rows are pulled.
+    pub limit: Option<Count>,
     /// The table that `sql` fills, where it is an INSERT.
     pub depot: Option<Arc<Depot>>,
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them.

@@ -13,6 +13,7 @@ use crate::catalog::Table;
 use crate::sql::colnames::output_name;
 use crate::sql::exprs::{At, CteScope, Ctes};
 use crate::sql::facts::unnest;
+use crate::sql::failing::is_empty;
 use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
@@ -76,6 +77,7 @@ impl Model<'_> {
         check_clauses(query)?;
         let ctes = self.with(query.with.as_ref(), ctes)?;
         self.uses.locking |= !query.locks.is_empty();
+        let first = self.levels.len();
         let mut rows = match &*query.body {
             SetExpr::Select(select) => self.subselect(query, select, outer, leaf_of, &ctes)?,
             _ => self.unlimited(query, outer, leaf_of, &ctes)?,
@@ -91,6 +93,9 @@ impl Model<'_> {
             self.ordered.insert(leaf);
         }
         // LIMIT names no column of the query itself.
+        if is_empty(query) {
+            self.need_not(first);
+        }
         let at = At { level: self.add_level(outer, leaf_of), ctes: ctes.clone(), vary: false };
         self.walk_limit(&at, query)?;
         self.unused_ctes(query.with.as_ref(), &ctes)?;
@@ -218,7 +223,9 @@ impl Model<'_> {
                 let (parent, list) = (scope.parent.clone(), scope.list);
                 let inside = Some(Rc::new(CteScope { parent, list, visible, recursive: with.recursive }));
                 self.expanding.push(Expanding::new(cte, with.recursive));
+                let first = self.levels.len();
                 let rows = self.query(&cte.query, None, None, &inside);
+                self.need_not(first);
                 self.expanding.pop();
                 if let Spread::Parted { .. } | Spread::Tangled(_) = rows?.spread {
                     self.hinder(Obstacle::new(format!("WITH query \"{}\" is not used", folded(&cte.alias.name))));

@@ -14,6 +14,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use crate::sql::facts::{plain_args, unnest};
+use crate::sql::failing::most_rows;
 use crate::sql::functions::FunctionClass;
 use crate::sql::infer::{class_of, may_be_users, type_of};
 use crate::sql::limit::{read_limit, read_limit_with_ties, set_limit, set_limit_with_ties};
@@ -61,6 +62,7 @@ pub(crate) fn regroup(
         clock: model.uses.clock.clone(),
         own_clock: false,
         foreign: false,
+        limit: most_rows(query),
         depot: None,
         views: Vec::new(),
         supplies: Vec::new(),

@@ -164,6 +164,7 @@ impl Supplying<'_> {
             clock,
             own_clock: false,
             foreign: false,
+            limit: None,
             depot: None,
             views,
             supplies,
