@@ -6,6 +6,8 @@
 mod support;
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use support::relay::{Relay, Then, When};
 use support::sharded::config;
@@ -246,4 +248,50 @@ fn best_effort_says_that_it_is_none_and_which_shards_have_committed() {
     write(&mut raw);
     raw.must("COMMIT");
     assert_eq!(sums(), ["3", "2", "1"]);
+}
+
+/// What is sent behind a BEGIN that somebody else has cancelled, or that takes longer than `statement_timeout`, must not last.
+#[test]
+fn nothing_lasts_behind_a_begin_that_was_cancelled() {
+    let world = Sharded::create("cancelledbegin", NO_RESOLVER);
+    let ids = world.free_ids(100);
+    let over = Arc::new(AtomicBool::new(false));
+    let saboteurs: Vec<_> = world
+        .db
+        .ports()
+        .into_iter()
+        .map(|port| {
+            let (over, name) = (Arc::clone(&over), world.db.name.clone());
+            std::thread::spawn(move || {
+                let mut raw = Raw::connect(port, "postgres", &name).unwrap();
+                let mut told = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let sql = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity \
+                               WHERE application_name LIKE 'pgloom%' AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+                    told += raw.simple(sql).text().parse::<u64>().unwrap_or(0);
+                }
+                told
+            })
+        })
+        .collect();
+    let mut raw = world.connect();
+    let mut cancelled = 0;
+    for n in 0..400 {
+        let (a, b) = (ids[n % 2], ids[2 + n % 2]);
+        let reply = raw.simple(&format!("INSERT INTO items (id, n) VALUES ({a}, 1); SELECT 1 / 0"));
+        assert!(["22012", "57014"].contains(&reply.code()), "{}", reply.code());
+        raw.must("BEGIN");
+        let reply = raw.simple(&format!("INSERT INTO items (id, n) VALUES ({a}, 1), ({b}, 1)"));
+        assert!(["", "57014"].contains(&reply.code()), "{}", reply.code());
+        cancelled += u32::from(reply.code() == "57014");
+        raw.must("ROLLBACK");
+        let reply =
+            raw.extended(&format!("INSERT INTO items (id, n) SELECT {b}, 1 / 0 FROM items LIMIT 1"), &[], &[], 0);
+        assert!(["22012", "57014", "0A000"].contains(&reply.code()), "{}", reply.code());
+    }
+    over.store(true, Ordering::Relaxed);
+    let told: u64 = saboteurs.into_iter().map(|saboteur| saboteur.join().unwrap()).sum();
+    assert!(told > 100, "{told} cancels, {cancelled} statements");
+    let list = ids[..4].iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    assert_eq!(world.connect().value(&format!("SELECT count(*) FROM items WHERE id IN ({list})")), "0");
 }

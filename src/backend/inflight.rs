@@ -107,6 +107,11 @@ impl Inflight {
         self.owed.len()
     }
 
+    /// How many ReadyForQuery are to come.
+    pub fn readies(&self) -> usize {
+        self.owed.iter().filter(|owed| matches!(owed, Owed::Query { .. } | Owed::Sync(_))).count()
+    }
+
     /// How many simple Queries of our own are answered before anything else.
     pub fn own_queries(&self) -> usize {
         let own = |owed: &&Owed| matches!(owed, Owed::Query { audience: Audience::Router, .. });

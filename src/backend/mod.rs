@@ -20,6 +20,7 @@ pub mod key_places;
 pub mod login;
 pub mod names;
 pub mod numbers;
+mod opening;
 pub mod pace;
 pub mod passed;
 pub mod pool;
@@ -62,6 +63,7 @@ use crate::wire::request;
 use cancel::CancelHandle;
 use defaults::Defaults;
 use inflight::{Audience, Inflight, Owed};
+use opening::Opening;
 use prepared::{PreparedSet, StatementDef};
 use quota::Slot;
 use settings::SessionSettings;
@@ -104,6 +106,8 @@ pub struct Backend {
     pub out: BytesMut,
     /// Large messages, and what came before them; written before `out`.
     queue: VecDeque<Bytes>,
+    /// What holds back the rest of both.
+    opening: Option<Opening>,
     pub inflight: Inflight,
     pub status: Status,
     pub prepared: PreparedSet,
@@ -253,6 +257,7 @@ impl Backend {
             room: READ_CHUNK,
             out: BytesMut::new(),
             queue: VecDeque::new(),
+            opening: None,
             inflight: Inflight::default(),
             status: Status::Idle,
             prepared: PreparedSet::new(max_prepared),
@@ -332,7 +337,8 @@ impl Backend {
 
     /// What is queued, and what is owed for it, where that can be asked of another connection too.
     pub fn requests(&self) -> Option<(Bytes, Inflight)> {
-        let whole = self.queue.is_empty() && !self.unflushed && !self.out.is_empty() && self.inflight.is_plain();
+        let queued = self.queue.is_empty() && !self.unflushed && !self.out.is_empty();
+        let whole = queued && self.opening.is_none() && self.inflight.is_plain();
         whole.then(|| (Bytes::copy_from_slice(&self.out), self.inflight.clone()))
     }
 
@@ -396,6 +402,7 @@ impl Backend {
     pub fn unsend(&mut self) {
         self.out.clear();
         self.queue.clear();
+        self.opening = None;
         self.inflight = Inflight::default();
         self.cancel.begun();
     }
@@ -467,14 +474,27 @@ impl Backend {
             self.out.clear();
             self.queue.clear();
         }
+        let before = self.read.len();
         match ready!(self.poll_read(cx)) {
-            Ok(0) => Poll::Ready(Err(self.lost("server closed the connection unexpectedly"))),
-            Ok(_) => Poll::Ready(Ok(())),
-            Err(e) => Poll::Ready(Err(self.lost(&e.to_string()))),
+            Ok(0) => return Poll::Ready(Err(self.lost("server closed the connection unexpectedly"))),
+            Ok(_) => {}
+            Err(e) => return Poll::Ready(Err(self.lost(&e.to_string()))),
         }
+        if self.opening.is_some() {
+            match self.look_at_opening(before) {
+                // What it held back, or a second attempt. Whoever reads on is told of an error.
+                Ok(true) => drop(self.poll_flush(cx)),
+                Ok(false) => {}
+                Err(fault) => {
+                    self.broken = true;
+                    return Poll::Ready(Err(fault));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Writes what is queued; Ready when all of it is gone.
+    /// Writes what is queued; Ready when all of it is gone, or held back by a transaction that is being opened.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.out.is_empty() && !self.unflushed && self.queue.is_empty() {
             return Poll::Ready(Ok(()));
@@ -482,27 +502,42 @@ impl Backend {
         self.unflushed = true;
         self.work.begin();
         while let Some(first) = self.queue.front_mut() {
-            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, first))?;
+            let most = self.opening.as_ref().map_or(first.len(), |opening| opening.bytes.min(first.len()));
+            if most == 0 {
+                break;
+            }
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &first[..most]))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             first.advance(n);
-            self.work.sent += n as u64;
             if first.is_empty() {
                 self.queue.pop_front();
             }
+            self.note_written(n);
         }
-        while !self.out.is_empty() {
-            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
+        while self.queue.is_empty() && !self.out.is_empty() {
+            let most = self.opening.as_ref().map_or(self.out.len(), |opening| opening.bytes.min(self.out.len()));
+            if most == 0 {
+                break;
+            }
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out[..most]))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(n);
-            self.work.sent += n as u64;
+            self.note_written(n);
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    fn note_written(&mut self, bytes: usize) {
+        self.work.sent += bytes as u64;
+        if let Some(opening) = &mut self.opening {
+            opening.bytes -= bytes;
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -604,7 +639,11 @@ impl Backend {
             None => self.broken = true,
         }
         self.cancel.acquit();
-        self.cancel.begun();
+        match &mut self.opening {
+            // What it was asked before.
+            Some(opening) if opening.readies > 1 => opening.readies -= 1,
+            Some(_) | None => self.cancel.begun(),
+        }
     }
 
     pub fn note_parameter(&mut self, body: &[u8]) {

@@ -324,7 +324,7 @@ impl IndexMut<usize> for HeldServers {
 
 impl Session {
     /// A connection to this shard with the client's settings on it, in the client's transaction if there is one.
-    /// BEGIN is queued, not awaited: it travels with the statement.
+    /// BEGIN is queued, not awaited; the statement behind it goes when it is answered.
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
         self.enlist_on(shard, self.servers_of_transaction()).await
     }
@@ -386,8 +386,7 @@ impl Session {
                 }
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
-                held.server.cancel.begin();
-                held.server.ask(&opening);
+                held.server.open(&opening);
                 held.joined = true;
                 held.wrote = false;
                 held.wrote_apart = false;
