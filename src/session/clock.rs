@@ -52,6 +52,7 @@ impl Session {
             let _ = held.server.work.take();
         }
         self.asks_primaries = false;
+        self.only_reads = false;
         self.hint = None;
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
@@ -60,6 +61,7 @@ impl Session {
     /// A Query message, or a batch, has its answer.
     pub(super) fn end_request(&mut self) {
         self.key_place = None;
+        self.telling = None;
         let now = Instant::now();
         self.stop_clock(now);
         // A statement that failed before it was routed.

@@ -324,13 +324,51 @@ impl IndexMut<usize> for HeldServers {
 
 impl Session {
     /// A connection to this shard with the client's settings on it, in the client's transaction if there is one.
-    /// BEGIN is queued, not awaited: it travels with the statement.
+    /// BEGIN travels with a statement that only reads; whatever else comes waits for it ([`Self::settle_openings`]).
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
         self.enlist_on(shard, self.servers_of_transaction()).await
     }
 
     /// The same on servers of this kind.
     pub(super) async fn enlist_on(&mut self, shard: ShardId, servers: Servers) -> Result<usize, Failure> {
+        self.join(shard, servers).await?;
+        self.settle_openings().await?;
+        Ok(self.held_at(shard)?)
+    }
+
+    /// Behind a BEGIN that failed (its time was up, somebody cancelled it) a statement would run by itself, and last. So what may have an
+    /// effect is sent when its transactions are open; what only reads has none, and is told the failure.
+    ///
+    /// # Errors
+    /// What a server says of its BEGIN.
+    pub(super) async fn settle_openings(&mut self) -> Result<(), Failure> {
+        if self.only_reads {
+            return Ok(());
+        }
+        // One that owes its client something is in the middle of a batch, which it ends first.
+        let begins = |held: &&mut Held| {
+            let owed = &held.server.inflight;
+            held.joined && held.server.cancel.is_opening() && owed.own_queries() == owed.len()
+        };
+        let opened: Vec<_> = self.held.iter_mut().filter(begins).collect();
+        if opened.is_empty() {
+            return Ok(());
+        }
+        let opened = opened.into_iter().map(async |held| (held.shard, held.server.settle().await));
+        let mut failed = None;
+        for (shard, opened) in futures::future::join_all(opened).await {
+            let Err(fault) = opened else { continue };
+            if let Some(at) = self.held.position(shard) {
+                self.held[at].server.broken = true;
+                self.let_go(at);
+            }
+            failed.get_or_insert(fault);
+        }
+        failed.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    /// A connection to this shard that is in the client's transaction, whose BEGIN may not be answered yet.
+    pub(super) async fn join(&mut self, shard: ShardId, servers: Servers) -> Result<usize, Failure> {
         self.check_unseen_settings(shard)?;
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.

@@ -298,6 +298,8 @@ pub struct Session {
     is_limited: bool,
     /// Something was written since it was last noted when.
     wrote: bool,
+    /// The statement that runs has no effect: what is not known to have none may have one.
+    only_reads: bool,
     /// When the session's last write was over.
     wrote_at: Option<Instant>,
     /// The settings that its connections begin with.
@@ -319,6 +321,8 @@ pub struct Session {
     in_turn: bool,
     /// What runs is not to go to replicas: it was asked for there, or elsewhere, and had no answer.
     asks_primaries: bool,
+    /// Its message was cancelled before it began.
+    telling: Option<desk::Telling>,
     /// Comments before its statements are looked at.
     takes_hints: bool,
     /// What the client says in a comment before the statement at hand.
@@ -421,6 +425,7 @@ impl Session {
             times: login.times,
             is_limited: false,
             wrote: false,
+            only_reads: false,
             wrote_at: None,
             defaults: Arc::default(),
             tx: Transaction::default(),
@@ -433,6 +438,7 @@ impl Session {
             changed_rows: false,
             in_turn: false,
             asks_primaries: false,
+            telling: None,
             takes_hints,
             hint: None,
             is_counted: false,
@@ -475,6 +481,9 @@ impl Session {
     async fn dispatch(&mut self, frame: Frame) -> Result<(), Stop> {
         if self.batch.discarding && !matches!(frame.tag, b'S' | b'X') {
             return Ok(());
+        }
+        if !matches!(frame.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S') {
+            self.telling = None;
         }
         match frame.tag {
             b'Q' => self.simple_query(frame).await,

@@ -25,6 +25,7 @@ impl Session {
 
     pub(super) fn note_plan(&mut self, plan: &Plan) {
         self.wrote |= plan.access == Access::Write;
+        self.only_reads = plan.access == Access::Read;
         self.tx.note_run();
         if let PlanKind::Explain(explain) = &plan.kind {
             return self.note_plan(&explain.plan);

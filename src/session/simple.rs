@@ -41,7 +41,7 @@ impl Session {
         if let Some(portal) = self.statements.remove_portal(b"") {
             self.close_place(portal.place).await;
         }
-        let outcome = match self.begin_view().await {
+        let outcome = match self.begin_message().await {
             Ok(()) => {
                 self.settle_sequences();
                 self.run_query(&frame).await
@@ -164,6 +164,7 @@ impl Session {
             counted = part.start;
             self.offset = u32::try_from(characters).unwrap_or(u32::MAX);
             let text = &whole[part];
+            self.only_reads = false;
             self.take_hint(text)?;
             // As in Postgres, each has its own time.
             self.start_deadlines(Instant::now());
