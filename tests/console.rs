@@ -733,8 +733,58 @@ fn what_clients_send_waits_while_the_router_is_suspended() {
     eventually(10, "it is there", || watch.named("SHOW CLIENTS").len() == there + 1);
     drop(gone);
     eventually(10, "it is gone", || watch.named("SHOW CLIENTS").len() == there);
+    // Who cancels what waits is told at once, and what he sends then waits again.
+    let (mut simple, mut extended, mut within) = (world.connect(), world.connect(), world.connect());
+    let batch = |sql: &str| {
+        [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat()
+    };
+    let insert = "INSERT INTO plain VALUES (778, 'canceled')";
+    simple.send(&m::query(insert)).unwrap();
+    extended.send(&batch(insert)).unwrap();
+    within.send(&[m::query("SELECT 1"), m::query("SELECT 2")].concat()).unwrap();
+    for waiting in [&mut simple, &mut extended, &mut within] {
+        let (pid, secret) = waiting.key.clone();
+        waiting.set_patience(Duration::from_millis(300));
+        assert!(waiting.read().is_err(), "it waits");
+        waiting.set_patience(Duration::from_secs(60));
+        let start = Instant::now();
+        cancel(world.router.port, pid, &secret);
+        let answers = waiting.read_to_ready().unwrap();
+        let errors: Vec<_> = answers.iter().filter(|message| message.tag == b'E').map(|message| message.report()).collect();
+        assert_eq!(errors.len(), 1, "{answers:?}");
+        assert_eq!((errors[0].code(), errors[0].message()), ("57014", "canceling statement due to user request"));
+        assert!(start.elapsed() < Duration::from_secs(5));
+        waiting.set_patience(Duration::from_millis(300));
+        assert!(waiting.read().is_err(), "what follows waits");
+        waiting.set_patience(Duration::from_secs(60));
+    }
+    extended.send(&batch("SELECT 7")).unwrap();
+    simple.send(&m::query("SELECT count(*) FROM plain WHERE id = 778")).unwrap();
+    for waiting in [&mut simple, &mut extended] {
+        waiting.set_patience(Duration::from_millis(300));
+        assert!(waiting.read().is_err(), "it waits");
+        waiting.set_patience(Duration::from_secs(60));
+    }
+    // A block has failed then, as in Postgres.
+    {
+        let (pid, secret) = block.key.clone();
+        cancel(world.router.port, pid, &secret);
+        let answers = block.read_to_ready().unwrap();
+        assert!(answers.iter().any(|message| message.tag == b'E' && message.report().code() == "57014"), "{answers:?}");
+        assert_eq!(answers.last().unwrap().body, b"E");
+    }
     assert_eq!(watch.simple("RESUME").code(), "42501");
     ops.must("RESUME");
+    assert_eq!(block.must("ROLLBACK").status, b'I');
+    block.must("BEGIN; INSERT INTO items VALUES (777001, 0, 'a')");
+    block.send(&m::query("UPDATE items SET n = 5 WHERE id = 777001")).unwrap();
+    for waiting in [&mut simple, &mut extended, &mut within] {
+        let answers = waiting.read_to_ready().unwrap();
+        assert!(answers.iter().all(|message| message.tag != b'E'), "{answers:?}");
+        let shown: Vec<_> = answers.iter().filter(|message| message.tag == b'D').collect();
+        assert_eq!(shown.len(), 1);
+    }
+    assert_eq!(simple.value("SELECT count(*) FROM plain WHERE id = 778"), "0");
     for waiting in [&mut block, &mut fresh, &mut piped] {
         let answers = waiting.read_to_ready().unwrap();
         assert!(answers.iter().all(|message| message.tag != b'E'), "{answers:?}");

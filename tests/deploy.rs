@@ -287,7 +287,12 @@ fn the_configurations_are_accepted_and_the_unit_can_check_one() {
         fs::create_dir_all(&place).unwrap();
         let (password, config) = (place.join("password"), place.join("pgloom.toml"));
         fs::write(&password, "secret\n").unwrap();
-        let text: String = read(name)
+        // With the map that is put into etcd, as if it stood there.
+        let whole = match name {
+            "docker/pgloom.toml" => read(name).replace("source = \"etcd\"", "source = \"file\"") + &read("docker/map.toml").replace("[databases.shop]\n", ""),
+            _ => read(name),
+        };
+        let text: String = whole
             .lines()
             .map(|line| match line.split_once("password_file = ") {
                 Some((key, _)) => format!("{key}password_file = \"{}\"\n", password.display()),

@@ -461,6 +461,9 @@ fn a_map_that_is_wrong_or_gone_is_reported_and_the_old_one_stays() {
     });
     let made = world.says(0, &["topology", "init", "--from", "a.json"]);
     assert_eq!(made, "epoch 3 is in force\n");
+    assert!(world.says(1, &["topology", "init", "--from", "a.json"]).contains("there is a map already"));
+    let kept = world.says(0, &["topology", "init", "--from", "whole.toml", "--unless-there"]);
+    assert_eq!(kept, "there is a map already; it stays as it is\n");
     follows(&mut raw, 3);
     world.pin(1002, "s2");
     follows(&mut raw, 4);

@@ -134,6 +134,14 @@ fn a_file_that_moves_rows_is_rejected_unless_that_is_allowed() {
     assert_eq!(world.router.reload(&text), "unchanged");
     assert_eq!(known(), ("file".to_owned(), "1".to_owned(), String::new()));
     assert!(told("pgloom_topology_troubled 0\n"));
+    // Nor is a server taken for another shard that has a shard's rows: both were exchanged.
+    let ports = world.db.ports();
+    let port = |of: usize| format!("port = {}\n", ports[of]);
+    let exchanged = text.replace(&port(1), "port = one\n").replace(&port(2), &port(1)).replace("port = one\n", &port(2));
+    assert_eq!(world.router.reload(&exchanged), "rejected");
+    assert!(known().2.contains("has been a server of shard s2, with its rows"), "{}", known().2);
+    assert_eq!(world.connect().value(&row), name);
+    assert_eq!(world.router.reload(&text), "unchanged");
     // Its operator has moved the row.
     let from = world.db.shard(1).must(&format!("DELETE FROM items WHERE id = {id} RETURNING n, name"));
     assert_eq!(from.answers[0].rows.len(), 1);

@@ -183,9 +183,8 @@ fn the_narrower_word_goes_before_the_wider_one_and_zero_takes_a_limit_away() {
     }
 }
 
-/// Connections are made for whoever of a user's clients comes next: no session has a limit of its own for that.
 #[test]
-fn connections_to_servers_have_limits_in_general_for_a_database_and_for_a_user() {
+fn connections_to_servers_have_limits_at_each_level() {
     let db = Database::create("limitconnect");
     (0..SHARDS).for_each(|shard| drop(db.shard(shard).must("CREATE TABLE items (id int PRIMARY KEY, n int)")));
     let mut ports = db.ports();
@@ -198,7 +197,7 @@ fn connections_to_servers_have_limits_in_general_for_a_database_and_for_a_user()
     let id = db.shard(1).value("SELECT min(id) FROM items");
     let ask = |raw: &mut Raw| -> Option<Report> { raw.simple(&format!("SELECT n FROM items WHERE id = {id}")).error };
     for limit in ["server_connect_timeout", "server_login_timeout"] {
-        for (nth, level) in [Level::General, Level::Database, Level::User].into_iter().enumerate() {
+        for (nth, level) in LEVELS.into_iter().enumerate() {
             let own = format!("{}ms", 300 + nth);
             let mut lines: Vec<_> = LEVELS.into_iter().filter(|wider| *wider < level).collect();
             lines.push(level);
@@ -210,6 +209,10 @@ fn connections_to_servers_have_limits_in_general_for_a_database_and_for_a_user()
                 "{limit} {level:?}"
             );
             let mut raw = router.connect(&db.name);
+            if level == Level::Session {
+                raw.must(&format!("SET pgloom.{limit} = '{own}'"));
+            }
+            assert_eq!(raw.value(&format!("SHOW pgloom.{limit}")), own, "{level:?}");
             assert!(ask(&mut raw).is_none());
             pipe.cut();
             pipe.break_all(false);
@@ -224,11 +227,27 @@ fn connections_to_servers_have_limits_in_general_for_a_database_and_for_a_user()
             pipe.mend();
             pipe.break_all(false);
             eventually(20, "the shard is there again", || ask(&mut raw).is_none());
-            assert_eq!(raw.simple(&format!("SET pgloom.{limit} = '1s'")).code(), "42704");
         }
     }
     let metrics = router.http("/metrics").1;
     assert!(!metrics.contains("pgloom_timeouts_total{limit=\"server_login\"} 0\n"), "{metrics}");
+    let mut raw = router.connect(&db.name);
+    assert_eq!(raw.simple("SET pgloom.server_connect_timeout = 0").code(), "22023");
+    // One that has no time is no reason for others to be told that the server is gone.
+    assert_eq!(router.reload(&base.replace("breaker_failures = 0", "breaker_failures = 4")), "applied");
+    let mut hasty = router.connect(&db.name);
+    hasty.must("SET pgloom.server_connect_timeout = '200ms'");
+    assert!(ask(&mut raw).is_none());
+    pipe.break_all(false);
+    pipe.cut();
+    std::thread::sleep(Duration::from_millis(100));
+    let errors: Vec<Report> = std::iter::from_fn(|| ask(&mut hasty)).take(8).collect();
+    let late = errors.iter().filter(|error| error.to_string().contains("within 200ms")).count();
+    assert!(late >= 6 && errors.iter().all(|error| error.code() != "57P03"), "{late}: {}", errors.len());
+    pipe.mend();
+    pipe.break_all(false);
+    let mut other = router.connect(&db.name);
+    assert!(ask(&mut other).is_none(), "no breaker is open");
 }
 
 /// A listener that takes no more connections, as a host behind a firewall.

@@ -286,7 +286,8 @@ fn the_wait_for_a_connection_ends_as_the_session_says() {
 
 #[test]
 fn a_server_that_heeds_no_cancel_is_left_behind_and_its_client_goes_on() {
-    let general = "query_timeout = \"300ms\"\ncancel_grace = \"500ms\"\ndefault_pool_size = 1";
+    let general =
+        "query_timeout = \"300ms\"\ncancel_grace = \"500ms\"\ndefault_pool_size = 1\nadmin_users = [\"postgres\"]";
     let world = Sharded::create("timestopped", general);
     let mut raw = world.connect();
     let backend = pid(&mut raw, &world, 1).parse().unwrap();
@@ -302,6 +303,86 @@ fn a_server_that_heeds_no_cancel_is_left_behind_and_its_client_goes_on() {
     assert!((Duration::from_millis(700)..Duration::from_secs(8)).contains(&took), "{took:?}");
     // Another connection takes the place of the one that hung.
     assert_ne!(pid(&mut raw, &world, 1), backend.to_string());
+
+    // Whatever is said to the server: what a session has set, before its statement, or its end. What may be done all the same is told so.
+    let one = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
+    let add = format!("UPDATE items SET n = n + 1 WHERE id = {}", world.id(1, 0));
+    let mut other = world.connect();
+    other.must("SET application_name = 'another'");
+    let mut transaction = world.connect();
+    transaction.must("SET pgloom.query_timeout = 0; SET pgloom.transaction_timeout = '400ms'; SET application_name = 'third'");
+    let mut clients = [other, raw, transaction];
+    let block = format!("BEGIN; {add}");
+    for (client, begin, sql, code) in [
+        (0, "", &*one, "57014"),
+        (1, "", &*add, "08007"),
+        (1, &*block, "COMMIT", "08007"),
+        (1, &*block, &*add, "57014"),
+        // Its session ends.
+        (2, "BEGIN", &*one, ""),
+    ] {
+        let client = &mut clients[client];
+        let mut first = world.connect();
+        let backend: i32 = pid(&mut first, &world, 1).parse().unwrap();
+        if !begin.is_empty() {
+            client.must(begin);
+        }
+        kill_process(Pid::from_raw(backend).unwrap(), Signal::STOP).unwrap();
+        let start = Instant::now();
+        let reply = client.simple(sql);
+        let took = start.elapsed();
+        kill_process(Pid::from_raw(backend).unwrap(), Signal::CONT).unwrap();
+        assert!(took < Duration::from_secs(8), "{sql}: {took:?}");
+        if code.is_empty() {
+            assert!(matches!(reply.code(), "57014" | "25P04"), "{sql}: {reply:?}");
+            continue;
+        }
+        assert_eq!(reply.code(), code, "{sql}: {reply:?}");
+        client.simple("ROLLBACK");
+    }
+    // A client that an operator ends does not wait for it either.
+    let mut first = world.connect();
+    let backend: i32 = pid(&mut first, &world, 1).parse().unwrap();
+    let mut killed = world.connect();
+    killed.must("SET pgloom.query_timeout = 0; SET application_name = 'killed'");
+    kill_process(Pid::from_raw(backend).unwrap(), Signal::STOP).unwrap();
+    killed.send(&m::query(&one)).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let mut ops = world.router.connect("pgloom");
+    ops.must(&format!("KILL_CLIENT {}", killed.key.0));
+    let start = Instant::now();
+    while killed.read().is_ok() {}
+    kill_process(Pid::from_raw(backend).unwrap(), Signal::CONT).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+/// A transaction that a server does not open (its time was up, somebody cancelled it, it does not take what was set in it) has nothing there.
+#[test]
+fn what_follows_a_begin_that_failed_is_not_run() {
+    let world = Sharded::create("timebegin", "default_pool_size = 1");
+    let role = format!("only_home_{}", world.db.name);
+    world.db.shard(0).must(&format!("CREATE ROLE {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"));
+    let far = world.free_ids(1000)[1];
+    let mut raw = world.connect();
+    for sql in [format!("INSERT INTO items VALUES ({far}, 1, 'ghost')"), "UPDATE items SET n = 77".to_owned()] {
+        for extended in [false, true] {
+            raw.must(&format!("BEGIN; SET LOCAL ROLE {role}"));
+            let failed = if extended { raw.extended(&sql, &[], &[], 0) } else { raw.simple(&sql) };
+            assert!(!failed.code().is_empty(), "{sql}");
+            raw.simple("ROLLBACK");
+        }
+    }
+    let mut short = world.connect();
+    for n in 0..400 {
+        short.must(&format!("SET statement_timeout = {}", 1 + n % 3));
+        short.simple("BEGIN");
+        short.simple(&format!("INSERT INTO items VALUES ({far}, 1, 'ghost')"));
+        short.simple("ROLLBACK");
+        short.must("SET statement_timeout = 0");
+    }
+    let ghosts = world.on_each("SELECT count(*) FROM items WHERE name = 'ghost' OR n = 77");
+    world.db.shard(0).must(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    assert_eq!(ghosts, ["0"; 4]);
 }
 
 /// What a client has not taken when the time is up is not waited for: it is told so when it reads on, behind the rows that were sent.

@@ -6,7 +6,7 @@ from common import drain, keeps, seconds
 PLACE = "deploy/docker/docker-compose.yml"
 SERVICE_KEYS = {
     "image", "build", "restart", "command", "environment", "secrets", "networks", "stop_grace_period", "stop_signal",
-    "healthcheck", "volumes", "depends_on", "ports", "read_only", "cap_drop", "security_opt", "mem_limit", "ulimits", "profiles",
+    "healthcheck", "volumes", "depends_on", "ports", "read_only", "cap_drop", "security_opt", "mem_limit", "ulimits",
 }
 
 
@@ -18,10 +18,13 @@ def check(tree, promtool, schema_tools):
         one_service(tree, f"{PLACE}, {name}", file, service)
     config = tree.toml("deploy/docker/pgloom.toml")
     router = services["pgloom"]
-    shards = [shard["host"] for database in config["databases"].values() for shard in database["shards"]]
+    placed = tree.toml("deploy/docker/map.toml")["databases"]
+    shards = [shard["host"] for database in placed.values() for shard in database["shards"]]
+    tree.must(set(config["databases"]) == set(placed), "deploy/docker/map.toml", "it has other databases than pgloom.toml")
+    in_etcd(tree, services, config)
     tree.must(len(shards) == 4, PLACE, "not four shards")
     for host in shards:
-        if not tree.must(host in services, "deploy/docker/pgloom.toml", f"shard {host} is no service"):
+        if not tree.must(host in services, "deploy/docker/map.toml", f"shard {host} is no service"):
             continue
         tree.must(host in router["depends_on"], PLACE, f"pgloom does not wait for {host}")
         tree.must(set(services[host]["networks"]) & set(router["networks"]), PLACE, f"pgloom cannot reach {host}")
@@ -39,6 +42,24 @@ def check(tree, promtool, schema_tools):
     tree.must(kept <= owned, PLACE, f"a new volume at {sorted(kept)} is root's: the image has no such directory of the router's")
     tree.must("ports" not in services["etcd"] and all("ports" not in services[h] for h in shards), PLACE, "a shard is published")
     prometheus(tree, promtool, config, services)
+
+
+def in_etcd(tree, services, config):
+    """The router finds its map where the service `map` has put it."""
+    source, router, first, etcd = config["topology"], services["pgloom"], services["map"], services["etcd"]
+    tree.must(source["source"] == "etcd", "deploy/docker/pgloom.toml", "the map is not in etcd")
+    for endpoint in source["endpoints"]:
+        host, _, port = endpoint.removeprefix("http://").partition(":")
+        known = host in services and f"--listen-client-urls=http://0.0.0.0:{port}" in services[host]["command"]
+        tree.must(known, "deploy/docker/pgloom.toml", f"no service listens as {endpoint}")
+    for service in (router, first):
+        tree.must(set(service["networks"]) & set(etcd["networks"]), PLACE, "who reads the map cannot reach etcd")
+    waits = [services[a]["depends_on"].get(b, {}).get("condition") for a, b in (("pgloom", "map"), ("map", "etcd"))]
+    tree.must(waits == ["service_completed_successfully", "service_healthy"], PLACE, "pgloom does not wait for the first map")
+    mounted = {volume.split(":")[1] for volume in first["volumes"]}
+    named = [part for part in first["command"] if part.startswith("/")]
+    tree.must(set(named) <= mounted and "--unless-there" in first["command"], PLACE, "the first map cannot be made again and again")
+    tree.must(first["image"] == router["image"], PLACE, "the map is made by another pgloom")
 
 
 def one_service(tree, where, file, service):

@@ -1,14 +1,15 @@
-"""Usage: main.py POSTGRES_BIN PGLOOM [servers] [routers] [etcd] [propagation] (scripts/measure-faults calls it)."""
+"""Usage: main.py POSTGRES_BIN PGLOOM [servers] [routers] [etcd] [propagation] [large] (scripts/measure-faults calls it)."""
 import signal
 import sys
 
+import large
 import maps
 import routers
 import servers
 import world
 from processes import Lab
 
-PARTS = {"servers": servers.measure, "routers": routers.measure, "etcd": maps.measure, "propagation": maps.propagation}
+PARTS = {"servers": servers.measure, "routers": routers.measure, "etcd": maps.measure, "propagation": maps.propagation, "large": large.measure}
 
 
 def main(postgres, pgloom, *parts):

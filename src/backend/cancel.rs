@@ -42,7 +42,7 @@ pub struct CancelHandle {
     stopped: AtomicBool,
     /// Another server is the primary of its shard now.
     superseded: AtomicBool,
-    /// Of whoever waits for a server that can be superseded.
+    /// Of whoever waits for its server.
     waiter: AtomicWaker,
 }
 
@@ -138,6 +138,7 @@ impl CancelHandle {
     /// is lost.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
+        self.waiter.wake();
     }
 
     /// Another server has taken over from its own: what that one still does is lost, and nobody may be told that it was done. Whoever waits
@@ -145,10 +146,9 @@ impl CancelHandle {
     pub fn supersede(&self) {
         self.superseded.store(true, Ordering::Release);
         self.abandon();
-        self.waiter.wake();
     }
 
-    /// Is to be woken by [`Self::supersede`].
+    /// Is to be woken by [`Self::abandon`].
     pub fn wait_with(&self, waker: &Waker) {
         self.waiter.register(waker);
     }

@@ -7,6 +7,7 @@ use crate::backend::breakers::{Breakers, Probe, ServerBreaker};
 use crate::backend::cancel::CancelHandle;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::facts::Facts;
+use crate::backend::gate::Reach;
 use crate::backend::names::Names;
 use crate::backend::passed::{KeyRing, PassedKeys};
 use crate::backend::pool::Connect;
@@ -22,6 +23,9 @@ use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
 use crate::topology::Server;
+
+/// Longer than anybody waits.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +68,8 @@ pub struct ServerAccess {
 }
 
 impl ServerAccess {
-    /// Until a connection can be used.
-    fn whole_timeout(&self) -> Duration {
-        self.connect_timeout + self.login_timeout.unwrap_or_default()
+    fn reach(&self) -> Reach {
+        Reach { connect: self.connect_timeout, login: self.login_timeout }
     }
 
     /// Whether connections that were made in one way are as those made in the other.
@@ -93,6 +96,8 @@ pub struct ServerConnector {
     pub rules: Option<Arc<Rules>>,
     /// Where the work of those connections is told.
     pub metrics: Option<ShardMetrics>,
+    /// How long somebody has for a connection who says so; `None`: as `access` has it.
+    pub hurry: Option<Reach>,
 }
 
 /// To which server a connector goes.
@@ -204,15 +209,11 @@ impl Connect for ServerConnector {
         Some(self.access.quotas.of(goal.server))
     }
 
-    async fn connect(&self) -> Result<Backend, Fault> {
-        let deadline = Instant::now() + self.access.whole_timeout();
-        let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
-        begun.unwrap_or_else(|_| {
-            let goal = self.aim.goal()?;
-            let fault = self.timed_out(&goal.server.address());
-            goal.breaker.failed(&fault);
-            Err(fault)
-        })
+    async fn connect(&self, reach: Option<Reach>) -> Result<Backend, Fault> {
+        match reach {
+            None => self.connect_in_time().await,
+            Some(_) => Self { hurry: reach, ..self.clone() }.connect_in_time().await,
+        }
     }
 
     fn is_current(&self, backend: &Backend) -> bool {
@@ -268,8 +269,37 @@ impl Connect for ServerConnector {
 }
 
 impl ServerConnector {
+    async fn connect_in_time(&self) -> Result<Backend, Fault> {
+        let deadline = self.deadline();
+        let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
+        begun.unwrap_or_else(|_| {
+            let goal = self.aim.goal()?;
+            let fault = self.timed_out(&goal.server.address());
+            self.note_late(goal.breaker, &fault);
+            Err(fault)
+        })
+    }
+
+    fn reach_time(&self) -> Reach {
+        self.hurry.unwrap_or_else(|| self.access.reach())
+    }
+
+    /// Until then a connection that is begun now can be used.
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        // What is too long to be counted is no limit.
+        now.checked_add(self.reach_time().whole()).unwrap_or_else(|| now + FOR_EVER)
+    }
+
+    /// The server did not answer in time: that is its failure where it had as long as with everybody.
+    fn note_late(&self, breaker: &ServerBreaker, fault: &Fault) {
+        if self.reach_time().whole() >= self.access.reach().whole() {
+            breaker.failed(fault);
+        }
+    }
+
     pub fn new(shard: ShardId, aim: Aim, credentials: &Credentials, access: &ServerAccess, start: Start) -> Self {
-        Self { shard, aim, credentials: credentials.clone(), access: access.clone(), start, rules: None, metrics: None }
+        Self { shard, aim, credentials: credentials.clone(), access: access.clone(), start, rules: None, metrics: None, hurry: None }
     }
 
     /// Where it goes now, for messages; where nobody is the primary, the first that could be.
@@ -397,7 +427,7 @@ impl ServerConnector {
                 .blame(Blame::Router));
         };
         let settings: Vec<(&str, &str)> = parts.iter().map(|part| ("DateStyle", &**part)).collect();
-        let asked = self.log_in(server, breaker, &settings, Instant::now() + self.access.whole_timeout()).await?;
+        let asked = self.log_in(server, breaker, &settings, self.deadline()).await?;
         let told = asked.parameters.iter().find(|(name, _)| &**name == "DateStyle");
         told.map(|(_, value)| value.to_string()).ok_or_else(|| unable(&asked.address).detail("it tells no DateStyle"))
     }
@@ -419,6 +449,7 @@ impl ServerConnector {
         let logged_in = logged_in.unwrap_or_else(|_| Err(self.timed_out(&server.address())));
         match &logged_in {
             Ok(_) => breaker.succeeded(),
+            Err(fault) if overdue.is_some() => self.note_late(breaker, fault),
             Err(fault) => breaker.failed(fault),
         }
         logged_in
@@ -436,14 +467,15 @@ impl ServerConnector {
             parameters.push(("application_name", "pgloom"));
         }
         parameters.extend_from_slice(settings);
+        let reach = self.reach_time();
         let logged_in = login::connect(login::Target {
             server,
             user: &self.credentials.user,
             password: self.credentials.password.as_ref(),
             passed: self.credentials.passed.as_deref(),
             tls: &self.access.tls,
-            connect_timeout: self.access.connect_timeout,
-            login_timeout: self.access.login_timeout.unwrap_or(self.access.connect_timeout),
+            connect_timeout: reach.connect,
+            login_timeout: reach.login.unwrap_or(reach.connect),
             parameters: &parameters,
             course,
         })
@@ -470,7 +502,7 @@ impl ServerConnector {
 
     fn timed_out(&self, address: &str) -> Fault {
         Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {address}"))
-            .detail(format!("no answer within {:?}", self.access.whole_timeout()))
+            .detail(format!("no answer within {:?}", self.reach_time().whole()))
             .blame(Blame::Server)
     }
 }

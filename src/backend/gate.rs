@@ -37,16 +37,33 @@ pub struct Patience {
     pub wait: Duration,
     /// What comes later is too late for it: it does not begin to wait where that is to be seen.
     pub useful: Duration,
+    /// For a connection that is made for it; `None`: as everybody.
+    pub reach: Option<Reach>,
+}
+
+/// How long it may take to make a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    pub connect: Duration,
+    /// From then on; `None`: what is left.
+    pub login: Option<Duration>,
+}
+
+impl Reach {
+    /// Until a connection can be used.
+    pub fn whole(self) -> Duration {
+        self.connect.saturating_add(self.login.unwrap_or_default())
+    }
 }
 
 impl Patience {
     pub fn of(wait: Duration) -> Self {
-        Self { wait, useful: wait }
+        Self { wait, useful: wait, reach: None }
     }
 
     /// When it has waited for so long already.
     pub fn less(self, waited: Duration) -> Self {
-        Self { wait: self.wait.saturating_sub(waited), useful: self.useful.saturating_sub(waited) }
+        Self { wait: self.wait.saturating_sub(waited), useful: self.useful.saturating_sub(waited), ..self }
     }
 }
 
@@ -285,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Patience = Patience { wait: Duration::from_secs(60), useful: Duration::from_secs(60) };
+    const LONG: Patience = Patience { wait: Duration::from_secs(60), useful: Duration::from_secs(60), reach: None };
 
     fn gate(sizes: &[usize]) -> Arc<Gate> {
         let gate = Gate::default();

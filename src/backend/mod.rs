@@ -458,13 +458,8 @@ impl Backend {
 
     /// Writes what is queued and reads what is there. Ready when at least one byte was read.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        if self.stint != 0 {
-            self.cancel.wait_with(cx.waker());
-        }
-        // One that owes nothing is looked at before it is asked for more.
-        if self.cancel.is_abandoned() && !self.inflight.is_empty() {
-            let _ = self.lost("abandoned");
-            return Poll::Ready(Err(self.cancel.verdict()));
+        if let Some(verdict) = self.given_up() {
+            return Poll::Ready(Err(verdict));
         }
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
             // What the server said before it closed (57P01, ...) is still to be read.
@@ -475,7 +470,12 @@ impl Backend {
             self.queue.clear();
         }
         let before = self.read.len();
-        match ready!(self.poll_read(cx)) {
+        let Poll::Ready(read) = self.poll_read(cx) else {
+            // Whoever gives it up from now on wakes who waits here; who has done so just now is seen.
+            self.cancel.wait_with(cx.waker());
+            return self.given_up().map_or(Poll::Pending, |verdict| Poll::Ready(Err(verdict)));
+        };
+        match read {
             Ok(0) => return Poll::Ready(Err(self.lost("server closed the connection unexpectedly"))),
             Ok(_) => {}
             Err(e) => return Poll::Ready(Err(self.lost(&e.to_string()))),
@@ -492,6 +492,15 @@ impl Backend {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Why its server is not waited for any more. One that owes nothing is looked at before it is asked for more.
+    fn given_up(&mut self) -> Option<Fault> {
+        if !self.cancel.is_abandoned() || self.inflight.is_empty() {
+            return None;
+        }
+        let _ = self.lost("abandoned");
+        Some(self.cancel.verdict())
     }
 
     /// Writes what is queued; Ready when all of it is gone, or held back by a transaction that is being opened.

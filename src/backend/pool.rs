@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::backend::breakers::Probe;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::facts::Members;
-use crate::backend::gate::{Denied, Gate, Patience};
+use crate::backend::gate::{Denied, Gate, Patience, Reach};
 use crate::backend::quota::{Crowded, Given, Lender, Next, PoolId, Quota, Slot};
 use crate::backend::turns::Place;
 use crate::catalog::placeholders::Placeholders;
@@ -29,7 +29,8 @@ pub trait Connect: Send + Sync + 'static {
         None
     }
 
-    fn connect(&self) -> impl Future<Output = Result<Backend, Fault>> + Send;
+    /// `reach`: how long that may take, for somebody who says so.
+    fn connect(&self, reach: Option<Reach>) -> impl Future<Output = Result<Backend, Fault>> + Send;
 
     /// Whether an idle connection is as a new one would be.
     fn is_current(&self, backend: &Backend) -> bool;
@@ -283,7 +284,7 @@ impl<C: Connect> Pool<C> {
     }
 
     fn denied(&self, denied: Denied, patience: Patience) -> Fault {
-        let Patience { wait, useful } = patience;
+        let Patience { wait, useful, .. } = patience;
         let PoolLimits { size, size_setting, queue, .. } = &**self.limits.load();
         let fault = match denied {
             Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
@@ -353,11 +354,11 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    async fn connect(&self, slot: Option<Slot>) -> Result<Backend, Fault> {
+    async fn connect(&self, slot: Option<Slot>, reach: Option<Reach>) -> Result<Backend, Fault> {
         let _probe = self.connector.admit()?;
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
         let _login = Counting::new(&self.counts.login);
-        let connected = self.connector.connect().await.map(|mut backend| {
+        let connected = self.connector.connect(reach).await.map(|mut backend| {
             backend.slot = slot;
             backend
         });
@@ -367,7 +368,10 @@ impl<C: Connect> Pool<C> {
                 self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
             }
         }
-        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
+        // What one client has no time for is not what keeps others waiting.
+        if connected.is_ok() || reach.is_none() {
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
+        }
         connected
     }
 
@@ -377,6 +381,7 @@ impl<C: Connect> Pool<C> {
         idle: Option<Box<Backend>>,
         fit: Option<&Placeholders>,
         until: Option<Instant>,
+        reach: Option<Reach>,
     ) -> Result<Box<Backend>, Fault> {
         if let Some(mut backend) = idle {
             let probe = self.connector.admit()?;
@@ -393,7 +398,7 @@ impl<C: Connect> Pool<C> {
             Some(Given::Right(slot)) => Some(slot),
             None => None,
         };
-        self.connect(slot).await.map(Box::new)
+        self.connect(slot, reach).await.map(Box::new)
     }
 
     /// While it lives.
@@ -452,8 +457,8 @@ impl<C: Connect> Pool<C> {
             let slot = self.connector.quota().map(|quota| quota.try_enter());
             let connected = match slot {
                 Some(None) => break,
-                Some(slot) => self.connect(slot).await,
-                None => self.connect(None).await,
+                Some(slot) => self.connect(slot, None).await,
+                None => self.connect(None, None).await,
             };
             match connected {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
@@ -571,7 +576,7 @@ pub async fn checkout<C: Connect>(
             let place = Some(checkout.pool.place);
             let idle = checkout.backend.take();
             checkout.backend =
-                Some(checkout.pool.revive(idle, fit, until).await.map_err(|fault| Unlent { place, fault })?);
+                Some(checkout.pool.revive(idle, fit, until, left.reach).await.map_err(|fault| Unlent { place, fault })?);
             Ok::<_, Unlent>(())
         });
         futures::future::try_join_all(connects).await?;

@@ -229,6 +229,8 @@ impl<'a> Build<'a> {
                     section.cancel_grace.as_ref(),
                     section.failover_timeout.as_ref(),
                     section.key_wait_timeout.as_ref(),
+                    section.server_connect_timeout.as_ref(),
+                    section.server_login_timeout.as_ref(),
                     section.log_slow_statements.as_ref(),
                 ]),
                 router,

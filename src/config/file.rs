@@ -31,9 +31,9 @@ section! {
         tcp_keepintvl: Duration = "0",
         /// Unanswered probes before the connection is given up. 0: as the operating system does.
         tcp_keepcnt: u32 = "0",
-        /// Where other routers reach this one, as `host:port`, to pass on cancel requests of its clients; for the list of routers in etcd. Empty: the first address of `host`, or where that is every address, the name of this machine.
+        /// Where other routers reach this one, as `host:port`, to pass on cancel requests of its clients; for the list of routers in etcd or in `history_directory`. Empty: the first address of `host`, or where that is every address, the name of this machine.
         advertise: String = "",
-        /// The other routers that clients may reach in place of this one (behind a load balancer), as `host:port`; it may name this one, too, and a name may lead to many. Cancel requests are passed on to them, and they are asked which primaries of the shards are old ones (docs/RELIABILITY.md). Routers that share a map in etcd, or a port (`so_reuseport`), know each other without it.
+        /// The other routers that clients may reach in place of this one (behind a load balancer), as `host:port`; it may name this one, too, and a name may lead to many. Cancel requests are passed on to them, and they are asked which primaries of the shards are old ones (docs/RELIABILITY.md). Routers that share a map in etcd, `history_directory`, or a port (`so_reuseport`) know each other without it.
         peers: Vec<String> = "",
         /// Threads that serve clients. 1 costs least for each statement; 0: one for each processor.
         workers: u16 = "1",
@@ -75,7 +75,7 @@ section! {
         cancel_grace: Duration = "2s",
         /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
         idle_transaction_timeout: Duration = "0",
-        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database and for a user too; not in a session, because what is connected is kept for others: a session bounds its own wait by query_timeout.
+        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database, for a user and in a session too (`SET pgloom.server_connect_timeout`): there for the connections that are made for it; that it was too impatient is not held against the server (breakers).
         server_connect_timeout: Duration = "5s",
         /// Time to log in to it then: TLS, authentication, and what the router asks a new connection. 0: what is left of server_connect_timeout.
         server_login_timeout: Duration = "0",
@@ -101,7 +101,7 @@ section! {
         failover_timeout: Duration = "10s",
         /// How long a statement waits for the only server of a shard that cannot be connected to, as while that restarts; its circuit breaker is asked again meanwhile. Nothing of the statement has been sent then. 0: it fails at once.
         restart_timeout: Duration = "0s",
-        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd, or know each other by peers, tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
+        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd or `history_directory`, or know each other by peers, tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
         timelines_file: PathBuf = "pgloom.timelines.json",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
         read_preference: ReadPreference = "primary",
@@ -274,7 +274,7 @@ section! {
         source: MapSource = "file",
         /// Where the map stands in this file: whether a reload may place rows elsewhere than they are, because they have been moved. Without, a changed file under which tables that have rows would belong to other shards is rejected. (With etcd: `pgloom topology apply --allow-moves`.)
         allow_moves: bool = "false",
-        /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one (not with allow_moves = true). Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
+        /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one (not with allow_moves = true). Routers that share it know each other by it. Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
         history_directory: PathBuf = optional,
         /// Bytes that earlier maps may take: in etcd those of maps of more than 600 KiB, in `history_directory` those of all. The oldest ones go first, and the one before the last always stays. (docs/TOPOLOGY.md has what else makes room in etcd.)
         history_size: Bytes = "512MiB",
@@ -298,7 +298,7 @@ section! {
         request_timeout: Duration = "3s",
         /// How often the map is asked for although nothing was heard of it, so that a connection that is dead is noticed.
         check_interval: Duration = "5s",
-        /// How long a router that is gone stays in the list of `pgloom routers`.
+        /// How long a router that is gone stays in the list of `pgloom routers`, in etcd or in `history_directory`.
         router_ttl: Duration = "10s",
         /// Where the last map is kept, for a start while etcd cannot be reached.
         copy_file: PathBuf = "pgloom.map.json",

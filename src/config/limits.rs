@@ -28,6 +28,10 @@ pub enum Limit {
     Failover,
     /// The wait of a statement of a key that has too many; without a limit there is none.
     KeyWait,
+    /// Reaching a server.
+    ServerConnect,
+    /// Logging in there; without a limit it is what is left of that.
+    ServerLogin,
     /// No limit, but as long as this a statement takes that the log tells of.
     LogSlow,
 }
@@ -35,7 +39,7 @@ pub enum Limit {
 const COUNT: usize = Limit::ALL.len();
 
 impl Limit {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Query,
         Self::Scatter,
         Self::Transaction,
@@ -46,6 +50,8 @@ impl Limit {
         Self::CancelGrace,
         Self::Failover,
         Self::KeyWait,
+        Self::ServerConnect,
+        Self::ServerLogin,
         Self::LogSlow,
     ];
 
@@ -72,6 +78,8 @@ impl Limit {
             Self::CancelGrace => "cancel_grace",
             Self::Failover => "failover_timeout",
             Self::KeyWait => "key_wait_timeout",
+            Self::ServerConnect => "server_connect_timeout",
+            Self::ServerLogin => "server_login_timeout",
             Self::LogSlow => "log_slow_statements",
         }
     }
@@ -85,8 +93,12 @@ impl Limit {
     ///
     /// # Errors
     /// Says what is expected.
-    pub fn parse(text: &str) -> Result<Option<Duration>, String> {
-        Ok(Some(Duration::parse(text)?).filter(|limit| !limit.is_zero()))
+    pub fn parse(self, text: &str) -> Result<Option<Duration>, String> {
+        let limit = Some(Duration::parse(text)?).filter(|limit| !limit.is_zero());
+        match (self, limit) {
+            (Self::ServerConnect, None) => Err("0 would wait for ever; give it a time, such as 5s".to_owned()),
+            (_, limit) => Ok(limit),
+        }
     }
 }
 
@@ -150,11 +162,11 @@ mod tests {
     #[test]
     fn the_narrower_one_goes_before_and_zero_takes_a_limit_away() {
         let mut general = TimeLimits::default();
-        general.set(Limit::Query, Limit::parse("5s").unwrap());
-        general.set(Limit::ClientIdle, Limit::parse("1h").unwrap());
+        general.set(Limit::Query, Limit::Query.parse("5s").unwrap());
+        general.set(Limit::ClientIdle, Limit::ClientIdle.parse("1h").unwrap());
         let (mut database, mut user) = (TimeWishes::default(), TimeWishes::default());
-        database.set(Limit::Query, Limit::parse("90s").unwrap());
-        user.set(Limit::ClientIdle, Limit::parse("0").unwrap());
+        database.set(Limit::Query, Limit::Query.parse("90s").unwrap());
+        user.set(Limit::ClientIdle, Limit::ClientIdle.parse("0").unwrap());
         let all = general.with(&database).with(&user);
         assert_eq!(
             ["query_timeout", "client_idle_timeout", "scatter_timeout"]
@@ -162,6 +174,6 @@ mod tests {
             ["90s", "0", "0"]
         );
         assert_eq!(general.text(Limit::ClientIdle), "60min");
-        assert!(Limit::parse("soon").is_err());
+        assert!(Limit::Query.parse("soon").is_err() && Limit::ServerConnect.parse("0").is_err());
     }
 }

@@ -76,7 +76,7 @@ pub async fn connect_to(
 async fn connect_aimed(database: &Database, shard: ShardId, aim: Aim, login: &Credentials) -> Result<Backend, Fault> {
     // It is not kept from a server that others are not to wait for: its attempts tell them when the server is back.
     let connector = ServerConnector::new(shard, aim, login, &database.access, Start::Unknown);
-    let mut backend = connector.connect().await?;
+    let mut backend = connector.connect(None).await?;
     backend.query("SET search_path TO ''").await?;
     Ok(backend)
 }

@@ -140,7 +140,7 @@ impl Session {
             self.batch.started = true;
             self.offset = 0;
             self.start_clock();
-            if let Err(failure) = self.begin_view().await {
+            if let Err(failure) = self.begin_message().await {
                 self.fail_batch(failure).await?;
                 // What the batch is to be told, it has been told.
                 if frame.tag != b'S' {
@@ -150,6 +150,8 @@ impl Session {
             self.settle_sequences();
             self.batch.kept = self.is_fresh().then(Kept::default);
             self.client.mark();
+        } else if let Some(failure) = self.take_telling() {
+            self.fail_batch(failure).await?;
         }
         if matches!(frame.tag, b'S' | b'H') && !frame.body().is_empty() {
             let fault = Fault::new(SqlState::PROTOCOL_VIOLATION, "invalid message format");

@@ -23,6 +23,9 @@ use crate::scope::{Control, Wish};
 use crate::secret::Secret;
 use crate::session::deadlines::Limited;
 
+/// A client that was killed, and is still there after so long, waits for a server that hangs.
+const HANGS: Duration = Duration::from_secs(3);
+
 /// Who a client is.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -258,6 +261,16 @@ impl CancelSlot {
     }
 }
 
+/// Ends a client. Where that waits for a server that hangs, and sees nothing else, nobody waits for the server a little later.
+fn kill(slot: &Arc<CancelSlot>) {
+    slot.control.ask(Wish::Kill);
+    let (slot, statement) = (Arc::clone(slot), slot.statement());
+    tokio::spawn(async move {
+        tokio::time::sleep(HANGS).await;
+        slot.give_up_servers(statement);
+    });
+}
+
 /// A statement that waits for server connections.
 pub struct Waiting<'a>(&'a CancelSlot);
 
@@ -421,13 +434,13 @@ impl CancelRegistry {
     /// Ends one client, whatever it does. False: there is none of this process id.
     pub fn kill(&self, pid: u32) -> bool {
         let client = self.clients.get(&pid);
-        client.inspect(|client| client.control.ask(Wish::Kill)).is_some()
+        client.inspect(|client| kill(client)).is_some()
     }
 
     /// Ends all clients of a database; how many there were.
     pub fn kill_all_of(&self, database: &str) -> usize {
         let clients = self.clients.iter().filter(|client| *client.identity.database == *database);
-        clients.map(|client| client.control.ask(Wish::Kill)).count()
+        clients.map(|client| kill(&client)).count()
     }
 
     /// All clients, those that came first in front.

@@ -60,6 +60,7 @@ impl Session {
     /// A Query message, or a batch, has its answer.
     pub(super) fn end_request(&mut self) {
         self.key_place = None;
+        self.telling = None;
         let now = Instant::now();
         self.stop_clock(now);
         // A statement that failed before it was routed.

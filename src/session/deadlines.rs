@@ -107,6 +107,10 @@ impl CancelRegistry {
             // Once more behind the lock: with the end of a commit the moment is gone.
             if transaction_is_up() && !slot.is_committing() && transaction_is_up() {
                 end(slot, of_transaction(), Overdue::Transaction, metrics);
+                // It waits for a server that hangs, and sees nothing else.
+                if slot.outstays(slot.last_moment.load(Ordering::Relaxed), now, REACH) {
+                    slot.give_up_servers(statement);
+                }
             } else if statement > 0 && is_up(slot.deadline.load(Ordering::Relaxed)) {
                 expire(slot, statement, now, metrics);
             }
@@ -163,7 +167,7 @@ pub fn limits_of<'a>(own: TimeLimits, settings: impl Iterator<Item = (&'a str, &
     for (name, value) in settings {
         let Some(limit) = name.strip_prefix("pgloom.").and_then(Limit::named) else { continue };
         // What is no duration was refused when it was set.
-        if let Ok(value) = value_of(value) {
+        if let Ok(value) = value_of(limit, value) {
             limits.set(limit, value);
         }
     }
@@ -171,19 +175,17 @@ pub fn limits_of<'a>(own: TimeLimits, settings: impl Iterator<Item = (&'a str, &
 }
 
 /// A value in SQL, or DEFAULT.
-fn value_of(value: &str) -> Result<Option<Duration>, String> {
+fn value_of(limit: Limit, value: &str) -> Result<Option<Duration>, String> {
     let plain = plain_value(value).ok_or("expected one value")?;
-    Limit::parse(&plain)
+    limit.parse(&plain)
 }
 
 /// # Errors
 /// `42704` for a setting of ours that is none, `22023` for a value that is no duration.
 pub fn check_limit(name: &str, value: &str) -> Result<(), Fault> {
     let Some(own) = name.strip_prefix("pgloom.") else { return Ok(()) };
-    if Limit::named(own).is_none() {
-        return Err(unknown_setting(name));
-    }
-    value_of(value).map(drop).map_err(|expected| {
+    let Some(limit) = Limit::named(own) else { return Err(unknown_setting(name)) };
+    value_of(limit, value).map(drop).map_err(|expected| {
         let shown = plain_value(value).unwrap_or_else(|| value.into());
         Fault::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{shown}\""))
             .detail(expected)
@@ -279,6 +281,8 @@ mod tests {
             ("pgloom.query_timeout", "5", ""),
             ("pgloom.query_timeout", "0", ""),
             ("pgloom.query_timeout", "'5 parsecs'", "22023"),
+            ("pgloom.server_login_timeout", "0", ""),
+            ("pgloom.server_connect_timeout", "0", "22023"),
             ("pgloom.query_timeout", "'5s', '6s'", "22023"),
             ("pgloom.nothing", "1", "42704"),
             ("work_mem", "'64MB'", ""),

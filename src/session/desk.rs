@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tracing::Instrument;
 
-use crate::session::{Session, Stop};
+use crate::session::{Failure, Session, Stop};
 use crate::wire::frame::Frame;
 
 /// Desks that are kept while nobody works at them.
@@ -24,10 +24,9 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Default)]
 pub struct Desks {
     room: Mutex<Room>,
-    /// As the room says it, for who is at work and would go on.
-    halted: AtomicBool,
-    /// Nobody begins to work: what clients send waits, wherever their transactions are. That of the room decides.
-    suspended: watch::Sender<bool>,
+    /// Nobody begins to work: what clients send waits, wherever their transactions are. It changes while the room is locked.
+    suspended: AtomicBool,
+    resumed: Notify,
 }
 
 #[derive(Default)]
@@ -35,7 +34,14 @@ struct Room {
     free: Vec<Desk>,
     /// Those that sessions work at.
     taken: usize,
-    suspended: bool,
+}
+
+/// A message was cancelled while it waited for a desk.
+pub(super) enum Telling {
+    /// It is to fail so.
+    Due(Box<Failure>),
+    /// It has, and its client waits for ReadyForQuery.
+    Begun,
 }
 
 /// A desk that a session works at. Dropped on the way, it takes the desk with it.
@@ -79,10 +85,10 @@ impl Desks {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None`: work is suspended.
-    fn take(&self) -> Option<AtDesk<'_>> {
+    /// `None`: work is suspended, and this is not `urgent`.
+    fn take(&self, urgent: bool) -> Option<AtDesk<'_>> {
         let mut room = self.room();
-        if room.suspended {
+        if self.is_suspended() && !urgent {
             return None;
         }
         room.taken += 1;
@@ -106,24 +112,32 @@ impl Desks {
 
     /// What it was before.
     fn set_suspended(&self, suspended: bool) -> bool {
-        let mut room = self.room();
-        self.halted.store(suspended, Ordering::Relaxed);
-        self.suspended.send_replace(suspended);
-        std::mem::replace(&mut room.suspended, suspended)
+        let room = self.room();
+        let before = self.suspended.swap(suspended, Ordering::Relaxed);
+        drop(room);
+        self.resumed.notify_waiters();
+        before
     }
 
     pub fn is_suspended(&self) -> bool {
-        self.room().suspended
+        self.suspended.load(Ordering::Relaxed)
     }
 
-    /// A place at which a session works, as soon as that may be.
+    /// A place at which a session works, as soon as that may be: at once for one whose message was cancelled, until its client has been told.
     pub(super) async fn enter(&self, session: &mut Session) -> Result<AtDesk<'_>, Stop> {
         loop {
-            if let Some(at) = self.take() {
+            // Who is told from now on has been waiting.
+            let resumed = self.resumed.notified();
+            if let Some(at) = self.take(session.telling.is_some()) {
                 return Ok(at);
             }
-            let mut suspended = self.suspended.subscribe();
-            session.wait_for_resume(async { drop(suspended.wait_for(|is| !is).await) }).await?;
+            match session.wait_out(resumed, None).await {
+                Ok(()) => {}
+                Err(Failure::Stop(stop)) => return Err(stop),
+                // What is skipped up to its Sync has failed already.
+                Err(_) if session.batch.discarding => session.telling = Some(Telling::Begun),
+                Err(failure) => session.telling = Some(Telling::Due(Box::new(failure))),
+            }
         }
     }
 
@@ -177,6 +191,25 @@ async fn work(tray: Arc<Mutex<Tray>>) {
 }
 
 impl Session {
+    /// Takes the view of now, for a message that was not cancelled before.
+    pub(super) async fn begin_message(&mut self) -> Result<(), Failure> {
+        match self.take_telling() {
+            Some(failure) => Err(failure),
+            None => self.begin_view().await,
+        }
+    }
+
+    /// What the message that waited for a desk fails with.
+    pub(super) fn take_telling(&mut self) -> Option<Failure> {
+        match self.telling.replace(Telling::Begun) {
+            Some(Telling::Due(failure)) => Some(*failure),
+            before => {
+                self.telling = before;
+                None
+            }
+        }
+    }
+
     /// Deals with a message, and with those behind it that have come whole.
     async fn answer_all(&mut self, mut frame: Frame) -> Result<(), Stop> {
         loop {
@@ -194,7 +227,7 @@ impl Session {
                 self.dispatch(frame).await?;
             }
             // What is there already waits like what comes.
-            if self.shared.desks.halted.load(Ordering::Relaxed) {
+            if self.telling.is_none() && self.shared.desks.is_suspended() {
                 return Ok(());
             }
             match self.client.cut() {

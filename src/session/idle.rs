@@ -75,7 +75,11 @@ impl Session {
         }
         let shared = Arc::clone(&self.shared);
         let _at = shared.desks.enter(self).await?;
-        if let Err(failure) = self.flush_batch().await {
+        let flushed = match self.take_telling() {
+            Some(failure) => Err(failure),
+            None => self.flush_batch().await,
+        };
+        if let Err(failure) = flushed {
             self.fail_batch(failure).await?;
         }
         Ok(None)

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::backend::breakers::chance;
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::connector::Aim;
-use crate::backend::gate::Patience;
+use crate::backend::gate::{Patience, Reach};
 use crate::backend::pool;
 use crate::backend::retry::Retries;
 use crate::backend::servers::ShardServers;
@@ -99,6 +99,14 @@ impl Session {
         }
     }
 
+    /// How long the connections may take that are made for this session, where it says so itself.
+    fn own_reach(&self) -> Option<Reach> {
+        let says = |limit| self.times.get(limit) != self.own_times.get(limit);
+        let connect = self.times.get(Limit::ServerConnect)?;
+        let login = self.times.get(Limit::ServerLogin);
+        (says(Limit::ServerConnect) || says(Limit::ServerLogin)).then_some(Reach { connect, login })
+    }
+
     async fn lend_now(&mut self, places: &[Place], fit: Fit) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         if self.database.traffic().has_paused_shards() {
             let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
@@ -112,7 +120,7 @@ impl Session {
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         // A turn is a session's whole life there, which says nothing of the next one's.
         let useful = if self.session_mode { Duration::MAX } else { limit.min(self.time_left()) };
-        let patience = Patience { wait: limit, useful };
+        let patience = Patience { wait: limit, useful, reach: self.own_reach() };
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
         // Who holds nothing is in nobody's way.

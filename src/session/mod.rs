@@ -319,6 +319,8 @@ pub struct Session {
     in_turn: bool,
     /// What runs is not to go to replicas: it was asked for there, or elsewhere, and had no answer.
     asks_primaries: bool,
+    /// Its message was cancelled before it began.
+    telling: Option<desk::Telling>,
     /// Comments before its statements are looked at.
     takes_hints: bool,
     /// What the client says in a comment before the statement at hand.
@@ -433,6 +435,7 @@ impl Session {
             changed_rows: false,
             in_turn: false,
             asks_primaries: false,
+            telling: None,
             takes_hints,
             hint: None,
             is_counted: false,
@@ -475,6 +478,9 @@ impl Session {
     async fn dispatch(&mut self, frame: Frame) -> Result<(), Stop> {
         if self.batch.discarding && !matches!(frame.tag, b'S' | b'X') {
             return Ok(());
+        }
+        if !matches!(frame.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S') {
+            self.telling = None;
         }
         match frame.tag {
             b'Q' => self.simple_query(frame).await,

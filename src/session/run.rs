@@ -23,6 +23,7 @@ use crate::session::finish::with;
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
+use crate::session::two_phase::unknown_outcome;
 use crate::session::whereabouts::{MARK, Whereabouts, replaced_in_part};
 use crate::session::{Failure, Session, Stop, of_server};
 use crate::sql::utility::{self, StatementKind};
@@ -247,7 +248,11 @@ impl Session {
     pub(super) fn break_held(&mut self, at: usize, broken: Broken) -> Failure {
         match broken {
             Broken::Client => Failure::Stop(Stop::Gone),
-            Broken::Server(fault) => {
+            Broken::Server(mut fault) => {
+                // Sent by itself, it commits whenever its server goes on.
+                if self.wrote && !self.tx.is_open() && self.held[at].server.cancel.is_out_of_time() {
+                    fault = unknown_outcome(&format!("Shard {}: {fault}", self.shard_names(&[self.held[at].shard])));
+                }
                 let mid_frame = self.held[at].server.streaming > 0;
                 self.held[at].server.broken = true;
                 self.held[at].pin = None;

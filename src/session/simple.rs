@@ -41,7 +41,7 @@ impl Session {
         if let Some(portal) = self.statements.remove_portal(b"") {
             self.close_place(portal.place).await;
         }
-        let outcome = match self.begin_view().await {
+        let outcome = match self.begin_message().await {
             Ok(()) => {
                 self.settle_sequences();
                 self.run_query(&frame).await

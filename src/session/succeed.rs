@@ -69,7 +69,7 @@ impl Session {
     /// Work is held back: for a moment, or for as long as an operator wants.
     async fn wait_for_release(&mut self) -> Result<(), Failure> {
         let traffic = Arc::clone(self.database.traffic());
-        self.wait_out(traffic.released(), "the database").await
+        self.wait_out(traffic.released(), Some("the database")).await
     }
 
     /// A statement is about to use these shards: it waits while one of them is paused for it.
@@ -84,14 +84,15 @@ impl Session {
         let names: Vec<Arc<str>> = names.map(|shard| Arc::clone(&shard.name)).filter(paused).collect();
         let Some(first) = names.first() else { return Ok(()) };
         let what = format!("shard {first}");
-        self.wait_out(traffic.shards_released(&names, turn), &what).await
+        self.wait_out(traffic.shards_released(&names, turn), Some(&what)).await
     }
 
-    /// Waits for the end of what an operator has paused, as for a server connection.
-    async fn wait_out(&mut self, end: impl Future<Output = ()>, what: &str) -> Result<(), Failure> {
+    /// Waits for the end of what an operator has paused, as for a server connection. `None`: of all work, however long that takes.
+    pub(super) async fn wait_out(&mut self, end: impl Future<Output = ()>, what: Option<&str>) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let (limit, has_begun) = (self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX), self.has_begun());
+        let limit = what.and_then(|_| self.times.get(Limit::QueryWait)).unwrap_or(Duration::MAX);
+        let (what, has_begun) = (what.unwrap_or_default(), self.has_begun());
         let client = &mut self.client;
         let mut released = std::pin::pin!(tokio::time::timeout(limit, end));
         poll_fn(|cx| {
@@ -106,26 +107,6 @@ impl Session {
                 return Poll::Ready(Err(slot.canceled().into()));
             }
             poll_client(client, cx).map(|_| Err(Stop::Gone.into()))
-        })
-        .await
-    }
-
-    /// What the client has sent waits, however long that takes and wherever its transaction is, until an operator resumes.
-    pub(super) async fn wait_for_resume(&mut self, resumed: impl Future<Output = ()>) -> Result<(), Stop> {
-        let slot = Arc::clone(&self.slot);
-        let _waiting = slot.wait();
-        let has_begun = self.has_begun();
-        let client = &mut self.client;
-        let mut resumed = std::pin::pin!(resumed);
-        poll_fn(|cx| {
-            if resumed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(()));
-            }
-            let ends = if has_begun { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
-            if ends.is_ready() {
-                return Poll::Ready(Err(Stop::Fatal(ended())));
-            }
-            poll_client(client, cx).map(|_| Err(Stop::Gone))
         })
         .await
     }

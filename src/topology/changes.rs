@@ -1,9 +1,9 @@
 //! What a new topology places elsewhere than the one before: the tables of which nobody may work under both.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::ids::{DistributionId, QualifiedName};
-use crate::topology::{Distribution, TableRule, Topology, diff};
+use crate::topology::{Distribution, Server, Shard, TableRule, Topology, diff};
 
 /// Whose rows belong elsewhere under a new topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,15 @@ impl Moved {
 }
 
 impl Topology {
-    /// What this one places elsewhere than `before`. A shard is its name and position: where its servers are is no matter of placement.
+    /// What this one places elsewhere than `before`. A shard is its name and position: where its servers are is no matter of placement, as
+    /// long as they are not those of another one.
     pub fn moved_since(&self, before: &Topology) -> Moved {
         let names = |topology: &Topology| topology.shards.iter().map(|shard| shard.name.clone()).collect::<Vec<_>>();
         let (old, new) = (names(before), names(self));
         let common = old.len().min(new.len());
-        if old[..common] != new[..common] || self.home != before.home || self.schema_places() != before.schema_places()
-        {
+        let same_names = old[..common] == new[..common];
+        let same_places = self.home == before.home && self.schema_places() == before.schema_places();
+        if !same_names || !same_places || !self.taken_servers(before).is_empty() {
             return Moved::Everything;
         }
         let same_shards = old.len() == new.len();
@@ -49,6 +51,23 @@ impl Topology {
             }
         });
         Moved::Tables(moved.cloned().collect())
+    }
+
+    /// Servers that a shard gets which were another one's, by the shard's name: with that one's name and rows.
+    pub fn taken_servers<'a>(&'a self, before: &'a Topology) -> BTreeMap<&'a str, (&'a Server, &'a str)> {
+        if self.shards == before.shards {
+            return BTreeMap::new();
+        }
+        let place = |server: &'a Server| (&*server.host, server.port, &*server.dbname);
+        let of = |shard: &'a Shard| shard.servers.iter().map(move |server| (place(server), &*shard.name));
+        let known: HashMap<_, &str> = before.shards.iter().flat_map(of).collect();
+        let names: HashSet<&str> = before.shards.iter().map(|shard| &*shard.name).collect();
+        let taken = |shard: &'a Shard| {
+            let then = |server: &'a Server| Some((server, *known.get(&place(server))?));
+            shard.servers.iter().filter_map(then).find(|(_, then)| **then != *shard.name)
+        };
+        let same = self.shards.iter().filter(|shard| names.contains(&*shard.name));
+        same.filter_map(|shard| Some((&*shard.name, taken(shard)?))).collect()
     }
 
     /// Whether this one differs from `before` in nothing but the shards of keys: what is known of tables is as good under it.
@@ -83,7 +102,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
-    use crate::topology::{Server, Shard, TopologySpec};
+    use crate::topology::TopologySpec;
     use crate::types::KeyType;
 
     fn shard(name: &str, port: u16) -> Shard {
@@ -132,6 +151,14 @@ mod tests {
     fn only_what_lies_elsewhere_has_moved() {
         assert_eq!(moved(|_| {}), tables(&[]));
         assert_eq!(moved(|spec| spec.shards[1] = shard("s1", 9)), tables(&[]));
+        // Another server of its own is none that has another shard's rows.
+        let with = |name: &str, ports: &[u16]| {
+            let servers = ports.iter().map(|port| Server::new("h", *port, "d")).collect();
+            Shard { name: name.into(), servers }
+        };
+        assert_eq!(moved(|spec| spec.shards[1] = with("s1", &[2, 9])), tables(&[]));
+        assert_eq!(moved(|spec| (spec.shards[0], spec.shards[1]) = (with("s0", &[1, 2]), with("s1", &[9]))), Moved::Everything);
+        assert_eq!(moved(|spec| (spec.shards[0], spec.shards[1]) = (shard("s0", 2), shard("s1", 1))), Moved::Everything);
         assert_eq!(moved(|spec| spec.distributions.swap(0, 1)), tables(&[]));
         assert_eq!(moved(|spec| spec.tables.push(table("n", sharded("a")))), tables(&["n"]));
         assert_eq!(moved(|spec| drop(spec.tables.pop())), tables(&["r"]));

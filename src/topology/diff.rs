@@ -101,11 +101,19 @@ impl Found<'_> {
 
     fn shards(&mut self) {
         let (old, new) = (by_name(self.old), by_name(self.new));
+        let taken = self.new.taken_servers(self.old);
         for (name, shard) in &old {
             match new.get(name) {
                 None => self.tell(format!("shard {name} is removed"), Some(Moved::Some)),
                 Some(now) if now.servers != shard.servers => {
-                    self.tell(format!("shard {name}: {} instead of {}", servers(now), servers(shard)), None);
+                    let what = format!("shard {name}: {} instead of {}", servers(now), servers(shard));
+                    match taken.get(name) {
+                        None => self.tell(what, None),
+                        Some((server, then)) => {
+                            let whose = format!("{}:{} has been a server of shard {then}, with its rows", server.host, server.port);
+                            self.tell(format!("{what}: {whose}"), Some(Moved::Some));
+                        }
+                    }
                 }
                 Some(_) => {}
             }

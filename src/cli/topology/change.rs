@@ -34,6 +34,9 @@ pub(super) struct InitArgs {
     /// The map (JSON), or a configuration file that has the databases with their shards (TOML)
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
+    /// Where there is a map already, leave it and be content
+    #[arg(long)]
+    unless_there: bool,
     #[command(flatten)]
     why: Why,
 }
@@ -47,6 +50,10 @@ pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, Failed> {
     let base = document_of(&args.from, &text)?.epoch;
     let mut connection = connect(&args.config).await?;
     if connection.look().await?.map.is_some() {
+        if args.unless_there {
+            say!("there is a map already; it stays as it is");
+            return Ok(ExitCode::SUCCESS);
+        }
         return Err(Failed::refused("there is a map already; change it with pgloom topology apply"));
     }
     // Routers that run may know later epochs than an etcd that was emptied.

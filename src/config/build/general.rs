@@ -371,6 +371,8 @@ fn wishes(general: &General) -> TimeWishes {
         Some(&general.cancel_grace),
         Some(&general.failover_timeout),
         Some(&general.key_wait_timeout),
+        Some(&general.server_connect_timeout),
+        Some(&general.server_login_timeout),
         Some(&general.log_slow_statements),
     ])
 }

@@ -152,6 +152,8 @@ impl Build<'_> {
                 user.cancel_grace.as_ref(),
                 user.failover_timeout.as_ref(),
                 user.key_wait_timeout.as_ref(),
+                user.server_connect_timeout.as_ref(),
+                user.server_login_timeout.as_ref(),
                 user.log_slow_statements.as_ref(),
             ]),
             server_connect: self.connect_timeout(user.server_connect_timeout.as_ref()),
