@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-idle bench-micro instructions check-deploy fmt lint deny fuzz release sbom check clean
+.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-idle bench-growth bench-logins bench-micro instructions check-deploy fmt lint deny fuzz release release-fast sbom check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -70,6 +70,14 @@ bench-idle: ## what an idle client takes of the router's memory
 	@scripts/setup instructions
 	@scripts/bench-idle
 
+bench-growth: ## what a statement costs the router among many clients and many other statements
+	@scripts/setup bench
+	@scripts/bench-growth
+
+bench-logins: ## what a login and TLS cost the router, beside PgBouncer
+	@scripts/setup bench
+	@scripts/bench-logins
+
 bench-micro: ## criterion benchmarks of the pure parts (ARGS=name of one)
 	@scripts/setup build
 	cargo bench --benches -- $(ARGS)
@@ -99,6 +107,10 @@ fuzz: ## libFuzzer on every target, SECONDS_EACH=60 each; T=copy: one of them; M
 release: ## the program as it is given away, with its bill of materials and sums (target/release)
 	@scripts/setup release
 	@scripts/release
+
+release-fast: ## the same, its machine code laid out by what a training run has shown to be hot (target/release-fast)
+	@scripts/setup release-fast
+	@FAST=1 scripts/release
 
 sbom: ## the bill of materials alone, on standard output (CycloneDX)
 	@scripts/sbom

@@ -29,7 +29,7 @@ start_postgres() {
 }
 
 # start_pgbouncer PORT POSTGRES_PORT MODE [SHARD_PORT...]: its database "sN" is the N-th shard, any other is on POSTGRES_PORT.
-# Sets STARTED_PID.
+# PGBOUNCER_MORE: further lines of its configuration, which win. Sets STARTED_PID.
 start_pgbouncer() {
     local base=$BENCH_DIR/pgbouncer-$3 listen=$1 postgres=$2 mode=$3 shard=0
     shift 3
@@ -50,6 +50,7 @@ max_client_conn = 200
 pidfile = $base.pid
 logfile = $base.log
 ignore_startup_parameters = extra_float_digits
+${PGBOUNCER_MORE:-}
 END
     as_postgres "$PGBOUNCER" -q "$base.ini" &
     wait_port "$listen"

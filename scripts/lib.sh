@@ -28,6 +28,20 @@ as_postgres() {
     fi
 }
 
+# find_llvm_tool NAME VERSION: the newest of that program that is at least of that version.
+find_llvm_tool() {
+    local candidate version
+    for candidate in $(ls -d /usr/lib/llvm-*/bin 2>/dev/null | sort -t- -k2 -rn) "$(dirname "$(command -v "$1" || echo /nonexistent/x)")"; do
+        [ -x "$candidate/$1" ] || continue
+        version=$("$candidate/$1" --version | sed -nE 's/.*LLVM version ([0-9]+).*/\1/p')
+        if [ "${version:-0}" -ge "$2" ]; then
+            echo "$candidate/$1"
+            return 0
+        fi
+    done
+    return 1
+}
+
 # A port that nothing listens on now.
 free_port() {
     local port

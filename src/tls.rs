@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
+use rustls::crypto::ring::Ticketer;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -96,7 +97,7 @@ impl ClientTls {
         let chain = certificates(certificate)?;
         let end_point = chain.first().and_then(|own| end_point::hash(own));
         let provider = provider();
-        let clients = match clients {
+        let verifier = match clients {
             ClientCertificates::NotAsked => WebPkiClientVerifier::no_client_auth(),
             ClientCertificates::Asked(path) | ClientCertificates::Demanded(path) => {
                 let (roots, _) = trusted(Some(path))?;
@@ -110,10 +111,18 @@ impl ClientTls {
         };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, private_key(key)?)
             .map_err(|e| unusable(certificate, key, &e))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
+        if matches!(clients, ClientCertificates::NotAsked) {
+            // What a client brings back is sealed by keys that end with this value: any number may come back, and none to another certificate.
+            config.ticketer = Ticketer::new()?;
+        } else {
+            // A certificate is looked at in each login: it may have run out since the last one.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), end_point })
     }
 }

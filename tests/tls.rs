@@ -11,8 +11,14 @@ mod tls_files;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use support::raw::message;
 use support::sharded::config;
 use support::{Cluster, Database, Router, eventually};
 use tls_files::TlsFiles;
@@ -181,4 +187,99 @@ fn a_new_certificate_is_shown_without_a_reload_where_files_are_watched() {
     });
     std::fs::copy(new.key(), world.files.key()).unwrap();
     eventually(20, "the new one is shown", || enter(&new));
+}
+
+/// How a client's handshake went, which then logs in without a password and asks something.
+fn handshake(world: &World, config: &Arc<ClientConfig>) -> HandshakeKind {
+    let mut stream = TcpStream::connect(("127.0.0.1", world.router.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).unwrap();
+    let mut yes = [0];
+    stream.read_exact(&mut yes).unwrap();
+    assert_eq!(yes, *b"S");
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = StreamOwned::new(ClientConnection::new(Arc::clone(config), name).unwrap(), stream);
+    tls.write_all(&message::startup(196_608, &[("user", "postgres"), ("database", &world.db.name)])).unwrap();
+    let mut received = Vec::new();
+    let mut read_until = |tls: &mut StreamOwned<_, _>, last: &[u8]| {
+        while !received.ends_with(last) {
+            let mut chunk = [0; 4096];
+            let n = tls.read(&mut chunk).unwrap();
+            assert!(n > 0, "closed after {:?}", String::from_utf8_lossy(&received));
+            received.extend(&chunk[..n]);
+        }
+    };
+    read_until(&mut tls, &[b'Z', 0, 0, 0, 5, b'I']);
+    tls.write_all(&message::query("SELECT count(*) FROM items")).unwrap();
+    read_until(&mut tls, b"SELECT 1\0Z\0\0\0\x05I");
+    tls.conn.handshake_kind().unwrap()
+}
+
+/// A client that trusts all of these, and shows the certificate of that name.
+fn client(version: &'static SupportedProtocolVersion, trusted: &[&TlsFiles], shown: Option<&str>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for files in trusted {
+        roots.add(CertificateDer::from_pem_file(files.ca()).unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    let builder = builder.with_root_certificates(roots);
+    Arc::new(match shown {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let file = |ending: &str| trusted[0].dir().join(format!("{name}.{ending}"));
+            let chain = vec![CertificateDer::from_pem_file(file("crt")).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(file("key")).unwrap()).unwrap()
+        }
+    })
+}
+
+fn client_tls_without_password(files: &TlsFiles) -> String {
+    client_tls(files, "require").replace("scram-sha-256", "trust")
+}
+
+#[test]
+fn a_client_that_comes_back_resumes_its_tls_session() {
+    let world = World::create(client_tls_without_password);
+    let new = TlsFiles::make();
+    let clients = [&TLS12, &TLS13].map(|version| client(version, &[&world.files, &new], None));
+    for client in &clients {
+        assert_eq!(handshake(&world, client), HandshakeKind::Full);
+        for _ in 0..3 {
+            assert_eq!(handshake(&world, client), HandshakeKind::Resumed, "{client:?}");
+        }
+    }
+    // More others than a router would remember, if it had to.
+    for _ in 0..300 {
+        handshake(&world, &client(&TLS13, &[&world.files], None));
+    }
+    clients.iter().for_each(|client| assert_eq!(handshake(&world, client), HandshakeKind::Resumed));
+    // With another certificate it is another router.
+    std::fs::copy(new.certificate(), world.files.certificate()).unwrap();
+    std::fs::copy(new.key(), world.files.key()).unwrap();
+    assert_eq!(world.router.reload(&world.router.config_text()), "applied");
+    for client in &clients {
+        assert_eq!(handshake(&world, client), HandshakeKind::Full);
+        assert_eq!(handshake(&world, client), HandshakeKind::Resumed);
+    }
+}
+
+/// What was true of a client's certificate need not be so any more.
+#[test]
+fn a_client_with_a_certificate_shows_it_each_time() {
+    let db = Database::create("tls");
+    db.everywhere(
+        "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE parts (id int); CREATE TABLE places (x int)",
+    );
+    let files = TlsFiles::make_with_clients(&["postgres"]);
+    let hba = files.write("hba.conf", "hostssl all all all trust clientcert=verify-full\n");
+    let auth =
+        format!("\"hba\"\nauth_hba_file = \"{}\"\nclient_tls_ca_file = \"{}\"", hba.display(), files.ca().display());
+    let general = client_tls(&files, "require").replace("\"scram-sha-256\"", &auth);
+    let router = Router::start_with(&config(&db.name, &db.ports(), &general, ""), &[]);
+    let world = World { router, db, files };
+    for version in [&TLS12, &TLS13] {
+        let client = client(version, &[&world.files], Some("postgres"));
+        (0..3).for_each(|_| assert_eq!(handshake(&world, &client), HandshakeKind::Full, "{version:?}"));
+    }
 }
