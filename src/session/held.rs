@@ -524,7 +524,8 @@ impl Session {
         if self.held.is_empty() {
             return;
         }
-        // None may stay behind on a connection that another client gets.
+        // None may stay behind on a connection that another client gets. They are told behind the answer that is still to come.
+        self.client.hold_news();
         self.pass_news();
         // Nearly always all of them go, and then none is moved.
         if self.held.iter().all(|held| !held.server.broken && held.is_free() && !self.memory.waits_on(held.shard)) {
