@@ -51,8 +51,8 @@ impl Syntax {
         if !may_say_moment(line) && !(special && self.hides(line)) {
             return None;
         }
-        let fields = self.keys(line, special, times).into_iter().enumerate();
-        fields.into_iter().find(|(_, field)| matches!(field, KeyField::Value(text) if says_moment(text)))
+        let mut fields = self.keys(line, special, times).into_iter().enumerate();
+        fields.find(|(_, field)| matches!(field, KeyField::Value(text) if says_moment(text)))
     }
 
     /// Whether words of a special line can be written otherwise than they are meant.

@@ -40,6 +40,8 @@ pub struct Held {
     pub server: ServerCheckout,
     /// BEGIN was sent: it takes part in the client's transaction.
     pub joined: bool,
+    /// How many had joined before it.
+    pub joined_as: usize,
     /// It may have written in this transaction.
     pub wrote: bool,
     /// It may have written what other shards have not: not copies alone.
@@ -384,7 +386,9 @@ impl Session {
                     opening.push_str("; ");
                     opening.push_str(UNTIMED);
                 }
+                let joined_as = self.held.iter().filter(|held| held.joined).count();
                 let held = &mut self.held[at];
+                held.joined_as = joined_as;
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.cancel.begin();
                 held.server.ask(&opening);
@@ -470,6 +474,7 @@ impl Session {
             shard,
             server,
             joined: false,
+            joined_as: 0,
             wrote: false,
             wrote_apart: false,
             locked: false,
