@@ -202,13 +202,82 @@ fn the_error_is_that_of_the_first_wrong_line() {
 
 /// With every field of the error that does not name a place in a server's source.
 #[track_caller]
-fn same_errors(world: &Pair, statement: &str, rows: &str) {
+fn same_errors(world: &Pair, statement: &str, rows: impl AsRef<[u8]>) {
+    let rows = rows.as_ref();
     let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {
-        let mut error = raw.copy_in(statement, rows.as_bytes()).error.unwrap().0;
+        let mut error = raw.copy_in(statement, rows).error.unwrap().0;
         error.retain(|field, _| !"FLR".contains(*field));
         error
     });
-    assert_eq!(ours, theirs, "{statement}: {rows}");
+    assert_eq!(ours, theirs, "{statement}: {}", String::from_utf8_lossy(rows));
+}
+
+/// What each shard could not see for itself, because others got the rows before it.
+#[test]
+fn what_the_router_finds_wrong_is_at_the_clients_line() {
+    let placed = [("items", Placed::By("id")), ("logs", Placed::By("id")), ("kinds", Placed::Reference)];
+    let schema = format!("{SCHEMA}; CREATE TABLE kinds (id int PRIMARY KEY, name varchar(5))");
+    let world = Pair::create("copyplaces", &schema, &placed, "");
+    for (options, rows) in [
+        ("", "1\ta\t1\n2\ta\t1\n\\.x\n3\ta\t1\n"),
+        ("", "1\ta\t1\n2\ta\t1\r\n3\ta\t1\n"),
+        ("", "1\ta\t1\r\n2\ta\t1\r\n3\ta\t1\n"),
+        ("", "1\ta\t1\r\n2\ta\t1\r\n\\.\n"),
+        ("", "1\tx\tx\n2\ta\t1\r\n3\ta\t1\n"),
+        ("(HEADER MATCH)", ""),
+        ("(HEADER MATCH)", "id\tname\n"),
+        ("(FORMAT csv, HEADER MATCH)", ""),
+        ("(FORMAT csv, HEADER)", "id,name,n\n1,a,1\n2,a,1\r3,a,1\n"),
+        ("(FORMAT csv)", "1,a,1\n2,\"a\nb\nc\",1\n3,a,1\r\n4,a,1\n"),
+        ("(FORMAT csv)", "1,a,1\n2,\"a\nb\nc,1\n3,a,1\n"),
+        ("(FORMAT csv)", "1,a,1\r\n2,a,1\r\n3,a,1\n"),
+    ] {
+        same_errors(&world, &format!("COPY items FROM STDIN {options}"), rows);
+    }
+    let field = |value: i32| [&4_i32.to_be_bytes()[..], &value.to_be_bytes()].concat();
+    let row = |id: i32| [&3_i16.to_be_bytes()[..], &field(id), &[0, 0, 0, 1, b'a'], &field(1)].concat();
+    let header = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8]].concat();
+    let trailer = (-1_i16).to_be_bytes();
+    same_errors(&world, "COPY items FROM STDIN BINARY", [&header[..], &row(1), &row(2), &trailer, b"x"].concat());
+    same_errors(&world, "COPY items FROM STDIN BINARY", [&header[..], &row(1), &row(2), &row(3)[..9]].concat());
+    // The client gives up in the middle of a line; and another message comes there.
+    let begin = |rows: &str, table: &str, then: Vec<u8>| {
+        let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {
+            raw.send(&m::query(&format!("COPY {table} FROM STDIN"))).unwrap();
+            assert_eq!(raw.read().unwrap().tag, b'G');
+            raw.send(&[m::copy_data(rows.as_bytes()), then.clone()].concat()).unwrap();
+            let error = raw.read().unwrap().report().0;
+            "SCMDHW".chars().map(|field| error.get(&field).cloned()).collect::<Vec<_>>()
+        });
+        assert_eq!(ours, theirs, "{table}: {rows}");
+        assert!(ours[5].is_some());
+    };
+    for rows in ["", "1\ta\t1\n", "1\ta\t1\n2\ta"] {
+        begin(rows, "items", m::copy_fail("no more"));
+        begin(rows, "items", m::query("SELECT 1"));
+    }
+    for rows in ["", "1\ta\n", "1\ta\n2\ta"] {
+        begin(rows, "kinds", m::copy_fail("no more"));
+    }
+}
+
+/// A row whose shard cannot be told is named as Postgres names one that it does not take.
+#[test]
+fn what_is_refused_is_at_the_clients_line() {
+    let schema = "CREATE TABLE days (day date, n int)";
+    let world = Pair::with_key_type("copyrefused", schema, ("days", "day"), "date");
+    let mut raw = world.through();
+    let long = format!("now {}", "x".repeat(120));
+    for (rows, place) in [
+        ("2024-01-02\t1\ntomorrow\t2\n", "COPY days, line 2, column day: \"tomorrow\""),
+        ("2024-01-02\t1\n2024-01-03\t1\n\\N\t2\n", "COPY days, line 3, column day: null input"),
+        (&format!("{long}\t1\n"), &format!("COPY days, line 1, column day: \"{}...\"", &long[..100])),
+    ] {
+        let error = raw.copy_in("COPY days FROM STDIN", rows.as_bytes()).error.unwrap();
+        assert_eq!((error.code(), &*error.0[&'W']), ("0A000", place), "{error}");
+    }
+    let csv = raw.copy_in("COPY days FROM STDIN CSV", b"2024-01-02,\"1\"\n\"now\",2\n").error.unwrap();
+    assert_eq!(csv.0[&'W'], "COPY days, line 2, column day: \"now\"");
 }
 
 #[test]

@@ -372,3 +372,19 @@ fn maintenance_goes_where_each_table_lies() {
     eventually(20, "the tables were analyzed", || world.on_each(analyzed) == vec!["1"; SHARDS]);
     client.must("BEGIN; ANALYZE; COMMIT");
 }
+
+/// What a table's key would be is known, or it is not made.
+#[test]
+fn a_sharded_table_of_a_type_is_refused() {
+    let world = Sharded::create("ddl_typed", "");
+    let mut client = world.connect();
+    client.must(
+        "CREATE TYPE one_item AS (id numeric, n int); CREATE TABLE plain_typed OF one_item; DROP TABLE parts, items",
+    );
+    for sql in
+        ["CREATE TABLE items OF one_item", "CREATE TABLE IF NOT EXISTS public.items OF one_item (PRIMARY KEY (id))"]
+    {
+        let error = client.simple(sql).error.unwrap_or_else(|| panic!("{sql} is done"));
+        assert!(error.code() == "0A000" && error.hint().contains("columns"), "{sql}: {error}");
+    }
+}

@@ -243,8 +243,8 @@ fn a_commit_that_waits_for_a_lock_in_a_circle() {
         |shard: usize, nth: usize, n: i32| format!("UPDATE items SET n = {n} WHERE id = {}", world.id(shard, nth));
     world.db.shard(1).must(&row(1, 1, 1));
     old.must(&format!("BEGIN; SELECT n FROM items WHERE id = {} FOR UPDATE", world.id(1, 1)));
-    // Anchor on shard 2; prepared at once on shard 3; on shard 1 it waits for the row that the other has.
-    young.must(&format!("BEGIN; {}; {}; {}", row(2, 0, 2), row(3, 0, 2), row(1, 0, 777)));
+    // Anchor on shard 2, which comes last; prepared at once on shard 3; on shard 1 it waits for the row that the other has.
+    young.must(&format!("BEGIN; {}; {}; {}", row(1, 0, 777), row(3, 0, 2), row(2, 0, 2)));
     send_and_wait(&world, &mut young, "COMMIT", 1);
     eventually(10, "shard 3 is prepared", || world.prepared().len() == 1);
     send_and_wait(&world, &mut old, &row(3, 0, 9), 3);

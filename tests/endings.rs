@@ -152,6 +152,16 @@ fn what_was_written_before_a_transaction_is_read_only_is_committed() {
             "COMMIT",
             COUNT,
         ],
+        // The command is the client's, whatever it is carried out by.
+        &[
+            "BEGIN READ ONLY",
+            "INSERT INTO items SELECT v, id + length(body) FROM plain JOIN items USING (id)",
+            "ROLLBACK",
+        ],
+        &["BEGIN READ ONLY", "INSERT INTO items SELECT id, id FROM plain WHERE false RETURNING v", "ROLLBACK"],
+        &["BEGIN READ ONLY", "INSERT INTO plain SELECT id, 'x' FROM acc WHERE 1 / (id - 1) > 0", "ROLLBACK"],
+        &["BEGIN", "SET TRANSACTION READ ONLY", "UPDATE items SET id = id + 100", "ROLLBACK"],
+        &["SET default_transaction_read_only = on", "INSERT INTO items SELECT id, id FROM plain", COUNT],
         // What writes nothing.
         &["BEGIN READ ONLY", "LOCK TABLE acc IN ACCESS SHARE MODE", COUNT, "COMMIT"],
         &["BEGIN READ ONLY", "LOCK TABLE places, acc", "COMMIT"],
@@ -162,6 +172,10 @@ fn what_was_written_before_a_transaction_is_read_only_is_committed() {
     }
     let mut left = world.through();
     assert_eq!(left.must("SHOW pgloom.transactions").text(), "");
+    left.must("CREATE TEMPORARY TABLE own (id int); INSERT INTO own SELECT id FROM acc");
+    left.must("BEGIN READ ONLY");
+    assert_eq!(left.simple("INSERT INTO own SELECT id FROM acc").code(), "0A000");
+    left.must("ROLLBACK");
 }
 
 /// A message's last statement is done when its transaction is.

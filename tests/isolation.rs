@@ -91,6 +91,101 @@ fn a_lock_may_be_free_before_all_that_it_guards_is_committed() {
     reader.must("COMMIT");
 }
 
+/// A lock on a shard that the transaction does not write is kept until all that it guards is committed: whoever gets it sees that, without
+/// locking what it reads.
+#[test]
+fn a_lock_on_a_shard_that_is_not_written_is_free_behind_all_commits() {
+    let world = Sharded::create("guards", "");
+    let (b, c) = (world.id(1, 0), world.id(2, 0));
+    let relays: Vec<Relay> = world.db.ports().into_iter().map(Relay::start).collect();
+    let ports: Vec<u16> = relays.iter().map(|relay| relay.port).collect();
+    let through = Router::start(&config(&world.db.name, &ports, "server_tls_sslmode = \"disable\"", ""));
+    let mut writer = through.connect(&world.db.name);
+    let mut n = 0;
+    for lock in [
+        "SELECT pg_advisory_xact_lock(42)",
+        "SELECT body FROM plain FOR UPDATE",
+        "SELECT title FROM places FOR UPDATE",
+        "LOCK TABLE plain IN EXCLUSIVE MODE",
+    ] {
+        for (shards, level) in [(&[b][..], "READ COMMITTED"), (&[b, c], "READ COMMITTED"), (&[b], "SERIALIZABLE")] {
+            n += 1;
+            let (mut other, (seen, hears)) = (world.connect(), channel());
+            let look = move || {
+                other.must("BEGIN; SET LOCAL lock_timeout = '200ms'");
+                seen.send(other.simple(lock).code().to_owned()).unwrap();
+            };
+            let sprung = relays[1].set("COMMIT", When::Before, Then::Pass, look);
+            writer.must(&format!("BEGIN ISOLATION LEVEL {level}"));
+            writer.must(lock);
+            for id in shards {
+                writer.must(&format!("UPDATE items SET n = {n} WHERE id = {id}"));
+            }
+            let route = writer.must("EXPLAIN (ROUTE) COMMIT").text();
+            assert_eq!(route.contains("then give back the locks on s0"), level != "SERIALIZABLE", "{route}");
+            writer.must("COMMIT");
+            sprung.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert_eq!(hears.recv().unwrap(), "55P03", "{lock}, {shards:?}, {level}");
+            let mut other = world.connect();
+            other.must("BEGIN; SET LOCAL lock_timeout = '5s'");
+            other.must(lock);
+            shards.iter().for_each(|id| assert_eq!(read(&mut other, *id), n, "{lock}"));
+            other.must("COMMIT");
+        }
+    }
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}
+
+/// A shard that has but locked, and is lost before the end, has the transaction fail: others may have got its lock.
+#[test]
+fn what_is_guarded_by_a_lock_that_is_lost_is_not_committed() {
+    let world = Sharded::create("guardlost", "");
+    let b = world.id(1, 0);
+    let relays: Vec<Relay> = world.db.ports().into_iter().map(Relay::start).collect();
+    let ports: Vec<u16> = relays.iter().map(|relay| relay.port).collect();
+    let through = Router::start(&config(&world.db.name, &ports, "server_tls_sslmode = \"disable\"", ""));
+    let mut writer = through.connect(&world.db.name);
+    for lock in ["SELECT pg_advisory_xact_lock(42)", "SELECT body FROM plain FOR UPDATE"] {
+        writer.must("BEGIN");
+        writer.must(lock);
+        writer.must(&format!("UPDATE items SET n = 999 WHERE id = {b}"));
+        let sprung = relays[0].set("SHOW transaction_isolation", When::Before, Then::Cut, || ());
+        assert_eq!(writer.simple("COMMIT").code(), "40000", "{lock}");
+        sprung.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_ne!(read(&mut writer, b), 999, "{lock}");
+    }
+}
+
+/// Of shards that have written, that which came first gives its locks back last.
+#[test]
+fn what_is_locked_first_is_free_last() {
+    let world = Sharded::create("reverse", "");
+    let (b, c) = (world.id(1, 0), world.id(2, 0));
+    let relays: Vec<Relay> = world.db.ports().into_iter().map(Relay::start).collect();
+    let ports: Vec<u16> = relays.iter().map(|relay| relay.port).collect();
+    let through = Router::start(&config(&world.db.name, &ports, "server_tls_sslmode = \"disable\"", ""));
+    let mut writer = through.connect(&world.db.name);
+    for (n, (first, second)) in [(b, c), (c, b)].into_iter().enumerate() {
+        let n = i32::try_from(n).unwrap() + 700;
+        let (mut other, (seen, hears)) = (world.connect(), channel());
+        let look = move || {
+            other.must("BEGIN; SET LOCAL lock_timeout = '200ms'");
+            let code = other.simple(&format!("SELECT n FROM items WHERE id = {first} FOR UPDATE")).code().to_owned();
+            other.must("ROLLBACK");
+            seen.send((code, read(&mut other, second))).unwrap();
+        };
+        let at = if first == b { 1 } else { 2 };
+        let sprung = relays[at].set("COMMIT PREPARED", When::Before, Then::Pass, look);
+        writer.must(&format!("BEGIN; SELECT n FROM items WHERE id = {first} FOR UPDATE"));
+        writer.must(&format!(
+            "UPDATE items SET n = {n} WHERE id = {second}; UPDATE items SET n = {n} WHERE id = {first}"
+        ));
+        writer.must("COMMIT");
+        sprung.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(hears.recv().unwrap(), ("55P03".to_owned(), n));
+    }
+}
+
 /// A transaction has one snapshot on each shard, taken when it first goes there.
 #[test]
 fn a_snapshot_begins_on_each_shard_with_its_first_statement() {

@@ -117,6 +117,20 @@ fn what_a_client_tells_itself_comes_with_its_commit() {
         own.must(&format!("BEGIN; {write}; UNLISTEN news; COMMIT"));
         own.must(&format!("BEGIN; {write}; LISTEN news; COMMIT"));
     }
+    // As in Postgres just before ReadyForQuery, behind the statement's own answer.
+    let tags = |own: &mut Raw, bytes: &[u8]| {
+        own.send(bytes).unwrap();
+        String::from_utf8(own.read_to_ready().unwrap().iter().map(|message| message.tag).collect()).unwrap()
+    };
+    let step = |sql: &str| [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0)].concat();
+    for write in ["SELECT 1", &*writes[0], &writes[3]] {
+        own.must(&format!("BEGIN; {write}; NOTIFY news, 'own'"));
+        assert_eq!(tags(&mut own, &m::query("COMMIT")), "CAZ", "{write}");
+        own.must(&format!("BEGIN; {write}; NOTIFY news, 'own'"));
+        assert_eq!(tags(&mut own, &[step("COMMIT"), m::sync()].concat()), "12CAZ", "{write}");
+    }
+    assert_eq!(tags(&mut own, &m::query("NOTIFY news, 'own'")), "CAZ");
+    assert_eq!(tags(&mut own, &m::query("NOTIFY news, 'own'; SELECT 1 WHERE false")), "CTCAZ");
     own.must("BEGIN; NOTIFY news, 'never'; ROLLBACK; UNLISTEN *");
     assert_eq!(query(&mut own, "NOTIFY news, 'nobody'"), [""; 0]);
     assert_eq!(world.prepared(), Vec::<String>::new());

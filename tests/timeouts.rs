@@ -483,7 +483,7 @@ fn a_commit_whose_shard_falls_silent_is_undone_in_time() {
     let set = |id| format!("UPDATE items SET n = 5 WHERE id = {id}");
     for (limit, time) in [("query_timeout", "700ms"), ("transaction_timeout", "4s")] {
         raw.must(&format!("SET pgloom.{limit} = '{time}'"));
-        // The first is the anchor; whichever is silent, the other one's row is free again.
+        // The last is the anchor; whichever is silent, the other one's row is free again.
         for silent in [1, 2] {
             raw.must("BEGIN");
             raw.must(&set(here));

@@ -417,7 +417,7 @@ fn the_decision_is_on_disk_before_anybody_follows_it() {
     let mut raw = world.connect();
     let update = |shard: usize| format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
     raw.must(&format!("BEGIN; {}; {}; COMMIT", update(2), update(1)));
-    assert_eq!(world.db.shard(2).values("SELECT how FROM noted"), ["on"], "the anchor");
+    assert_eq!(world.db.shard(1).values("SELECT how FROM noted"), ["on"], "the anchor, which came last");
     raw.must(&update(3));
     assert_eq!(world.db.shard(3).values("SELECT how FROM noted"), ["off"], "one shard: as the client wants it");
     raw.must(&format!("BEGIN; SET LOCAL synchronous_commit TO local; {}; {}; COMMIT", update(0), update(1)));

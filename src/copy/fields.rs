@@ -46,12 +46,13 @@ impl Syntax {
         keys
     }
 
-    /// Whether one of these fields has a word in it by which a Postgres reads the clock.
-    pub fn says_moment(&self, line: &[u8], special: bool, times: &[Wanted]) -> bool {
+    /// The first of these fields that has a word in it by which a Postgres reads the clock: which it is, and its value.
+    pub fn moment<'a>(&self, line: &'a [u8], special: bool, times: &[Wanted]) -> Option<(usize, KeyField<'a>)> {
         if !may_say_moment(line) && !(special && self.hides(line)) {
-            return false;
+            return None;
         }
-        self.keys(line, special, times).iter().any(|key| matches!(key, KeyField::Value(text) if says_moment(text)))
+        let mut fields = self.keys(line, special, times).into_iter().enumerate();
+        fields.find(|(_, field)| matches!(field, KeyField::Value(text) if says_moment(text)))
     }
 
     /// Whether words of a special line can be written otherwise than they are meant.

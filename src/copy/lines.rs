@@ -77,6 +77,11 @@ impl LineFinder {
         self.csv_marker = recognised;
     }
 
+    /// Lines that the current one has gone over already, inside of quotes.
+    pub fn embedded(&self) -> u64 {
+        self.embedded
+    }
+
     /// Looks for the end of the line that `data` begins with. `data` starts at the same byte until a line was found;
     /// `eof`: nothing more will come.
     #[inline]

@@ -60,7 +60,8 @@ impl Origins {
 
     /// The client's line of the row that ends with this line of the shard's; `None` where that is not known any more.
     pub fn client_line(&self, line: u64) -> Option<u64> {
-        if line > 0 && line <= self.preamble {
+        // Without any row an error can be about the first line alone.
+        if line > 0 && line <= self.preamble || line == 1 && self.last.0 == 0 {
             return Some(line);
         }
         let (mut own, mut client) = self.before;

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::binary::{self, TooLong, TupleFinder};
 use super::fields::{Syntax, Wanted};
 use super::lines::{self, LineFinder};
+use super::shown::{of_field, of_line};
 use super::{KeyField, Piece, Row};
 use crate::fault::{Fault, SqlState};
 use crate::sql::utility::CopyFormat;
@@ -16,8 +17,9 @@ const KEPT: usize = 256 * 1024;
 pub struct RowCutter {
     finder: Finder,
     wanted: Vec<Wanted>,
-    /// Fields that may not say `now`.
+    /// Fields that may not say `now`, and the names of their columns.
     times: Vec<Wanted>,
+    time_columns: Vec<Box<str>>,
     /// What was fed and not yet handed out begins at `start`.
     buffer: Vec<u8>,
     start: usize,
@@ -27,6 +29,8 @@ pub struct RowCutter {
     ended: bool,
     header: bool,
     line: u64,
+    /// Of which errors tell the line.
+    table: Option<Box<str>>,
 }
 
 enum Finder {
@@ -71,6 +75,7 @@ impl RowCutter {
             finder,
             wanted,
             times: Vec::new(),
+            time_columns: Vec::new(),
             buffer: Vec::new(),
             start: 0,
             max_row,
@@ -78,6 +83,7 @@ impl RowCutter {
             ended: false,
             header,
             line: 0,
+            table: None,
         }
     }
 
@@ -92,6 +98,7 @@ impl RowCutter {
     pub fn refuse_moments(&mut self, fields: &[(usize, Box<str>)]) {
         let field = |(position, _): &(usize, Box<str>)| Wanted { position: *position, ..Wanted::default() };
         self.times = fields.iter().map(field).collect();
+        self.time_columns = fields.iter().map(|(_, column)| column.clone()).collect();
     }
 
     /// Takes the next bytes of the data. Take all pieces before the next call: what is left is kept.
@@ -119,6 +126,27 @@ impl RowCutter {
         self.line
     }
 
+    /// The line that is not whole yet: of it is what keeps the next bytes from coming.
+    pub fn unread_line(&self) -> u64 {
+        let within = match &self.finder {
+            Finder::Lines(lines, _) => lines.embedded(),
+            Finder::Tuples(_) => 0,
+        };
+        self.line + 1 + within
+    }
+
+    /// Whose rows they are: errors tell the line then.
+    pub fn of_table(&mut self, name: &str) {
+        self.table = Some(name.into());
+    }
+
+    fn at_line(&self, fault: Fault, line: u64) -> Fault {
+        match &self.table {
+            Some(table) => fault.about(b'W', of_line(table, line)),
+            None => fault,
+        }
+    }
+
     /// The next piece; `None`: more data is needed, or after [`Self::finish`] there is none. After an error nothing comes.
     pub fn next_piece(&mut self) -> Option<Result<Piece<'_>, Fault>> {
         let cut = match self.cut() {
@@ -126,7 +154,7 @@ impl RowCutter {
             Err(fault) => {
                 self.ended = true;
                 self.start = self.buffer.len();
-                return Some(Err(fault));
+                return Some(Err(self.at_line(fault, self.unread_line())));
             }
         };
         let start = self.start;
@@ -140,9 +168,13 @@ impl RowCutter {
             (Cut::Preamble { .. }, _) => return Some(Ok(Piece::Preamble(bytes))),
             (Cut::Line { text, special, .. }, Finder::Lines(_, syntax)) => {
                 let text = bytes.get(..text).unwrap_or_default();
-                if !self.times.is_empty() && syntax.says_moment(text, special, &self.times) {
+                if !self.times.is_empty()
+                    && let Some((nth, field)) = syntax.moment(text, special, &self.times)
+                {
                     self.ended = true;
-                    return Some(Err(moment(self.line)));
+                    let named = self.table.as_ref().zip(self.time_columns.get(nth));
+                    let place = named.map(|(table, column)| of_field(table, self.line, column, &field));
+                    return Some(Err(place.map_or_else(moment, |place| moment().about(b'W', place))));
                 }
                 syntax.keys(text, special, &self.wanted)
             }
@@ -214,10 +246,10 @@ impl RowCutter {
     }
 }
 
-fn moment(line: u64) -> Fault {
+fn moment() -> Fault {
     Fault::unsupported(
         "COPY of texts like 'now' over several shards is not supported",
-        format!("line {line} has one for a time, and each shard would read it at a moment of its own"),
+        "a row has one for a time, and each shard would read it at a moment of its own",
         "Send the time itself.",
     )
 }

@@ -1,10 +1,50 @@
-//! The text of a row that a shard shows in an error, without the fields that were added behind the client's.
+//! Where in the client's rows an error is, in Postgres's words (`CopyFromErrorCallback`); and the text of a row that a shard shows in one,
+//! without the fields that were added behind the client's.
 
+use std::borrow::Cow;
+
+use super::{KeyField, Row};
 use crate::sql::utility::CopyFormat;
 
 /// Postgres cuts a line off behind so many bytes, at the border of a character, and says so.
 const CUT: usize = 100;
 const MARK: &str = "...";
+
+/// The CONTEXT of an error about a line that was not read to its end.
+pub fn of_line(table: &str, line: u64) -> String {
+    format!("COPY {table}, line {line}")
+}
+
+/// Of one about a whole row.
+pub fn of_row(table: &str, row: &Row<'_>, format: &CopyFormat) -> String {
+    let place = of_line(table, row.line);
+    let text = row.bytes.strip_suffix(b"\n").unwrap_or(row.bytes);
+    match (format, std::str::from_utf8(text.strip_suffix(b"\r").unwrap_or(text))) {
+        (CopyFormat::Text { .. } | CopyFormat::Csv { .. }, Ok(text)) => format!("{place}: \"{}\"", shortened(text)),
+        (CopyFormat::Text { .. } | CopyFormat::Csv { .. } | CopyFormat::Binary, _) => place,
+    }
+}
+
+/// Of one about a field of text; of binary ones nothing is shown.
+pub fn of_field(table: &str, line: u64, column: &str, field: &KeyField<'_>) -> String {
+    let place = format!("COPY {table}, line {line}, column {column}");
+    match field {
+        KeyField::Null => format!("{place}: null input"),
+        KeyField::Value(value) => match std::str::from_utf8(value) {
+            Ok(value) => format!("{place}: \"{}\"", shortened(value)),
+            Err(_) => place,
+        },
+        KeyField::Missing => place,
+    }
+}
+
+fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= CUT {
+        return text.into();
+    }
+    let end = (0..=CUT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}{MARK}", text.get(..end).unwrap_or_default()).into()
+}
 
 /// A CONTEXT (`COPY table, line 7: "1,x,2024-01-02"`) with the text of the client's row, which has `fields` fields; `added`: how many stand
 /// behind them.
@@ -81,6 +121,21 @@ mod tests {
             force_null: Vec::new(),
             force_not_null: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_place_is_told_as_by_postgres() {
+        let long = format!("{}é", "x".repeat(99));
+        let field = |value: &'static str| KeyField::Value(value.as_bytes().into());
+        assert_eq!(of_line("t", 7), "COPY t, line 7");
+        assert_eq!(of_field("t", 7, "k", &field("a")), "COPY t, line 7, column k: \"a\"");
+        assert_eq!(of_field("t", 7, "k", &KeyField::Null), "COPY t, line 7, column k: null input");
+        assert_eq!(of_field("t", 7, "k", &KeyField::Missing), "COPY t, line 7, column k");
+        let row = |bytes| Row { bytes, keys: Default::default(), line: 7 };
+        assert_eq!(of_row("t", &row(b"a\tb\r\n"), &text()), "COPY t, line 7: \"a\tb\"");
+        let shown = of_row("t", &row(long.as_bytes()), &csv());
+        assert_eq!(shown, format!("COPY t, line 7: \"{}...\"", "x".repeat(99)));
+        assert_eq!(of_row("t", &row(b"\0"), &CopyFormat::Binary), "COPY t, line 7");
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::backend::settings::quote_identifier;
-use crate::commit::CommitPlan;
+use crate::commit::{CommitPlan, Did};
 use crate::config::TwoPhaseCommit;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::held::{Finishing, Held};
 use crate::session::two_phase::unknown_outcome;
+use crate::session::undecided::decided_within;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::reply::{self, NoticeLevel, Status};
@@ -57,23 +58,35 @@ impl Session {
     async fn commit_everywhere(&mut self) -> Result<(), Fault> {
         self.check_whole()?;
         self.register_values().await?;
-        match self.commit_plan() {
+        let plan = self.commit_plan(false);
+        let plan = match self.guards_can_fail(plan.guards()).await? {
+            true => self.commit_plan(true),
+            false => plan,
+        };
+        self.commit_as(&plan).await?;
+        self.end_guards(plan.guards()).await;
+        Ok(())
+    }
+
+    /// All but the guards.
+    async fn commit_as(&mut self, plan: &CommitPlan) -> Result<(), Fault> {
+        match plan {
             CommitPlan::Nothing => Ok(()),
-            CommitPlan::OnePhase { writer, readers } => {
-                self.commit_readers(&readers).await?;
+            CommitPlan::OnePhase { writer, readers, .. } => {
+                self.commit_readers(readers).await?;
                 match writer {
-                    Some(writer) => self.commit_writer(writer).await,
+                    Some(writer) => self.commit_writer(*writer).await,
                     None => Ok(()),
                 }
             }
-            CommitPlan::TwoPhase { anchor, others, readers } => match self.database.two_phase_commit {
+            CommitPlan::TwoPhase { anchor, others, readers, .. } => match self.database.two_phase_commit {
                 TwoPhaseCommit::On => {
-                    self.commit_readers(&readers).await?;
-                    self.commit_two_phase(anchor, &others).await
+                    self.commit_readers(readers).await?;
+                    self.commit_two_phase(*anchor, others).await
                 }
                 TwoPhaseCommit::BestEffort => {
-                    self.commit_readers(&readers).await?;
-                    self.commit_one_by_one(anchor, &others).await
+                    self.commit_readers(readers).await?;
+                    self.commit_one_by_one(*anchor, others).await
                 }
                 TwoPhaseCommit::Off => Err(Fault::unsupported(
                     "a transaction that writes on several shards is not supported here",
@@ -120,27 +133,81 @@ impl Session {
         }
     }
 
-    pub(super) fn commit_plan(&self) -> CommitPlan {
+    /// Those that have locks alone keep them until all that these guard is committed, and then there is no way back: whether the end of one
+    /// of them could fail, as it can under SERIALIZABLE. That they still have them is seen by that they answer.
+    async fn guards_can_fail(&mut self, guards: &[ShardId]) -> Result<bool, Fault> {
+        let asks = self
+            .held
+            .select(guards)
+            .into_iter()
+            .map(|(shard, server)| async move { (shard, server.query("SHOW transaction_isolation").await) });
+        let answers = futures::future::join_all(asks).await;
+        let mut can_fail = false;
+        for (shard, answer) in answers {
+            match answer {
+                Ok(rows) => can_fail |= rows.iter().flatten().any(|level| level.as_deref() == Some("serializable")),
+                Err(_) if self.held.position(shard).is_none_or(|at| self.held[at].server.broken) => {
+                    return Err(lost_part(&self.shard_names(&[shard])));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(can_fail)
+    }
+
+    /// All is committed: whoever waits for one of these locks sees it. One that does not answer has its connection closed.
+    async fn end_guards(&mut self, guards: &[ShardId]) {
+        let limit = decided_within(&self.times);
+        let ends = self.ask_many(guards, "COMMIT");
+        match limit {
+            Some(limit) => drop(tokio::time::timeout(limit, ends).await),
+            None => drop(ends.await),
+        }
+    }
+
+    /// `prepares_guards`: those that have locks alone are committed like those that have written.
+    pub(super) fn commit_plan(&self, prepares_guards: bool) -> CommitPlan {
         let mut joined: Vec<&Held> = self.held.iter().filter(|h| h.joined).collect();
         // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor. Else that is the home shard, where LISTEN, NOTIFY and
         // temporary tables are: what has used them cannot be prepared either. Who has the decision row is the anchor in any case.
         let home = self.view.topology.home;
         let decided = self.tx.decided.as_ref().map(|decided| decided.anchor);
-        joined.sort_by_key(|h| (Some(h.shard) != decided, h.pin != Some(PinReason::HoldCursor), h.shard != home));
-        // Locks are kept until what they guard is there to be seen: not given back with those who only read.
+        // Of others it is the last that joined: what was locked first, often guards the rest, and its locks are given back behind that.
+        let first = |h: &Held| {
+            let holds = h.pin == Some(PinReason::HoldCursor);
+            let bound = h.shard == home && (h.wrote || h.temporary);
+            (Some(h.shard) != decided, !holds, !bound)
+        };
+        let none = (true, true, true);
+        let last = match joined.iter().any(|h| first(h) != none) {
+            true => None,
+            false => joined.iter().filter(|h| h.wrote).map(|h| h.joined_as).max(),
+        };
+        joined.sort_by_key(|h| (first(h), Some(h.joined_as) != last, !h.wrote, h.joined_as));
         let any = joined.iter().any(|h| h.wrote);
-        CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote || any && h.locked)).collect::<Vec<_>>())
+        let did = |h: &&Held| match (h.wrote, h.locked) {
+            (true, _) => Did::Wrote,
+            (false, true) if any && prepares_guards || Some(h.shard) == decided => Did::Wrote,
+            (false, true) => Did::Locked,
+            (false, false) => Did::Read,
+        };
+        CommitPlan::of(&joined.iter().map(|h| (h.shard, did(h))).collect::<Vec<_>>())
     }
 
     /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
     pub(super) fn explain_commit(&self) -> String {
         let names = |shards: &[ShardId]| self.shard_names(shards);
-        match self.commit_plan() {
+        let plan = self.commit_plan(self.tx.is_serializable());
+        let guarded = match plan.guards() {
+            [] => String::new(),
+            guards => format!("; then give back the locks on {}", names(guards)),
+        };
+        let said = match plan {
             CommitPlan::Nothing => "Local: no shard takes part".to_owned(),
             CommitPlan::OnePhase { writer: Some(writer), .. } => {
                 format!("Commit {}: no other shard wrote", names(&[writer]))
             }
-            CommitPlan::OnePhase { writer: None, readers } => {
+            CommitPlan::OnePhase { writer: None, readers, .. } => {
                 format!("Commit {}: nothing was written", names(&readers))
             }
             CommitPlan::TwoPhase { anchor, others, .. } => match self.database.two_phase_commit {
@@ -154,7 +221,8 @@ impl Session {
                     format!("Refused: {}, {} were written, two_phase_commit is off", names(&[anchor]), names(&others))
                 }
             },
-        }
+        };
+        said + &guarded
     }
 
     pub(super) fn shard_names(&self, shards: &[ShardId]) -> String {
@@ -332,6 +400,7 @@ impl Session {
             held.temporaries_seen = false;
             held.wrote = false;
             held.locked = false;
+            held.joined_as = 0;
             held.untimed = false;
             held.unseen_locally = false;
             let before = held.server.applied_before.take();

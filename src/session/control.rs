@@ -187,6 +187,9 @@ impl Session {
                     let set = self.set_in_transaction(&sql).await;
                     self.pass_said();
                     set?;
+                    if checks_all(which) {
+                        self.register_values().await?;
+                    }
                 } else {
                     self.tx.begin_implicit(&self.settings);
                     self.tx.remember(&sql);
@@ -427,6 +430,11 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// Whether SET CONSTRAINTS wants all that is deferred looked at now.
+fn checks_all(which: &str) -> bool {
+    Words::new(which, true).is_some_and(|words| words.is(0, "all") && words.is(1, "immediate"))
 }
 
 /// Whether SET CONSTRAINTS has names, which may be of nothing.

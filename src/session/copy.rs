@@ -8,7 +8,7 @@ use std::task::Poll;
 use crate::backend::inflight::{Audience, Owed};
 use crate::config::limits::Limit;
 use crate::copy::origins::{Origins, context, line_of};
-use crate::copy::shown::without_added;
+use crate::copy::shown::{of_field, of_line, of_row, without_added};
 use crate::copy::{KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{
     Chunks, CopyEnd, Silence, all_ended, begun, break_off, copy_in, fail, is_of_copy, is_told, spoke,
@@ -64,7 +64,7 @@ impl Session {
             }
             Ok(CopyEnd::Silent) => Err(Stop::Fatal(self.overslept(true)).into()),
             Ok(CopyEnd::Interrupted(tag)) => match break_off(&mut held.server, &mut self.client).await {
-                Ok(true) => Err(self.lose_step(tag)),
+                Ok(true) => Err(self.lose_step(&out_of_place(tag))),
                 // It has failed before: the message is the next one to be answered.
                 Ok(false) => Ok(false),
                 Err(broken) => Err(self.break_held(at, broken)),
@@ -79,8 +79,8 @@ impl Session {
     }
 
     /// As in Postgres, such a message is an error, and the end of the session (`postgres.c`: it was not read to its end).
-    fn lose_step(&mut self, tag: u8) -> Failure {
-        self.tell(&out_of_place(tag));
+    fn lose_step(&mut self, why: &Fault) -> Failure {
+        self.tell(why);
         Failure::Stop(Stop::Fatal(Fault::protocol("terminating connection because protocol synchronization was lost")))
     }
 
@@ -149,7 +149,7 @@ impl Session {
         let mut feed = Feed::new(self, plan, &shards);
         let (fed, interrupted) = match self.feed_shards(plan, &shards, &mut source, &mut feed).await {
             Ok(None) => (Ok(()), None),
-            Ok(Some(tag)) => (Err(Failure::Fault(out_of_place(tag))), Some(tag)),
+            Ok(Some(why)) => (Err(Failure::Fault(why.clone())), Some(why)),
             Err(failure) => (Err(failure), None),
         };
         if !matches!(fed, Err(Failure::Stop(_))) {
@@ -157,19 +157,19 @@ impl Session {
             feed.chunks.flush_all();
             self.hand_over(&shards, &mut feed)?;
         }
-        let ended = self.end_copy(plan, &shards, fed.as_ref().err(), &feed.origins).await;
+        let ended = self.end_copy(plan, &shards, fed.as_ref().err(), &feed).await;
         self.keep_rest(source, fed.is_ok() && ended.is_ok());
         match (fed, ended) {
             (Err(failure @ Failure::Stop(_)), _) => Err(failure),
             // A shard's own error says more than that we stopped feeding it.
             (_, Err(failure)) => Err(failure),
-            (Err(_), Ok(_)) if let Some(tag) = interrupted => Err(self.lose_step(tag)),
+            (Err(_), Ok(_)) if let Some(why) = &interrupted => Err(self.lose_step(why)),
             (Err(failure), Ok(_)) => Err(failure),
             (Ok(()), Ok(rows)) => Ok(format!("COPY {rows}")),
         }
     }
 
-    /// Reads the client's rows to their end and hands each to its shard. Returns the type of a message that is none of a COPY, where one
+    /// Reads the client's rows to their end and hands each to its shard. Returns the error for a message that is none of a COPY, where one
     /// comes before the end; it is not taken.
     async fn feed_shards(
         &mut self,
@@ -177,7 +177,7 @@ impl Session {
         shards: &[ShardId],
         source: &mut CopySource,
         feed: &mut Feed,
-    ) -> Result<Option<u8>, Failure> {
+    ) -> Result<Option<Fault>, Failure> {
         // Rows that go everywhere are cut only where something is added to each.
         let times = if shards.len() > 1 { &plan.times[..] } else { &[] };
         let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
@@ -185,13 +185,23 @@ impl Session {
         // Behind a row that ends too early something would stand in the place of what is missing.
         wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
         let mut cutter = RowCutter::new(&plan.format, &wanted, self.limits.max_message);
+        cutter.of_table(&plan.table.name);
         cutter.refuse_moments(times);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
+        // Rows that are not cut are not counted.
+        let at_line = |fault: Fault, cutter: &RowCutter| match cut {
+            true => fault.about(b'W', of_line(&plan.table.name, cutter.unread_line())),
+            false => fault,
+        };
         loop {
-            let frame = match self.next_copy_frame(shards, feed).await? {
-                CopyInput::Frame(frame) => frame,
-                CopyInput::ServerSpoke => return Ok(None),
-                CopyInput::Interrupted(tag) => return Ok(Some(tag)),
+            let frame = match self.next_copy_frame(shards, feed).await {
+                Ok(CopyInput::Frame(frame)) => frame,
+                Ok(CopyInput::ServerSpoke) => return Ok(None),
+                Ok(CopyInput::Interrupted(tag)) => return Ok(Some(at_line(out_of_place(tag), &cutter))),
+                Err(Failure::Fault(fault)) if fault.code == SqlState::QUERY_CANCELED => {
+                    return Err(at_line(fault, &cutter).into());
+                }
+                Err(failure) => return Err(failure),
             };
             match frame.tag {
                 b'd' if !cut => feed.everywhere(frame.body()),
@@ -210,17 +220,14 @@ impl Session {
                 }
                 b'f' => {
                     let reason = crate::wire::frame::Fields::new(frame.body()).cstr().unwrap_or(b"");
-                    let fault = Fault::new(
-                        SqlState::QUERY_CANCELED,
-                        format!("COPY from stdin failed: {}", String::from_utf8_lossy(reason)),
-                    );
-                    // Rows that are not cut are not counted.
-                    return Err(match cut {
-                        true => fault
-                            .about(b'W', format!("COPY {}, line {}", plan.table.name, cutter.line().saturating_add(1))),
-                        false => fault,
+                    let reason = String::from_utf8_lossy(reason);
+                    if !cut {
+                        // The shards have counted them.
+                        feed.given_up = Some(reason.into());
+                        return Ok(None);
                     }
-                    .into());
+                    let message = format!("COPY from stdin failed: {reason}");
+                    return Err(at_line(Fault::new(SqlState::QUERY_CANCELED, message), &cutter).into());
                 }
                 _ => {}
             }
@@ -340,14 +347,15 @@ impl Session {
         plan: &CopyInPlan,
         shards: &[ShardId],
         failed: Option<&Failure>,
-        origins: &[Origins],
+        feed: &Feed,
     ) -> Result<u64, Failure> {
         let same = plan.distribution.is_none();
+        let origins = &feed.origins[..];
         let reason = match failed {
             Some(Failure::Stop(_)) => return Ok(0),
             Some(Failure::Fault(fault)) => Some(&*fault.message),
             Some(Failure::Reported) => Some("the COPY failed on another shard"),
-            None => None,
+            None => feed.given_up.as_deref(),
         };
         let mut servers = self.held.servers(shards);
         servers.iter_mut().for_each(|server| server.heed());
@@ -453,6 +461,8 @@ struct Feed {
     chunks: Chunks,
     /// By position, where shards get different rows.
     origins: Vec<Origins>,
+    /// Why the client has given up, where that is for the shards to tell.
+    given_up: Option<Box<str>>,
     /// The client's line that was cut last.
     line: u64,
     /// What comes before the rows was cut, and its lines are not counted yet.
@@ -478,6 +488,7 @@ impl Feed {
             reader: None,
             chunks: Chunks::new(shards.len()),
             origins,
+            given_up: None,
             line: 0,
             has_preamble: false,
         }
@@ -569,25 +580,25 @@ impl Feed {
                             Ok(value) => key.push(value),
                             // Any shard refuses it.
                             Err(KeyError::Invalid | KeyError::NoMatch) => missing = true,
-                            Err(KeyError::Unsure) => return Err(changed_by_column(plan, column, row.line).into()),
+                            Err(KeyError::Unsure) => return Err(changed_by_column(plan, column, &row, field).into()),
                         }
                     }
                     // Too few fields.
                     Ok(None) => missing = true,
                     Err(KeyProblem::Null) if plan.not_null.get(nth).copied().unwrap_or_default() => missing = true,
-                    Err(problem @ KeyProblem::Null) => null = null.or(Some((problem, column))),
-                    Err(problem) => return Err(problem.fault(plan, column, row.line).into()),
+                    Err(problem @ KeyProblem::Null) => null = null.or(Some((problem, column, field))),
+                    Err(problem) => return Err(problem.fault(plan, column, row.line, field).into()),
                 }
             }
-            if let Some((problem, column)) = null.filter(|_| !missing) {
-                return Err(problem.fault(plan, column, row.line).into());
+            if let Some((problem, column, field)) = null.filter(|_| !missing) {
+                return Err(problem.fault(plan, column, row.line, field).into());
             }
             let slot =
                 if missing {
                     0
                 } else {
                     let located = self.topology.distribution(distribution).locate(&key);
-                    let shard = located.map_err(|_| unmapped(plan, &key, row.line))?;
+                    let shard = located.map_err(|_| unmapped(plan, &key, &row))?;
                     self.slots.get(shard.index()).copied().flatten().ok_or_else(|| {
                         Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")
                     })?
@@ -631,25 +642,26 @@ pub(super) enum KeyProblem {
 }
 
 impl KeyProblem {
-    fn fault(&self, plan: &CopyInPlan, column: &str, line: u64) -> Fault {
-        match self {
+    fn fault(&self, plan: &CopyInPlan, column: &str, line: u64, field: &KeyField<'_>) -> Fault {
+        let fault = match self {
             // The column takes NULLs: where it does not, a shard says so.
             Self::Null => Fault::unsupported(
                 format!("a row of sharded table \"{}\" needs a value for its sharding key", plan.table.name),
-                format!("COPY {}, line {line}: {column} is NULL", plan.table.name),
+                format!("its column \"{column}\" is NULL"),
                 "Leave such rows out, or give them a value.",
             ),
             Self::Foreign => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),
-                format!("COPY {}, line {line}: it is not in UTF-8", plan.table.name),
+                "it is not in UTF-8",
                 "Send the rows in UTF-8, or keys in ASCII.",
             ),
             Self::Unsure => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),
-                format!("COPY {}, line {line}: the spelling depends on settings of the server", plan.table.name),
+                "the spelling depends on settings of the server",
                 "Write the value in its canonical form (ISO dates, explicit UTC offsets).",
             ),
-        }
+        };
+        fault.about(b'W', field_place(plan, line, column, field))
     }
 }
 
@@ -692,21 +704,29 @@ fn key_value<'a>(
     }
 }
 
-/// Clause 6: the shard is computed from the value that will be stored.
-fn changed_by_column(plan: &CopyInPlan, column: &str, line: u64) -> Fault {
-    Fault::unsupported(
-        format!("the sharding key of a row for table \"{}\" does not fit its column", plan.table.name),
-        format!("line {line}: the value of {column} is more precise than can be told here"),
-        "Give the value as the column stores it.",
-    )
+/// The CONTEXT of an error about a field.
+fn field_place(plan: &CopyInPlan, line: u64, column: &str, field: &KeyField<'_>) -> String {
+    let field = if plan.format == CopyFormat::Binary { &KeyField::Missing } else { field };
+    of_field(&plan.table.name, line, column, field)
 }
 
-fn unmapped(plan: &CopyInPlan, key: &[KeyValue<'_>], line: u64) -> Fault {
+/// Clause 6: the shard is computed from the value that will be stored.
+fn changed_by_column(plan: &CopyInPlan, column: &str, row: &Row<'_>, field: &KeyField<'_>) -> Fault {
+    Fault::unsupported(
+        format!("the sharding key of a row for table \"{}\" does not fit its column", plan.table.name),
+        format!("the value of \"{column}\" is more precise than can be told here"),
+        "Give the value as the column stores it.",
+    )
+    .about(b'W', field_place(plan, row.line, column, field))
+}
+
+fn unmapped(plan: &CopyInPlan, key: &[KeyValue<'_>], row: &Row<'_>) -> Fault {
     Fault::unsupported(
         format!("no shard serves the key of a row of \"{}\"", plan.table.name),
-        format!("COPY {}, line {line}: key {key:?}", plan.table.name),
+        format!("the key is {key:?}"),
         "Add a range, a list value or a default shard to the distribution.",
     )
+    .about(b'W', of_row(&plan.table.name, row, &plan.format))
 }
 
 impl From<Broken> for Failure {

@@ -93,6 +93,15 @@ impl Session {
     async fn create_temporary(&mut self, temporary: &Temporary, ask: &Ask<'_>) -> Result<String, Failure> {
         let home = self.view.topology.home;
         let at = self.enlist(home).await?;
+        // One Postgres lets temporary tables be filled there, but none be made that is not temporary.
+        if temporary.counts && self.is_read_only().await? {
+            return Err(Fault::unsupported(
+                "INSERT of rows of several shards into a temporary table is not supported in a READ ONLY transaction",
+                "the rows come into a table of the home shard first, and none can be made in it",
+                "Insert them in a transaction that is not READ ONLY.",
+            )
+            .into());
+        }
         let server = &mut self.held[at].server;
         let sql = format!(
             "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {} AND pg_catalog.has_schema_privilege(oid, 'CREATE')",

@@ -157,6 +157,24 @@ impl Session {
         delivered
     }
 
+    /// As in one Postgres, before anything of the statement is run: its parts would say so in the words of COPY.
+    async fn check_may_write(&mut self, command: &str) -> Result<(), Failure> {
+        match self.is_read_only().await? {
+            false => Ok(()),
+            true => {
+                let message = format!("cannot execute {command} in a read-only transaction");
+                Err(Fault::new(SqlState::READ_ONLY_SQL_TRANSACTION, message).into())
+            }
+        }
+    }
+
+    /// Whether the transaction is READ ONLY, of which the home shard has a part.
+    pub(super) async fn is_read_only(&mut self) -> Result<bool, Failure> {
+        let at = self.held_at(self.view.topology.home)?;
+        let shown = self.held[at].server.query("SHOW transaction_read_only").await?;
+        Ok(shown.iter().flatten().any(|shown| shown.as_deref() == Some("on")))
+    }
+
     /// What the depot will take of sequences, it takes on a connection of its own.
     async fn check_draws(&mut self, draws: &Draws) -> Result<(), Failure> {
         if draws.sequences.is_empty() {
@@ -231,6 +249,7 @@ impl Session {
             Place::Everywhere => self.take_turn(&shards, None).await?,
             Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
         }
+        self.check_may_write(plan.landing.verb.name()).await?;
         self.check_draws(&plan.landing.draws).await?;
         if !plan.landing.draws.sequences.is_empty() {
             self.memory.pass();

@@ -40,6 +40,8 @@ pub struct Held {
     pub server: ServerCheckout,
     /// BEGIN was sent: it takes part in the client's transaction.
     pub joined: bool,
+    /// How many had joined before it.
+    pub joined_as: usize,
     /// It may have written in this transaction.
     pub wrote: bool,
     /// It may have written what other shards have not: not copies alone.
@@ -384,7 +386,9 @@ impl Session {
                     opening.push_str("; ");
                     opening.push_str(UNTIMED);
                 }
+                let joined_as = self.held.iter().filter(|held| held.joined).count();
                 let held = &mut self.held[at];
+                held.joined_as = joined_as;
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.open(&opening);
                 held.joined = true;
@@ -469,6 +473,7 @@ impl Session {
             shard,
             server,
             joined: false,
+            joined_as: 0,
             wrote: false,
             wrote_apart: false,
             locked: false,
@@ -523,7 +528,8 @@ impl Session {
         if self.held.is_empty() {
             return;
         }
-        // None may stay behind on a connection that another client gets.
+        // None may stay behind on a connection that another client gets. They are told behind the answer that is still to come.
+        self.client.hold_news();
         self.pass_news();
         // Nearly always all of them go, and then none is moved.
         if self.held.iter().all(|held| !held.server.broken && held.is_free() && !self.memory.waits_on(held.shard)) {

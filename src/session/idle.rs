@@ -114,6 +114,7 @@ impl Session {
             Box::pin(self.follow_fence()).await?;
         }
         loop {
+            self.client.tell_news();
             self.pass_news();
             if let Some(frame) = self.client.cut()? {
                 return Ok(Idle::Frame(frame));

@@ -496,6 +496,7 @@ impl Session {
     /// ReadyForQuery, behind changed parameters and the notifications that came on the way, as in Postgres.
     fn ready_for_query(&mut self) {
         self.client.tell_parameters();
+        self.client.tell_news();
         self.pass_news();
         reply::ready_for_query(&mut self.client.out, self.tx.status());
     }

@@ -146,7 +146,8 @@ impl Session {
         if !self.tx.is_open() || self.tx.decided.is_some() || self.database.two_phase_commit != TwoPhaseCommit::On {
             return Ok(());
         }
-        let CommitPlan::TwoPhase { anchor, .. } = self.commit_plan() else { return Ok(()) };
+        // Those that have locks alone may have to be prepared, too.
+        let CommitPlan::TwoPhase { anchor, .. } = self.commit_plan(true) else { return Ok(()) };
         self.park_runs().await?;
         let topology = Arc::clone(&self.view.topology);
         let (gid, seal) = self.new_gid(anchor)?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::settings::quote_identifier;
 use crate::commit::registry::{Changes, place, value_of};
 use crate::control::uniques::{CAN_FIND, find, put, take};
 use crate::fault::{Fault, SqlState};
@@ -149,9 +150,18 @@ impl Session {
     /// As Postgres says it.
     fn duplicate(&self, scope: &str, shown: &str) -> Fault {
         let rule = self.database.uniques.iter().find(|rule| rule.scope() == *scope);
-        let (name, columns) = rule.map_or((scope, String::new()), |rule| (&*rule.name, rule.columns.join(", ")));
-        Fault::new(SqlState::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{name}\""))
-            .detail(format!("Key ({columns})=({shown}) already exists."))
+        let name = rule.map_or(scope, |rule| &*rule.name);
+        let fault = Fault::new(
+            SqlState::UNIQUE_VIOLATION,
+            format!("duplicate key value violates unique constraint \"{name}\""),
+        );
+        let Some(rule) = rule else { return fault };
+        let columns: Vec<String> = rule.columns.iter().map(|column| quote_identifier(column)).collect();
+        fault
+            .detail(format!("Key ({})=({shown}) already exists.", columns.join(", ")))
+            .about(b's', &*rule.table.schema)
+            .about(b't', &*rule.table.name)
+            .about(b'n', name)
     }
 }
 

@@ -572,11 +572,11 @@ impl Analyzer<'_> {
         let writes = changes
             || uses.writing
             || uses.writing_cte
-            || uses.home_function
+            || uses.home_changes
             || uses.unknown_function.is_some()
             || uses.unsafe_function.is_some()
             || (uses.user_function.is_some() && uses.volatile.is_some());
-        let access = match (writes, uses.locking) {
+        let access = match (writes, uses.locking || uses.home_function) {
             (true, _) => Access::Write,
             (false, true) => Access::Lock,
             (false, false) => Access::Read,
@@ -589,6 +589,7 @@ impl Analyzer<'_> {
         let unseen = uses.unseen;
         let only_reads = !writes
             && !uses.locking
+            && !uses.home_function
             && uses.pin.is_none()
             && uses.system.is_none()
             && uses.server.is_none()

@@ -5,12 +5,12 @@ use sqlparser::ast::DataType;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::NameScope;
-use crate::sql::ddl::elements::{ColumnElement, Constraint, Element, Foreign};
+use crate::sql::ddl::elements::{ColumnElement, Constraint, Element, Foreign, PRIMARY_KEY};
 use crate::sql::ddl::fills::check_default;
 use crate::sql::facts::type_oid;
 use crate::sql::model::family;
 use crate::sql::names::{Relation, parts, resolve};
-use crate::types::oid;
+use crate::types::{KeyType, oid};
 
 /// The elements of a new distributed table. `whole`: no other table and no type adds columns.
 pub(crate) fn check_elements(
@@ -35,6 +35,37 @@ pub(crate) fn check_elements(
     Ok(())
 }
 
+/// Whether the foreign key points to this table.
+fn is_of(foreign: &Foreign, name: &QualifiedName) -> bool {
+    let (schema, target) = &foreign.table;
+    **target == *name.name && schema.as_deref().is_none_or(|schema| *schema == *name.schema)
+}
+
+/// What foreign keys of a new table mean that point to itself and name no columns: its primary key, which stands beside them.
+pub(crate) fn name_own_key(relation: &Relation, elements: &mut [Element]) {
+    let (Relation::Sharded { name, .. } | Relation::Reference { name, .. }) = relation else { return };
+    fn constraints(element: &mut Element) -> &mut [Constraint] {
+        match element {
+            Element::Column(column) => &mut column.constraints,
+            Element::Constraint(constraint) => std::slice::from_mut(constraint),
+            Element::Like { .. } => &mut [],
+        }
+    }
+    let primary = elements.iter_mut().flat_map(constraints).find_map(|constraint| match constraint {
+        Constraint::Unique { what, columns } if *what == PRIMARY_KEY => Some(columns.clone()),
+        Constraint::Unique { .. } | Constraint::Exclude { .. } | Constraint::Foreign(_) | Constraint::Own => None,
+    });
+    let Some(primary) = primary else { return };
+    for constraint in elements.iter_mut().flat_map(constraints) {
+        if let Constraint::Foreign(foreign) = constraint
+            && foreign.referred.is_empty()
+            && is_of(foreign, name)
+        {
+            foreign.referred.clone_from(&primary);
+        }
+    }
+}
+
 /// A new table has its sharding key, in the type by which rows are placed.
 fn check_key(
     scope: &NameScope<'_>,
@@ -52,8 +83,12 @@ fn check_key(
             ),
             Element::Like { table: (schema, name), .. } => {
                 let relation = resolve(scope, schema.as_deref(), name);
-                // Of a table that nobody knows nothing can be said.
-                let Some(table) = relation.table() else { return Some(None) };
+                let Some(table) = relation.table() else {
+                    return Some(match is_key_of_type(scope, &relation, column, *asked) {
+                        true => None,
+                        false => Some((format!("unknown (table \"{name}\" has just been made)"), None)),
+                    });
+                };
                 table.column(column).map(|(_, of)| {
                     Some((format!("OID {}", of.type_oid), Some(scope.catalog.customs.base_of(of.type_oid))))
                 })
@@ -87,6 +122,13 @@ fn check_key(
         }
     }
     Ok(())
+}
+
+/// Of a table that is not in the catalog yet its own key's types are known alone: they were looked at when it was made.
+fn is_key_of_type(scope: &NameScope<'_>, relation: &Relation, column: &str, asked: KeyType) -> bool {
+    let Relation::Sharded { distribution, key, .. } = relation else { return false };
+    let key_types = &scope.topology.distribution(*distribution).key_types;
+    key.iter().zip(key_types).any(|(name, ty)| **name == *column && family(ty.oid()) == family(asked.oid()))
 }
 
 /// The type by whose values a column of this one is placed, whatever it says of their length; `None`: none is known.
@@ -226,7 +268,7 @@ fn check_foreign(scope: &NameScope<'_>, relation: &Relation, foreign: &Foreign) 
         Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => return Ok(()),
     };
     let (schema, target) = &foreign.table;
-    let same_table = **target == *name.name && schema.as_deref().is_none_or(|schema| *schema == *name.schema);
+    let same_table = is_of(foreign, name);
     let other = if same_table { relation.clone() } else { resolve(scope, schema.as_deref(), target) };
     let kind = if own.is_none() { "reference" } else { "sharded" };
     let refused = |detail: &str| {

@@ -80,6 +80,14 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// As errors name the command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Insert => "INSERT 0",

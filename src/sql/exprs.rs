@@ -16,7 +16,9 @@ use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::finish::{SESSION_SETTING, is_same_at_home};
-use crate::sql::functions::{FunctionClass, classify, hidden, is_order_sensitive, is_random, is_users, placed_with};
+use crate::sql::functions::{
+    FunctionClass, classify, hidden, is_order_sensitive, is_random, is_users, placed_with, takes_advisory_lock,
+};
 use crate::sql::infer::{is_text, may_be_users, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
@@ -675,6 +677,7 @@ impl Model<'_> {
                 uses.note_sets(function.sets);
                 if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
                     uses.home_function |= uses.home.is_none();
+                    uses.home_changes = true;
                     uses.home.get_or_insert_with(|| format!("function {name}()").into());
                 }
                 uses.note_user_function(name, function);
@@ -697,6 +700,7 @@ impl Model<'_> {
             FunctionClass::Sequence(pin) if scope.topology.places_schemas() => {
                 uses.pin = uses.pin.or(pin);
                 uses.home_function = true;
+                uses.home_changes = true;
                 if uses.places.is_empty() && uses.home.is_none() {
                     match scope.base() {
                         base if base.is_home(&scope) => {
@@ -712,6 +716,7 @@ impl Model<'_> {
                     uses.pin = uses.pin.or(pin);
                 }
                 uses.home_function |= uses.home.is_none();
+                uses.home_changes |= !takes_advisory_lock(name);
                 uses.home.get_or_insert_with(|| format!("function {name}()").into());
             }
             FunctionClass::Pure

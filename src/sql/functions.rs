@@ -121,6 +121,14 @@ static BUILTIN: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|
     lists.into_iter().flat_map(|(list, class)| words(list).map(move |name| (name, class))).collect()
 });
 
+/// Whether such a function of Postgres's takes an advisory lock, and does nothing else.
+pub fn takes_advisory_lock(name: &str) -> bool {
+    name.strip_prefix("pg_").map(|name| name.strip_prefix("try_").unwrap_or(name)).is_some_and(|name| {
+        let name = name.strip_suffix("_shared").unwrap_or(name);
+        name == "advisory_lock" || name == "advisory_xact_lock"
+    })
+}
+
 /// The class of a function by its (folded) name. `schema`: where the call names one.
 pub fn classify(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> FunctionClass {
     // Ours, on every shard: it reads no table of the user's.

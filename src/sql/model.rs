@@ -298,6 +298,8 @@ pub(crate) struct Uses {
     pub writing: bool,
     /// What needs the home shard, or that of a schema, is a function with effects.
     pub home_function: bool,
+    /// Of these, one that does more than take advisory locks.
+    pub home_changes: bool,
     /// Sequences that the server takes values of, for columns that the statement leaves out.
     pub takes: Vec<QualifiedName>,
     /// It takes one of each if it succeeds, whatever its rows are.

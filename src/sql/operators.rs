@@ -114,6 +114,7 @@ fn note_function(scope: &NameScope<'_>, uses: &mut Uses, Operator { schema, name
     uses.note_sets(function.sets);
     if function.sets != Sets::Nothing {
         uses.home_function |= uses.home.is_none();
+        uses.home_changes = true;
         uses.home.get_or_insert_with(|| format!("function {name}()").into());
     }
 }

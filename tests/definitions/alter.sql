@@ -156,10 +156,12 @@ ALTER TABLE items ALTER COLUMN t SET STATISTICS 10;
 ALTER TABLE items SET TABLESPACE pg_default;
 ALTER TABLE ALL IN TABLESPACE pg_default OWNED BY app SET TABLESPACE pg_default;
 CREATE TYPE pair AS (id int, v int);
-CREATE TABLE parts OF pair (PRIMARY KEY (id));
+/* refused: OF a type */ CREATE TABLE parts OF pair (PRIMARY KEY (id));
+CREATE TABLE parts (id int PRIMARY KEY, v int);
+ALTER TABLE parts OF pair;
 ALTER TABLE parts NOT OF;
 ALTER TABLE parts OF pair;
-/* refused: primary key */ CREATE TABLE logs OF pair (PRIMARY KEY (v));
+/* refused: OF a type */ CREATE TABLE logs OF pair (PRIMARY KEY (v));
 DROP TABLE items, ref, plain, parts;
 DROP TYPE pair;
 

@@ -78,7 +78,7 @@ DROP TABLE items, ref, words, plain, parts, wordy CASCADE;
 
 -- A row above in the same table.
 -- script
-CREATE TABLE tenants (tenant_id int, id int, above int, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, above) REFERENCES tenants (tenant_id, id));
+CREATE TABLE tenants (tenant_id int, id int, above int, PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, above) REFERENCES tenants);
 INSERT INTO tenants VALUES (1, 1, NULL), (1, 2, 1), (2, 1, NULL);
 INSERT INTO tenants VALUES (2, 2, 7);
 CREATE TABLE notes (tenant_id int, id int, note text, FOREIGN KEY (tenant_id, id) REFERENCES tenants, PRIMARY KEY (tenant_id, id));

@@ -1,5 +1,8 @@
 //! ALTER TABLE, action by action: what holds across shards, what would tear rows from their places, what shards would do differently.
 
+use sqlparser::ast::{CharacterLength, DataType};
+
+use crate::catalog::Table;
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::constraints;
@@ -10,9 +13,13 @@ use crate::sql::ddl::{Definition, check_bounds, unsupported};
 use crate::sql::families::lie_alike;
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::OneByOne;
+use crate::sql::parse_data_type;
 use crate::sql::stamp::{Stamp, Stamped};
 use crate::sql::words::Words;
 use crate::types::oid;
+
+/// What a declared length is larger by in the catalog.
+const VARHDRSZ: i32 = 4;
 
 impl Definition<'_, '_> {
     pub(super) fn alter_table(&mut self) -> Result<Belongs, Fault> {
@@ -146,7 +153,11 @@ impl Definition<'_, '_> {
             let column = words.name_at(0);
             words.at += 1;
             if words.is(0, "type") || words.take_all(&["set", "data"]) {
-                keeps_key(column)?;
+                keeps_key(column.clone())?;
+                let ty = words.part(words.at..words.at + words.len());
+                if !relation.table().is_some_and(|table| keeps_texts(table, column.as_deref(), ty)) {
+                    self.keeps_unique(full, column, "changing the type of")?;
+                }
                 words.skip_to(&["using"]);
                 let using = words.take("using").then(|| words.rest());
                 return using.map_or(Ok(()), |using| fills::check_using(scope, relation, &full.name, using));
@@ -299,4 +310,39 @@ impl Definition<'_, '_> {
 /// Whether no catalog and no configuration has a table of this name in any schema.
 fn is_unknown(scope: &crate::sql::NameScope<'_>, name: &str) -> bool {
     !scope.catalog.tables.keys().chain(scope.topology.tables.keys()).any(|known| *known.name == *name)
+}
+
+/// Whether values keep their texts, by which they are registered as unique, when their column gets the type that stands here.
+fn keeps_texts(table: &Table, column: Option<&str>, mut words: Words<'_>) -> bool {
+    words.take("data");
+    words.take("type");
+    let start = words.at;
+    words.skip_to(&["using", "collate"]);
+    if !words.is_done() {
+        return false;
+    }
+    let (Some(ty), Some((_, column))) =
+        (parse_data_type(words.part(start..words.at).rest()), column.and_then(|column| table.column(column)))
+    else {
+        return false;
+    };
+    let is_text = [oid::TEXT, oid::VARCHAR].contains(&column.type_oid);
+    let is_integer = [oid::INT2, oid::INT4, oid::INT8].contains(&column.type_oid);
+    match ty {
+        DataType::SmallInt(None) | DataType::Int(None) | DataType::Integer(None) | DataType::BigInt(None) => is_integer,
+        DataType::Int2(None) | DataType::Int4(None) | DataType::Int8(None) => is_integer,
+        DataType::Text => is_text || is_integer,
+        // A shorter one cuts blanks off.
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            match length {
+                None => is_text || is_integer,
+                Some(CharacterLength::IntegerLength { length, unit: None }) => {
+                    let own = u64::try_from(column.typmod - VARHDRSZ).ok();
+                    column.type_oid == oid::VARCHAR && own.is_some_and(|own| own <= length)
+                }
+                Some(CharacterLength::IntegerLength { .. } | CharacterLength::Max) => false,
+            }
+        }
+        _ => false,
+    }
 }

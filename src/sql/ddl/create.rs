@@ -171,6 +171,13 @@ impl Definition<'_, '_> {
             return self.create_as(&name, true);
         }
         check_bounds(self.of, self.text)?;
+        if self.words.is(0, "of") && matches!(relation, Relation::Sharded { .. }) {
+            return Err(unsupported(
+                format!("sharded table \"{}\" OF a type", name.1),
+                "which type its sharding key would have is not known here",
+            )
+            .hint("Write the columns out."));
+        }
         self.check_elements(&relation, &name.1)?;
         Ok(Belongs::EVERYWHERE)
     }
@@ -235,13 +242,15 @@ impl Definition<'_, '_> {
     /// The columns and constraints of a distributed table; the words stand behind its name.
     fn check_elements(&mut self, relation: &Relation, name: &str) -> Result<(), Fault> {
         let partition = self.words.take_all(&["partition", "of"]);
+        // A reference table's: it has no key.
         let typed = !partition && self.words.take("of");
         if partition || typed {
             self.words.name();
         }
         let list = self.words.take_list().unwrap_or_default();
         let list: Vec<_> = list.into_iter().filter(|words| !words.is_done()).collect();
-        let elements = elements(list).ok_or_else(|| constraints::unreadable(name))?;
+        let mut elements = elements(list).ok_or_else(|| constraints::unreadable(name))?;
+        constraints::name_own_key(relation, &mut elements);
         let whole = !partition && !typed && !self.words.has("inherits");
         constraints::check_elements(&self.of.scope, relation, &elements, whole)
     }

@@ -26,6 +26,9 @@ const PARTS: [&str; 13] = [
     "options",
 ];
 
+/// How errors name one.
+pub(crate) const PRIMARY_KEY: &str = "a primary key";
+
 pub(crate) enum Element {
     Column(ColumnElement),
     Constraint(Constraint),
@@ -127,7 +130,7 @@ pub(crate) fn constraint(words: &mut Words<'_>) -> Option<Constraint> {
         return unique(words, "a unique constraint");
     }
     if words.take_all(&["primary", "key"]) {
-        return unique(words, "a primary key");
+        return unique(words, PRIMARY_KEY);
     }
     if words.take("exclude") {
         return exclude(words);
@@ -215,7 +218,7 @@ pub(crate) fn column(mut words: Words<'_>) -> Option<ColumnElement> {
     while !words.is_done() {
         let own = || vec![column.name.clone()];
         if words.take_all(&["primary", "key"]) {
-            column.constraints.push(Constraint::Unique { what: "a primary key", columns: own() });
+            column.constraints.push(Constraint::Unique { what: PRIMARY_KEY, columns: own() });
         } else if words.take("unique") {
             column.constraints.push(Constraint::Unique { what: "a unique constraint", columns: own() });
         } else if words.take("references") {
