@@ -254,9 +254,12 @@ fn a_statement_that_is_bound_with_its_parse_promises_too() {
             for (what, _) in described {
                 for (name, _, values) in STATEMENTS {
                     let name = format!("{name}_{what}");
-                    let undo = queries(&["DELETE FROM items WHERE id > 900", "UPDATE items SET w = id % 5"]);
-                    let once = [batch(&[m::bind("", &name, &text(values), &[1]), m::execute("", 0), m::sync()]), Ready];
-                    let steps = [&once[..], &undo, &once, &undo].concat();
+                    let mut steps = Vec::new();
+                    for _ in 0..2 {
+                        steps.push(batch(&[m::bind("", &name, &text(values), &[1]), m::execute("", 0), m::sync()]));
+                        steps.push(Ready);
+                        steps.extend(queries(&["DELETE FROM items WHERE id > 900", "UPDATE items SET w = id % 5"]));
+                    }
                     both.same(&format!("{by:?}: {sql}: {name}"), &steps);
                 }
             }

@@ -91,12 +91,23 @@ impl Session {
     async fn wait_out(&mut self, end: impl Future<Output = ()>, what: &str) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let (limit, has_begun) = (self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX), self.has_begun());
+        let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
+        self.wait_at_most(limit, end, || paused(what, limit)).await
+    }
+
+    /// The same with another error, within a wait of the slot's that the caller has begun.
+    pub(super) async fn wait_at_most(
+        &mut self,
+        limit: Duration,
+        end: impl Future<Output = ()>,
+        over: impl Fn() -> Fault,
+    ) -> Result<(), Failure> {
+        let (slot, has_begun) = (Arc::clone(&self.slot), self.has_begun());
         let client = &mut self.client;
         let mut released = std::pin::pin!(tokio::time::timeout(limit, end));
         poll_fn(|cx| {
             if let Poll::Ready(released) = released.as_mut().poll(cx) {
-                return Poll::Ready(released.map_err(|_| paused(what, limit).into()));
+                return Poll::Ready(released.map_err(|_| over().into()));
             }
             let ends = if has_begun { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
             if ends.is_ready() {
