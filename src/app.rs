@@ -7,6 +7,7 @@ pub mod map;
 mod moves;
 pub mod reading;
 mod scrape;
+pub mod strangers;
 mod watch;
 mod words;
 
@@ -102,8 +103,8 @@ pub struct Router {
 
 impl Router {
     /// Builds everything and opens the sockets. Shards need not be up.
-    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
-        Ok(Self { live: Live::start(settings)? })
+    pub async fn start(settings: &Settings, mock: &Secret) -> Result<Self, StartError> {
+        Ok(Self { live: Live::start(settings, mock)? })
     }
 
     /// Where clients are taken in.
@@ -230,12 +231,6 @@ fn router_name() -> Result<String, StartError> {
     let mut bytes = [0; 8];
     SystemRandom::new().fill(&mut bytes).map_err(|_| StartError::Random)?;
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
-}
-
-fn mock_key() -> Result<Arc<MockKey>, StartError> {
-    let mut secret = [0; 32];
-    SystemRandom::new().fill(&mut secret).map_err(|_| StartError::Random)?;
-    Ok(Arc::new(MockKey::new(&Secret::new(secret.to_vec()))))
 }
 
 /// `mock`: with what those are deceived who are nobody. The same one for as long as the router runs, or they could tell.

@@ -14,12 +14,18 @@ pub struct Memory {
     /// `usize::MAX`: none.
     limit: AtomicUsize,
     used: AtomicUsize,
+    /// What of it is held for longer than a statement takes.
+    lasting: AtomicUsize,
 }
 
 impl Memory {
     /// `None`: no limit.
     pub fn new(limit: Option<usize>) -> Arc<Self> {
-        Arc::new(Self { limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)), used: AtomicUsize::new(0) })
+        Arc::new(Self {
+            limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)),
+            used: AtomicUsize::new(0),
+            lasting: AtomicUsize::new(0),
+        })
     }
 
     /// What is held beyond another limit stays.
@@ -39,7 +45,34 @@ impl Memory {
 
     /// For somebody who holds nothing yet.
     pub fn hold(self: &Arc<Self>) -> Hold {
-        Hold { of: Arc::clone(self), needed: 0, taken: 0 }
+        Hold { of: Arc::clone(self), needed: 0, taken: 0, lasts: false }
+    }
+
+    /// For what a session keeps between its statements. All of that together is half of the memory at most, and one session may have as much
+    /// of it as is left for others: however many take what they can, something is left for whoever comes next.
+    pub fn hold_lasting(self: &Arc<Self>) -> Hold {
+        let mut hold = self.hold();
+        hold.lasts = true;
+        hold
+    }
+
+    /// `has`: what the session holds already.
+    fn take_lasting(&self, bytes: usize, has: usize) -> Result<(), Fault> {
+        let most = self.limit.load(Ordering::Relaxed) / 2;
+        let share = |lasting: usize| {
+            let all = lasting.checked_add(bytes)?;
+            let (own, left) = (has.checked_add(bytes)?, most.checked_sub(all)?);
+            (own <= left || own <= STEP).then_some(all)
+        };
+        let taken = self.lasting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, share);
+        taken.map(drop).map_err(|lasting| {
+            Fault::new(SqlState::OUT_OF_MEMORY, "out of memory")
+                .detail(format!(
+                    "This session keeps {has} bytes and all sessions {lasting}; one may keep as much as is left of half of memory_limit, {most} bytes."
+                ))
+                .hint("Close prepared statements that are no longer needed, or raise memory_limit.")
+                .blame(Blame::Router)
+        })
     }
 
     fn take(&self, bytes: usize) -> Result<(), Fault> {
@@ -65,6 +98,8 @@ pub struct Hold {
     needed: usize,
     /// In whole steps, not less than `needed`.
     taken: usize,
+    /// Between statements, too.
+    lasts: bool,
 }
 
 impl Hold {
@@ -79,7 +114,13 @@ impl Hold {
         let needed = self.needed.saturating_add(bytes);
         if needed > self.taken {
             let step = (needed - self.taken).div_ceil(STEP).saturating_mul(STEP);
-            self.of.take(step)?;
+            if self.lasts {
+                self.of.take_lasting(step, self.taken)?;
+            }
+            if let Err(fault) = self.of.take(step) {
+                self.forget_lasting(step);
+                return Err(fault);
+            }
             self.taken += step;
         }
         self.needed = needed;
@@ -93,7 +134,14 @@ impl Hold {
         let kept = self.needed.div_ceil(STEP).saturating_add(spare).saturating_mul(STEP);
         if self.taken > kept {
             self.of.give_back(self.taken - kept);
+            self.forget_lasting(self.taken - kept);
             self.taken = kept;
+        }
+    }
+
+    fn forget_lasting(&self, bytes: usize) {
+        if self.lasts {
+            self.of.lasting.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
@@ -115,6 +163,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.of.give_back(self.taken);
+        self.forget_lasting(self.taken);
     }
 }
 
@@ -145,6 +194,27 @@ mod tests {
         other.become_of(1).unwrap();
         drop(other);
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn something_is_left_of_what_sessions_keep_however_many_take_what_they_can() {
+        let memory = Memory::new(Some(64 * STEP));
+        let mut greedy: Vec<Hold> = (0..5).map(|_| memory.hold_lasting()).collect();
+        for one in &mut greedy {
+            while one.grow(STEP).is_ok() {}
+        }
+        // One alone has half of what may be kept.
+        assert_eq!(greedy[0].taken, 16 * STEP);
+        let kept: usize = greedy.iter().map(|one| one.taken).sum();
+        assert!(kept < 32 * STEP && memory.used() == kept, "{kept}");
+        let mut modest = memory.hold_lasting();
+        modest.grow(1).unwrap();
+        // Statements have the other half.
+        memory.hold().grow(32 * STEP).unwrap();
+        let fault = greedy[4].grow(8 * STEP).unwrap_err();
+        assert!(fault.hint.as_deref().unwrap().contains("prepared statements"), "{fault:?}");
+        drop((greedy, modest));
+        assert_eq!((memory.used(), memory.lasting.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]

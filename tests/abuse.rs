@@ -226,6 +226,118 @@ fn enormous_statements_are_answered_in_bounded_memory() {
     }
 }
 
+/// Nothing is taken from the pool for a message that is not there yet.
+#[test]
+fn who_stops_in_the_middle_of_a_bind_holds_no_server() {
+    let general = "default_pool_size = 1\nquery_wait_timeout = \"5s\"\nidle_transaction_timeout = \"2s\"";
+    let world = Sharded::create("bindstall", general);
+    let id = world.id(1, 0);
+    let update = "UPDATE items SET name = $2 WHERE id = $1";
+    let bind = |bytes: usize| m::bind("", "", &[Value::text(&id.to_string()), Value::text(&"x".repeat(bytes))], &[]);
+    let mut stopped = world.connect();
+    stopped.send(&[&m::parse("", update, &[])[..], &bind(3 << 20)[..2 << 20]].concat()).unwrap();
+    let mut neighbour = world.connect();
+    for _ in 0..20 {
+        assert_eq!(neighbour.value(&format!("SELECT count(*) FROM items WHERE id = {id}")), "1");
+    }
+    // What is too large to be kept holds one, and not for ever.
+    let mut larger = world.connect();
+    larger.send(&[&m::parse("", update, &[])[..], &bind(20 << 20)[..10 << 20]].concat()).unwrap();
+    for _ in 0..20 {
+        assert_eq!(neighbour.value(&format!("SELECT count(*) FROM items WHERE id = {id}")), "1");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    larger.set_patience(Duration::from_secs(20));
+    let mut told = Vec::new();
+    while let Ok(message) = larger.read() {
+        told.extend((message.tag == b'E').then(|| message.report().code().to_owned()));
+    }
+    assert!(told.iter().all(|code| code == "08006" || code == "25P03"), "{told:?}");
+}
+
+/// A long list, which the router reads and answers by itself: no server takes time for it.
+fn long_list() -> String {
+    let numbers: Vec<String> = (0..400_000).map(|number: u32| number.to_string()).collect();
+    format!("EXPLAIN (ROUTE) SELECT n FROM items WHERE id IN ({})", numbers.join(","))
+}
+
+/// Others are served while a statement of megabytes is read, and what stands behind it in a pipeline waits for it.
+#[test]
+fn a_large_statement_keeps_nobody_waiting() {
+    let world = Sharded::create("aside", "");
+    let mut neighbour = world.connect();
+    let id = world.id(1, 0);
+    let read = format!("SELECT n FROM items WHERE id = {id}");
+    let before = neighbour.value(&read);
+    let list = long_list();
+    let extended = [m::parse("", &list, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat();
+    for (protocol, bytes) in [("simple", m::query(&list)), ("extended", extended)] {
+        let mut raw = world.connect();
+        raw.set_patience(Duration::from_secs(170));
+        let mut reader = raw.second().unwrap();
+        reader.set_patience(Duration::from_secs(170));
+        raw.send(&[bytes, m::query("SELECT 'behind it'")].concat()).unwrap();
+        let answer = std::thread::spawn(move || {
+            let first = reader.read_to_ready().unwrap();
+            (first, reader.read_to_ready().unwrap())
+        });
+        let mut reads = 0;
+        while !answer.is_finished() {
+            assert_eq!(neighbour.value(&read), before);
+            reads += 1;
+        }
+        let (first, second) = answer.join().unwrap();
+        assert!(first.iter().any(|message| message.tag == b'D') && first.iter().all(|message| message.tag != b'E'));
+        let row = second.iter().find(|message| message.tag == b'D').unwrap();
+        assert_eq!(row.cells(), [Some(b"behind it".to_vec())]);
+        // One or two, where they wait for it.
+        println!("{protocol}: {reads} reads beside it");
+        assert!(reads >= 30, "{protocol}: {reads} reads while a large statement was read");
+    }
+}
+
+/// Who has sent it can take it back, and it has its time like any other.
+#[test]
+fn a_large_statement_that_is_read_can_be_stopped() {
+    let world = Sharded::create("asidestop", "");
+    let mut raw = world.connect();
+    raw.set_patience(Duration::from_secs(170));
+    let list = long_list();
+    let (pid, secret) = raw.key.clone();
+    let port = world.router.port;
+    let sent = raw.second().unwrap();
+    let mut reader = sent;
+    reader.set_patience(Duration::from_secs(170));
+    raw.send(&m::query(&list)).unwrap();
+    let answer = std::thread::spawn(move || reader.read_to_ready().unwrap());
+    while !answer.is_finished() {
+        support::raw::cancel(port, pid, &secret);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let answer = answer.join().unwrap();
+    let error = answer.iter().find(|message| message.tag == b'E').expect("it goes on").report();
+    assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to user request"));
+    raw.must("SET pgloom.query_timeout = '200ms'");
+    let error = raw.simple(&list).error.expect("it has more time");
+    assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to statement timeout"));
+    raw.must("RESET pgloom.query_timeout");
+    assert_eq!(raw.value("SELECT body FROM plain"), "one");
+}
+
+/// The tree of a statement is memory like any other.
+#[test]
+fn the_tree_of_a_large_statement_counts_in_memory_limit() {
+    let world = Sharded::create("tree", "memory_limit = \"64MiB\"");
+    let mut raw = world.connect();
+    raw.set_patience(Duration::from_secs(170));
+    let numbers = |count: usize| format!("SELECT n FROM items WHERE id IN ({})", vec!["1"; count].join(","));
+    let error = raw.simple(&numbers(2_000_000)).error.expect("it is read");
+    assert_eq!(error.code(), "53200");
+    let most = memory(&world, "VmHWM:");
+    assert!(most < 512 * 1024, "{most} KiB at most");
+    assert!(raw.simple(&numbers(50_000)).error.is_none());
+}
+
 #[test]
 fn a_flood_of_statements_does_not_grow_the_plan_cache() {
     const LIMIT: u64 = 4 << 20;

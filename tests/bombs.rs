@@ -282,6 +282,41 @@ fn lists_of_many_tables() {
     std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
 }
 
+/// Joins and set operations cost by the square of their number at most.
+#[test]
+fn many_joins() {
+    let shapes: &[Shape] = &[
+        ("joins of other columns", |n| {
+            let join = |i| format!("JOIN orders o{} ON o{}.qty = o{i}.qty", i + 1, i + 1);
+            format!("SELECT count(*) FROM orders o0 {}", list(n, " ", join))
+        }),
+        ("outer joins of other columns", |n| {
+            let join = |i| format!("LEFT JOIN orders o{} ON o{}.qty = o{i}.qty", i + 1, i + 1);
+            format!("SELECT count(*) FROM orders o0 {}", list(n, " ", join))
+        }),
+        ("outer joins by the key", |n| {
+            let join = |i| format!("LEFT JOIN orders o{} ON o{}.tenant_id = o{i}.tenant_id", i + 1, i + 1);
+            format!("SELECT count(*) FROM orders o0 {}", list(n, " ", join))
+        }),
+        ("INTERSECT", |n| list(n, " INTERSECT ", |_| "SELECT tenant_id FROM orders".to_owned())),
+    ];
+    let run = move || {
+        let world = World::new();
+        let mut wrong = Vec::new();
+        for (name, shape) in shapes {
+            let least = |n| (0..2).map(|_| cost(&world, &shape(n))).min().unwrap();
+            let (less, more) = (least(60), least(240));
+            println!("{name}: 60 {less:?}, 240 {more:?}");
+            // Four times as many: sixteen times, and not sixty-four.
+            if more > ENOUGH && more > less * 32 {
+                wrong.push(format!("{name}: 60 cost {less:?}, 240 {more:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    };
+    std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
+}
+
 /// The longest chains that are read at all: there the tree is deepest, and conditions are most.
 #[test]
 fn the_longest_chains_that_are_read() {

@@ -537,6 +537,7 @@ fn ask_for_passwords(etcd: &EtcdCluster) {
         for key in ["/pgloom/routers/", "/pgloom/timelines/"] {
             client.role_grant_permission("router", Permission::read_write(key).with_prefix()).await?;
         }
+        client.role_grant_permission("router", Permission::read_write("/pgloom/mock_key")).await?;
         client.user_add("pgloom", "secret", None).await?;
         client.user_grant_role("pgloom", "router").await?;
         client.user_add("root", "toor", None).await?;
@@ -656,6 +657,16 @@ fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
     put_as_root(&world, "a.json", 1, 2);
     follows(&mut raw, 2);
     eventually(10, "the router is in the list", || listed_as_root(&world).len() == 1);
+    // The first one makes the secret of which strangers' salts are, and the others have the same.
+    let secret = || {
+        let kept = async |mut client: etcd_client::Client| client.get("/pgloom/mock_key", None).await;
+        let kept = world.etcd.tried_as(Some(("root", "toor")), kept).unwrap();
+        kept.kvs().first().map(|kept| (kept.value().to_vec(), kept.version()))
+    };
+    let made = secret().expect("there is none");
+    assert_eq!((made.0.len(), made.1), (64, 1));
+    drop(Router::start(&world.file("c.json", &format!("{own}password = \"secret\"\n"))));
+    assert_eq!(secret(), Some(made));
     // It may not change the map, and with another password nothing at all.
     let file = |password: &str| {
         let text = world.file("b.json", &format!("{own}password = \"{password}\"\n"));

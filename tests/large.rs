@@ -59,14 +59,14 @@ fn a_large_bind_whose_key_comes_last_arrives_whole() {
     let mut raw = sharded.connect();
     for shard in 0..4 {
         let id = sharded.id(shard, 0);
-        let values = [Value::text(&"y".repeat(3 << 20)), Value::text(&id.to_string())];
+        let values = [Value::text(&"y".repeat(7 << 20)), Value::text(&id.to_string())];
         let reply = exchange(&mut raw, &run("UPDATE items SET name = $1 WHERE id = $2", &[25, 23], &values));
         assert_eq!(tags(&reply), ["UPDATE 1"], "{reply:?}");
-        let sql = format!("SELECT md5(name) = md5(repeat('y', {})) FROM items WHERE id = {id}", 3 << 20);
+        let sql = format!("SELECT md5(name) = md5(repeat('y', {})) FROM items WHERE id = {id}", 7 << 20);
         assert_eq!(sharded.db.shard(shard).value(&sql), "t");
     }
     // Over all shards.
-    let reply = exchange(&mut raw, &run("UPDATE items SET name = $1", &[25], &[Value::text(&"z".repeat(1 << 20))]));
+    let reply = exchange(&mut raw, &run("UPDATE items SET name = $1", &[25], &[Value::text(&"z".repeat(5 << 20))]));
     assert_eq!(tags(&reply), ["UPDATE 60"], "{reply:?}");
 }
 
@@ -76,18 +76,18 @@ fn errors_of_large_binds_are_told_in_their_place() {
     let mut raw = sharded.connect();
     let id = sharded.free_ids(1000)[1];
     // A statement that does not exist; a check that fails; too few values; a large Bind that is skipped after an error.
-    let unknown = [m::bind("", "nobody", &insert(id, 1 << 20), &[]), m::execute("", 0), m::sync()].concat();
+    let unknown = [m::bind("", "nobody", &insert(id, 5 << 20), &[]), m::execute("", 0), m::sync()].concat();
     assert_eq!(exchange(&mut raw, &unknown).code(), "26000");
-    let negative = [Value::text(&id.to_string()), Value::text("-7"), Value::text(&"x".repeat(1 << 20))];
+    let negative = [Value::text(&id.to_string()), Value::text("-7"), Value::text(&"x".repeat(5 << 20))];
     assert_eq!(exchange(&mut raw, &run(INSERT, &TYPES, &negative)).code(), "23514");
-    let few = [Value::text(&id.to_string()), Value::text(&"x".repeat(1 << 20))];
+    let few = [Value::text(&id.to_string()), Value::text(&"x".repeat(5 << 20))];
     assert_eq!(exchange(&mut raw, &run(INSERT, &TYPES, &few)).code(), "08P01");
     let skipped = [
         m::parse("", "SELECT 1/0", &[]),
         m::bind("", "", &[], &[]),
         m::execute("", 0),
         m::parse("", INSERT, &TYPES),
-        m::bind("", "", &insert(id, 2 << 20), &[]),
+        m::bind("", "", &insert(id, 6 << 20), &[]),
         m::execute("", 0),
         m::sync(),
     ]
@@ -100,7 +100,7 @@ fn errors_of_large_binds_are_told_in_their_place() {
         m::bind("", "", &[Value::text(&other.to_string())], &[]),
         m::execute("", 0),
         m::parse("", INSERT, &TYPES),
-        m::bind("", "", &insert(id, 2 << 20), &[]),
+        m::bind("", "", &insert(id, 6 << 20), &[]),
         m::execute("", 0),
         m::parse("", "SELECT length(name) FROM items WHERE id = $1", &[23]),
         m::bind("", "", &[Value::text(&id.to_string())], &[]),
@@ -110,7 +110,7 @@ fn errors_of_large_binds_are_told_in_their_place() {
     .concat();
     let reply = exchange(&mut raw, &pipeline);
     assert_eq!(tags(&reply), ["SELECT 1", "INSERT 0 1", "SELECT 1"], "{reply:?}");
-    assert_eq!(raw.value(&format!("SELECT length(name) FROM items WHERE id = {id}")), (2 << 20).to_string());
+    assert_eq!(raw.value(&format!("SELECT length(name) FROM items WHERE id = {id}")), (6 << 20).to_string());
 }
 
 #[test]

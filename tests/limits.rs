@@ -193,6 +193,35 @@ fn all_statements_together_have_so_much_memory() {
     eventually(10, "it is given back", || held() == 0.0);
 }
 
+/// Sessions that keep all they may leave something for whoever comes next.
+#[test]
+fn prepared_statements_of_some_leave_memory_for_others() {
+    let world = Sharded::create("share", "memory_limit = \"16MiB\"");
+    let long = "x".repeat(100_000);
+    let keep = |raw: &mut Raw, name: &str| {
+        let sql = format!("SELECT n, '{long}' FROM items WHERE id = $1");
+        raw.exchange(&[m::parse(name, &sql, &[]), m::sync()].concat(), None)
+    };
+    let mut greedy: Vec<Raw> = (0..5).map(|_| world.connect()).collect();
+    for raw in &mut greedy {
+        let refused = (0..400).find_map(|number| keep(raw, &format!("s{number}")).error).expect("it has no end");
+        assert_eq!(refused.code(), "53200");
+        assert!(refused.hint().contains("Close prepared statements"), "{refused:?}");
+    }
+    let mut neighbour = world.connect();
+    let id = world.id(0, 0).to_string();
+    let sql = "SELECT n FROM items WHERE id = $1";
+    let batch =
+        [m::parse("mine", sql, &[]), m::bind("", "mine", &[Value::text(&id)], &[]), m::execute("", 0), m::sync()];
+    assert!(neighbour.exchange(&batch.concat(), None).error.is_none());
+    // A message that is counted.
+    let insert = format!("SELECT length('{}')", "y".repeat(300_000));
+    assert_eq!(neighbour.value(&insert), "300000");
+    // Who gives some back may keep others.
+    greedy[0].must("DEALLOCATE ALL");
+    assert!(keep(&mut greedy[0], "again").error.is_none());
+}
+
 #[test]
 fn a_client_that_goes_away_leaves_no_work_behind() {
     let world = Sharded::create("gone", "default_pool_size = 4");

@@ -225,6 +225,48 @@ fn within_a_transaction() {
     }
 }
 
+/// As drivers do that prepare with the first execution: what a statement returns is known from its Parse on, whether it was described or
+/// not, and whoever has changed the tables since.
+#[test]
+fn a_statement_that_is_bound_with_its_parse_promises_too() {
+    let described = [("portal", true), ("nothing", false)];
+    for by in [By::Itself, By::Another, By::Nobody] {
+        let world = world("withparse");
+        let mut both = Both { oracle: world.db.oracle(), router: world.through(), world };
+        for (what, describes) in described {
+            for (name, sql, values) in STATEMENTS {
+                let mut messages = vec![m::parse(&format!("{name}_{what}"), sql, &[])];
+                messages.push(m::bind("", &format!("{name}_{what}"), &text(values), &[1]));
+                messages.extend(describes.then(|| m::describe(b'P', "")));
+                messages.extend([m::execute("", 0), m::sync()]);
+                let mut steps = vec![batch(&messages), Ready];
+                steps.extend(queries(&["DELETE FROM items WHERE id > 900", "UPDATE items SET w = id % 5"]));
+                both.same(&format!("{by:?}: {name}, described: {what}"), &steps);
+            }
+        }
+        for sql in [
+            "DROP VIEW seen; ALTER TABLE items ALTER COLUMN n TYPE bigint; CREATE VIEW seen AS SELECT id, n FROM items",
+            "ALTER TABLE items ADD COLUMN extra text DEFAULT 'e'",
+            "DROP VIEW seen; ALTER TABLE items DROP COLUMN n; ALTER TABLE items ADD COLUMN n float4 DEFAULT 1.5; \
+             CREATE VIEW seen AS SELECT id, n FROM items; ALTER TABLE plain ADD COLUMN more int",
+        ] {
+            both.change(by, sql);
+            for (what, _) in described {
+                for (name, _, values) in STATEMENTS {
+                    let name = format!("{name}_{what}");
+                    let mut steps = Vec::new();
+                    for _ in 0..2 {
+                        steps.push(batch(&[m::bind("", &name, &text(values), &[1]), m::execute("", 0), m::sync()]));
+                        steps.push(Ready);
+                        steps.extend(queries(&["DELETE FROM items WHERE id > 900", "UPDATE items SET w = id % 5"]));
+                    }
+                    both.same(&format!("{by:?}: {sql}: {name}"), &steps);
+                }
+            }
+        }
+    }
+}
+
 /// Types of parameters are found once: what the client sends later is of these types.
 #[test]
 fn parameters_keep_their_types() {

@@ -814,6 +814,43 @@ fn nothing_of_one_client_is_seen_by_another() {
     assert!(seen.is_empty(), "{}", seen.join("\n"));
 }
 
+/// What neither SET nor a lock's own statement shows: whose changes a session repeats, and what the query of a materialized view locks.
+#[test]
+fn origins_of_replication_and_locks_of_refresh_go_with_their_session() {
+    let world = world();
+    let name = "current_database()::text";
+    let create = format!("SELECT pg_replication_origin_create({name})");
+    world.db.everywhere(&create);
+    world.through().must("CREATE MATERIALIZED VIEW locking AS SELECT pg_advisory_lock(77)::text AS locked");
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND objsubid = 1";
+    for (leave, look, clean) in [
+        (
+            &*format!("SELECT pg_replication_origin_session_setup({name})"),
+            "SELECT pg_replication_origin_session_is_setup()",
+            "f",
+        ),
+        ("REFRESH MATERIALIZED VIEW locking", locks, "0"),
+    ] {
+        let mut first = world.through();
+        first.must(leave);
+        assert_ne!(first.value(look), clean, "{leave}");
+        drop(first);
+        let mut others: Vec<Raw> = (0..6).map(|_| world.through()).collect();
+        others.iter_mut().for_each(|other| drop(other.must("BEGIN")));
+        for other in &mut others {
+            // The server needs a moment to end.
+            let is_clean = (0..40).any(|_| {
+                std::thread::sleep(Duration::from_millis(25));
+                other.value(look) == clean
+            });
+            assert!(is_clean, "{leave}: {look}");
+        }
+    }
+    // The server process whose it was needs a moment, too.
+    std::thread::sleep(Duration::from_secs(1));
+    world.db.everywhere(&format!("SELECT pg_replication_origin_drop({name})"));
+}
+
 #[test]
 fn unknown_and_broken_messages() {
     let world = world();

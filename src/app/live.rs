@@ -99,7 +99,7 @@ struct Doorstep {
 }
 
 impl Live {
-    pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
+    pub(super) fn start(settings: &Settings, mock: &Secret) -> Result<Arc<Self>, StartError> {
         let known = Known::new(settings);
         let metrics = Arc::clone(&known.metrics);
         let router = Arc::new(
@@ -139,7 +139,7 @@ impl Live {
             map: Arc::default(),
         });
         shared.tracer.configure(trace_rules(settings)).map_err(StartError::Traces)?;
-        let context = handshake_context(settings, mock_key()?, Arc::default())?;
+        let context = handshake_context(settings, Arc::new(MockKey::new(mock)), Arc::default())?;
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
         let context = Doorstep {

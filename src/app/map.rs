@@ -20,6 +20,7 @@ use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
 use crate::control::map::keeper::Keeper;
 use crate::control::map::registry::{Entry, Hear, Shared, register};
+use crate::secret::Secret;
 
 /// How long a router that stops tries to take itself off the list, and to have the map on disk.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -73,6 +74,22 @@ impl SharedMap {
                 tracing::warn!(%error, "the shards' timelines that other routers have heard of cannot be read: an old primary may pass for the one of now");
             }
         }
+    }
+
+    /// The secret of which the salts of strangers are made, which all routers of this map share.
+    ///
+    /// # Errors
+    /// etcd cannot be reached.
+    pub async fn mock_key(&self, made: &Secret) -> Result<Secret, String> {
+        // It could not be had a moment before, either.
+        if self.state.status().source != "etcd" {
+            return Err("etcd does not answer".to_owned());
+        }
+        let asked = async {
+            let mut connection = self.ways.etcd().any().await?;
+            connection.mock_key(made).await
+        };
+        asked.await.map_err(|StoreError(error)| error)
     }
 
     /// What is known beside the settings, and how the configuration is read again: its file, `draft` as it was read first, with the map

@@ -26,6 +26,8 @@ pub enum Owed {
     Bind(Audience),
     /// ParameterDescription, then RowDescription or NoData.
     DescribeStatement(Audience),
+    /// The same of a statement that the client does not ask about: what the definition of this number returns.
+    Learn(u64),
     /// RowDescription or NoData.
     DescribePortal(Audience),
     Execute(Audience),
@@ -90,6 +92,7 @@ impl Inflight {
             Owed::Parse(_) | Owed::ParseHeard | Owed::Close(_) | Owed::Change => false,
             Owed::Bind(_)
             | Owed::DescribeStatement(_)
+            | Owed::Learn(_)
             | Owed::DescribePortal(_)
             | Owed::Execute(_)
             | Owed::Sync(_)
@@ -123,6 +126,14 @@ impl Inflight {
     pub fn owes_ends(&self) -> bool {
         let ends = |owed: &Owed| matches!(owed, Owed::Execute(_) | Owed::Query { .. } | Owed::Sync(_));
         self.owed.iter().skip(self.own_queries()).any(ends)
+    }
+
+    /// The definition that a frame of this kind, which comes next, tells of.
+    pub fn learns(&self, tag: u8) -> Option<u64> {
+        match self.owed.front() {
+            Some(Owed::Learn(of)) if matches!(tag, b't' | b'T' | b'n') => Some(*of),
+            _ => None,
+        }
     }
 
     pub fn front(&self) -> Option<&Owed> {
@@ -267,6 +278,8 @@ impl Inflight {
             (Owed::Close(audience), b'3') => (*audience, true),
             (Owed::DescribeStatement(audience), b't') => (*audience, false),
             (Owed::DescribeStatement(audience) | Owed::DescribePortal(audience), b'T' | b'n') => (*audience, true),
+            (Owed::Learn(_), b't') => (Audience::Router, false),
+            (Owed::Learn(_), b'T' | b'n') => (Audience::Router, true),
             (Owed::Execute(audience), b'H' | b'c') => (*audience, false),
             (Owed::Execute(audience), b'C' | b's' | b'I') => {
                 self.suspended = tag == b's';

@@ -115,6 +115,8 @@ pub struct Backend {
     pub unproven: Vec<u64>,
     /// Statements of failed batches: the server may or may not have them.
     pub doubtful: Vec<Arc<StatementDef>>,
+    /// The first half of what it tells of a definition: [`Owed::Learn`].
+    learned: Option<(u64, Bytes)>,
     /// The settings that we have put on this connection; `None` when only a reset makes them known again.
     pub applied: Option<Arc<SessionSettings>>,
     /// What `applied` was when the open transaction began: a rollback brings it back.
@@ -263,6 +265,7 @@ impl Backend {
             prepared: PreparedSet::new(max_prepared),
             unproven: Vec::new(),
             doubtful: Vec::new(),
+            learned: None,
             applied: Some(SessionSettings::none()),
             applied_before: None,
             placeholders: Placeholders::default(),
@@ -717,6 +720,31 @@ impl Backend {
             }
         }
         failed.map_or(Ok((rows, tag)), Err)
+    }
+
+    /// Has it tell what a statement returns that it parses, which the client has not asked.
+    pub fn ask_along(&mut self, def: &StatementDef) -> Result<(), Fault> {
+        request::describe(&mut self.out, request::Target::Statement, def.name.as_bytes())?;
+        self.inflight.push(Owed::Learn(def.id));
+        Ok(())
+    }
+
+    /// Takes the frame at the start of what was read, of so many bytes, as what [`Self::ask_along`] has asked.
+    pub fn learn(&mut self, of: u64, len: usize) {
+        if self.renumbers() {
+            self.renumber(0, len);
+        }
+        let frame = self.read.split_to(len).freeze();
+        match self.learned.take() {
+            _ if frame.first() == Some(&b't') => self.learned = Some((of, frame)),
+            Some((first, parameters)) if first == of => {
+                if let Some(def) = self.prepared.get(of) {
+                    // A copy: what was read around them is not to be kept with them.
+                    def.set_description((Bytes::copy_from_slice(&parameters), Bytes::copy_from_slice(&frame)));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// From now on the server's notices are kept: what the router asks next is the client's own doing (COMMIT and its deferred triggers).

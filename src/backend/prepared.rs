@@ -150,6 +150,10 @@ impl PreparedSet {
         }
     }
 
+    pub fn get(&self, id: u64) -> Option<&Arc<StatementDef>> {
+        self.held.get(&id).map(|held| &held.def)
+    }
+
     /// Notes a statement as prepared. Returns those that must be closed to make room; one alone has room whatever its size.
     pub fn insert(&mut self, def: &Arc<StatementDef>) -> SmallVec<[Arc<StatementDef>; 1]> {
         self.clock += 1;

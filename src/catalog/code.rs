@@ -7,6 +7,8 @@ const SET_CONFIG: &str = "set_config";
 const SET_SEED: &str = "setseed";
 /// What the names of the functions have in common that take an advisory lock for the session. Those for the transaction have `xact` in them.
 const SESSION_LOCK: &str = "advisory_lock";
+/// And of those that say whose changes the session repeats.
+const ORIGIN: &str = "replication_origin_session";
 
 /// Whether a function is called that changes a setting.
 pub fn calls_set_config(text: &str) -> bool {
@@ -26,6 +28,9 @@ pub fn is_session_lock(name: &str) -> bool {
 }
 
 fn locks(lower: &str) -> Sets {
+    if lower.contains(ORIGIN) {
+        return Sets::Lasting;
+    }
     if lower.contains(SESSION_LOCK) { Sets::Locks } else { Sets::Nothing }
 }
 
@@ -170,6 +175,7 @@ mod tests {
             ("SET x TO 1", Sets::Lasting),
             ("SELECT set_config('a', f(b), true)", Sets::Locally),
             ("BEGIN PERFORM SetSeed(0.5); END", Sets::Lasting),
+            ("BEGIN PERFORM pg_replication_origin_session_setup('a'); END", Sets::Lasting),
             ("SELECT set_config('a', b, TRUE ), set_config('c', 'true', false)", Sets::Lasting),
             ("BEGIN PERFORM set_config('a', b, is_local); PERFORM f(1, true); END", Sets::Lasting),
             ("BEGIN SET TRANSACTION READ ONLY; SET CONSTRAINTS ALL DEFERRED; END", Sets::Nothing),

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::live::Live;
 use crate::app::map::SharedMap;
 use crate::app::reading::{Instead, Reading};
+use crate::app::strangers::mock_key;
 use crate::app::{Ending, Router};
 use crate::cli::log::{self, Lines};
 use crate::cli::out::complain;
@@ -159,7 +160,11 @@ async fn serve(settings: &Settings, from: Source, config: &Path, logged: Logged)
     for warning in &settings.warnings {
         tracing::warn!(config = %config.display(), "{warning}");
     }
-    let router = Router::start(settings).await.map_err(|error| error.to_string())?;
+    let mock = match &from {
+        Source::File(..) => mock_key(settings, config, None).await?,
+        Source::Map(map, _) => mock_key(settings, config, Some(map)).await?,
+    };
+    let router = Router::start(settings, &mock).await.map_err(|error| error.to_string())?;
     for address in router.addresses() {
         tracing::info!(%address, workers = settings.listen.workers, "accepting clients");
     }

@@ -156,7 +156,7 @@ section! {
         key_wait_timeout: Duration = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
-        /// Memory that all statements together may take for what they hold: groups, sorted and distinct values, rows that wait for others, messages of more than 256 KiB. Beyond it a statement fails with 53200. 0: no limit.
+        /// Memory that all statements together may take for what they hold: groups, sorted and distinct values, rows that wait for others, messages of more than 256 KiB, the trees of large statements, prepared statements. Beyond it a statement fails with 53200. What sessions keep between their statements is half of it at most, and one session may keep as much as is left of that half. 0: no limit.
         memory_limit: Bytes = "1GiB",
 
         /// Values of a sequence that the router takes from the home shard at a time, where rows of sharded and reference tables need many. What is taken and not used is a gap. 1: only what is needed, as one Postgres does.
@@ -176,6 +176,8 @@ section! {
         auth_query_ttl: Duration = "30s",
         /// Time that auth_query may take.
         auth_query_timeout: Duration = "5s",
+        /// The secret of which the salts are made that strangers are shown, who are to find nobody by them: routers with the same one show the same. It is made where the file is not there. Empty: `.mock_key` behind the name of the configuration file, beside it; with the map in etcd, the one that is kept there.
+        auth_mock_key_file: PathBuf = "",
         /// Failed logins that one user may have from one address (of IPv6: one /64) at once, and ten times as many that the address may have of all users; further ones are refused for a while (28000). 0: any number.
         auth_failure_limit: u32 = "20",
         /// After so long one more may fail.

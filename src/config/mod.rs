@@ -292,6 +292,8 @@ pub struct AuthSettings {
     /// For `cert` and `hba`: the entries that say so.
     pub hba: Option<Arc<hba::Hba>>,
     pub idents: Arc<ident::IdentMaps>,
+    /// Where the secret is of which the salts of strangers are made, where that was said.
+    pub mock_key_file: Option<PathBuf>,
     /// Failed logins that are let pass; `None`: all.
     pub failures: Option<FailureSettings>,
     /// How a database's home shard is asked for users; `None`: it is not.

@@ -8,6 +8,7 @@
 //! `map` then says what they are. `routers/<id>` hangs on a lease of its router. `timelines/<database>/<shard>/<system identifier>` has the
 //! newest timeline of a shard's cluster that any router has heard of.
 
+mod mock_key;
 mod parts;
 mod timelines;
 mod way;

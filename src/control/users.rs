@@ -23,17 +23,19 @@ pub const OWN_QUERY: &str = "SELECT rolname, rolpassword FROM pg_catalog.pg_auth
 /// Bytes of a name: Postgres has no longer ones, and would cut one that is.
 const LONGEST_NAME: usize = 63;
 
-/// A user of this database whom the configuration does not have; `None`: there is no such user, or it has no password.
+/// A user of this database whom the configuration does not have; `None`: there is no such user, or it has no password. And whether that
+/// was asked now.
 ///
 /// # Errors
 /// `57P03`, the same for everybody: the home shard does not answer, or not with what it was asked for.
-pub async fn find(database: &Database, user: &str) -> Result<Option<Asked>, Fault> {
-    let Some(query) = database.auth_query.as_ref().filter(|_| user.len() <= LONGEST_NAME) else { return Ok(None) };
+pub async fn find(database: &Database, user: &str) -> Result<(Option<Asked>, bool), Fault> {
+    let query = database.auth_query.as_ref().filter(|_| user.len() <= LONGEST_NAME);
+    let Some(query) = query else { return Ok((None, false)) };
     if let Some(known) = database.asked().fresh(user, Instant::now(), query.ttl) {
-        return Ok(known);
+        return Ok((known, false));
     }
     match tokio::time::timeout(query.timeout, find_out(database, query, user)).await {
-        Ok(Ok(found)) => Ok(found),
+        Ok(Ok(found)) => Ok((found, true)),
         Ok(Err(fault)) => Err(unknown(database, &fault.to_string())),
         Err(_) => Err(unknown(database, "it has not answered within auth_query_timeout")),
     }

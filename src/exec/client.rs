@@ -24,8 +24,10 @@ const TOLD: usize = 1000;
 /// Bytes of the client's that are read ahead while a server works for it.
 const READ_AHEAD: usize = 64 * 1024;
 const READ_CHUNK: usize = 8 * 1024;
-/// A Bind longer than this is handed out by its head; the rest is passed on as it comes.
+/// What has been read of a message beyond this is memory that is counted.
 const LARGE: usize = 256 * 1024;
+/// A Bind longer than this is handed out by its head; the rest is passed on as it comes. Up to here it holds no server before it is there whole.
+const LARGE_BIND: usize = 4 << 20;
 /// Bytes of such a head at first.
 const LARGE_HEAD: usize = 64 * 1024;
 
@@ -419,7 +421,8 @@ impl Client {
     }
 
     fn cut_head(&mut self) -> Result<Option<Frame>, Fault> {
-        let Some(header) = frame::peek_of_client(&self.read, self.max_message)?.filter(|header| header.len > LARGE)
+        let Some(header) =
+            frame::peek_of_client(&self.read, self.max_message)?.filter(|header| header.len > LARGE_BIND)
         else {
             return Ok(None);
         };
@@ -465,13 +468,15 @@ impl Client {
 
     /// Reads once, in the middle of a message. Ends early when the session is to end: the rest may never come.
     pub async fn wait_for_more(&mut self) -> Result<(), ClientGone> {
-        std::future::poll_fn(|cx| {
-            if self.control.poll_kill(cx).is_ready() {
-                return Poll::Ready(Err(ClientGone));
-            }
-            self.poll_read(cx)
-        })
-        .await
+        std::future::poll_fn(|cx| self.poll_more(cx)).await
+    }
+
+    /// The same for whoever waits for something else, too.
+    pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if self.control.poll_kill(cx).is_ready() {
+            return Poll::Ready(Err(ClientGone));
+        }
+        self.poll_read(cx)
     }
 
     /// The next whole frame; everything queued is written before we wait. `None`: the client is gone or told to go.

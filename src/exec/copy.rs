@@ -18,6 +18,8 @@ use crate::wire::{error_fields, request};
 
 /// Bytes queued for a server before the client is no longer read.
 const COPY_HIGH: usize = 128 * 1024;
+/// A client that is silent for so long in the middle of a message for which a server waits is not waited for.
+const STOPPED: Duration = Duration::from_secs(60);
 
 /// Bytes gathered for one of several servers before they are sent as one CopyData.
 const CHUNK: usize = 32 * 1024;
@@ -138,7 +140,7 @@ pub async fn copy_in(
         if server_spoke {
             if rest > 0 {
                 // The server fails in the middle of a CopyData: what is left of it must still reach it whole.
-                pass_rest(server, client, &mut rest).await?;
+                pass_rest(server, client, &mut rest, silence).await?;
             }
             return Ok(CopyEnd::ServerSpoke);
         }
@@ -207,10 +209,23 @@ fn only_notices(server: &mut Backend) -> Result<bool, Broken> {
 }
 
 /// Passes the next `rest` bytes of the client's on as they come. The server must owe nothing: it is not read meanwhile.
-async fn pass_rest(server: &mut Backend, client: &mut Client, rest: &mut usize) -> Result<(), Broken> {
+async fn pass_rest(
+    server: &mut Backend,
+    client: &mut Client,
+    rest: &mut usize,
+    silence: &mut Silence,
+) -> Result<(), Broken> {
     while *rest > 0 {
         if client.read.is_empty() {
-            client.wait_for_more().await?;
+            let came = poll_fn(|cx| match client.poll_more(cx) {
+                Poll::Ready(more) => Poll::Ready(more.map(|()| true)),
+                Poll::Pending => silence.poll(cx).map(|()| Ok(false)),
+            });
+            if !came.await? {
+                client.control.end(stopped());
+                return Err(Broken::Client);
+            }
+            silence.broken();
         }
         let n = (*rest).min(client.read.len());
         server.out.extend_from_slice(&client.read[..n]);
@@ -228,12 +243,23 @@ async fn pass_rest(server: &mut Backend, client: &mut Client, rest: &mut usize) 
 }
 
 /// Passes on what is still to come of the frame that the client's last [`Client::cut`] began. The server must owe nothing.
-pub async fn pass_frame(server: &mut Backend, client: &mut Client) -> Result<(), Broken> {
+/// `limit`: how long its client may be silent; a server waits for it.
+pub async fn pass_frame(server: &mut Backend, client: &mut Client, limit: Option<Duration>) -> Result<(), Broken> {
     let mut rest = client.take_rest();
-    let passed = pass_rest(server, client, &mut rest).await;
+    let mut silence = Silence::new(Some(limit.map_or(STOPPED, |limit| limit.min(STOPPED))));
+    let passed = pass_rest(server, client, &mut rest, &mut silence).await;
     // It waits for the end of a message that never comes.
     server.broken |= rest > 0 || passed.is_err();
     passed
+}
+
+fn stopped() -> Fault {
+    Fault::new(
+        SqlState::CONNECTION_FAILURE,
+        "terminating connection because its client has stopped in the middle of a message",
+    )
+    .detail("A server connection waits for the rest.")
+    .fatal()
 }
 
 /// In the extended protocol a Sync that was sent behind the Execute is ignored by a server that copies: it owes no answer.

@@ -120,6 +120,7 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             client.out.extend_from_slice(&head);
             continue;
         }
+        let learns = server.inflight.learns(header.tag);
         match server.inflight.step(header.tag) {
             Verdict::Forward if complete && is_dropped(client, header.tag, forwarded) => {
                 move_run(server, client, &mut forwarded);
@@ -165,7 +166,10 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                     let body = server.read[HEADER..header.len].to_vec();
                     server.note_parameter(&body);
                 }
-                server.read.advance(header.len);
+                match learns {
+                    Some(of) => server.learn(of, header.len),
+                    None => server.read.advance(header.len),
+                }
             }
             Verdict::Ready(audience) => {
                 let more = !server.inflight.is_empty();

@@ -73,12 +73,12 @@ pub struct Applicant<'a> {
 pub trait Accounts: Sync {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account>;
 
-    /// The same for users whom `lookup` does not know, where somebody else is asked for them.
+    /// The same for users whom `lookup` does not know, where somebody else is asked for them; and whether somebody was, for this one.
     ///
     /// # Errors
     /// Nobody can tell now; the same fault for every name.
-    fn ask(&self, _: Applicant<'_>) -> impl Future<Output = Result<Option<Account>, Fault>> + Send {
-        std::future::ready(Ok(None))
+    fn ask(&self, _: Applicant<'_>) -> impl Future<Output = Result<(Option<Account>, bool), Fault>> + Send {
+        std::future::ready(Ok((None, false)))
     }
 
     /// The name by which entries of the HBA file know this database, where it has several.
@@ -267,8 +267,8 @@ impl Conversation {
         let applicant = Applicant { database: &database, user: &user, peer: self.peer, tls };
         let meant = Applicant { database: accounts.entry_name(&database), ..applicant };
         let entry = rules::entry(context.hba.as_deref(), &meant)?;
-        let account = match accounts.lookup(applicant) {
-            Some(account) => Some(account),
+        let (account, was_asked) = match accounts.lookup(applicant) {
+            Some(account) => (Some(account), false),
             None => {
                 // Before somebody is asked: who guesses names is stopped like who guesses passwords.
                 self.may_try(context, &user)?;
@@ -276,7 +276,7 @@ impl Conversation {
             }
         };
         let proven = self.authenticate(context, &user, account, entry).await;
-        self.count(context, &user, &proven);
+        self.count(context, &user, &proven, was_asked);
         let _: bool = proven?;
         self.send(reply::AUTHENTICATION_OK).await?;
         // As Postgres, which reads them when it knows who has come.
@@ -285,18 +285,20 @@ impl Conversation {
     }
 
     /// Failures count, whether the user exists or not. Only a password makes good what passwords have failed.
-    fn count(&self, context: &HandshakeContext, user: &str, proven: &Result<bool, End>) {
+    /// `was_asked`: somebody was asked who the user is. Who leaves then has cost that for nothing, and counts too.
+    fn count(&self, context: &HandshakeContext, user: &str, proven: &Result<bool, End>, was_asked: bool) {
         let Some(limits) = context.failure_limits else { return };
         let from = self.peer.ip();
         match proven {
             Ok(true) => context.failures.forget(from, user),
             Ok(false) => {}
-            Err(End::Failed(_)) => {
+            Err(End::Gone) if !was_asked => {}
+            Err(End::Failed(_) | End::Gone) => {
                 if context.failures.note(from, user, Instant::now(), limits) {
                     tracing::warn!(%from, user, "too many logins have failed: further ones are refused for a while");
                 }
             }
-            Err(End::Gone | End::Refused(_) | End::Throttled(_)) => {}
+            Err(End::Refused(_) | End::Throttled(_)) => {}
         }
     }
 

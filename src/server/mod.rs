@@ -20,6 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::admin::UserView;
+use crate::backend::asked::Asked;
 use crate::backend::cluster::Database;
 use crate::backend::user_pools::UserPools;
 use crate::config::Shown;
@@ -86,14 +87,16 @@ impl Accounts for Front {
         self.accounts.get(applicant.user).cloned()
     }
 
-    fn ask(&self, applicant: Applicant<'_>) -> impl Future<Output = Result<Option<Account>, Fault>> + Send {
+    fn ask(&self, applicant: Applicant<'_>) -> impl Future<Output = Result<(Option<Account>, bool), Fault>> + Send {
         let database = self.databases.get(applicant.database).filter(|database| database.auth_query.is_some());
         let database = database.map(|database| database.newest().unwrap_or_else(|| Arc::clone(database)));
         let (user, method) = (applicant.user.to_owned(), self.asked_method);
         async move {
-            let Some(database) = database else { return Ok(None) };
-            let found = control::users::find(&database, &user).await?;
-            Ok(found.map(|asked| Account { method, verifier: Some(asked.verifier), passed: asked.credentials.passed }))
+            let Some(database) = database else { return Ok((None, false)) };
+            let (found, was_asked) = control::users::find(&database, &user).await?;
+            let account =
+                |asked: Asked| Account { method, verifier: Some(asked.verifier), passed: asked.credentials.passed };
+            Ok((found.map(account), was_asked))
         }
     }
 

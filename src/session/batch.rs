@@ -277,6 +277,11 @@ impl Session {
     /// The client has left in the middle of a pipeline: what came before a Sync that never comes is undone, as in Postgres. The server
     /// has not said that it is in a transaction, and after an error skips everything up to a Sync.
     pub(super) async fn abandon_batch(&mut self) {
+        // One that waits for the rest of a message answers nothing.
+        if self.open_at().is_some_and(|at| self.held[at].server.broken) {
+            self.drop_open();
+            return;
+        }
         let end = async {
             match self.batch.discarding {
                 true => drop(self.sync_open(Audience::Router).await),

@@ -7,6 +7,7 @@ use crate::exec::columns::binary_user_type;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::{Inputs, Parameters, Plan, PlanKind};
+use crate::session::aside::is_large;
 use crate::session::control::is_local;
 use crate::session::execute::may_change_what_is_seen;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
@@ -54,6 +55,13 @@ impl Session {
             || self.see_temporaries(&statement.analysis).await?
         {
             statement = self.current(view.statement)?;
+        }
+        // Of values only long lists take time, and others do not have to wait for a turn.
+        if is_large(statement.text.len()) || is_large(frame.bytes.len() / 8) {
+            if let Err(failure) = Box::pin(self.go_aside()).await {
+                self.settle_parse().await?;
+                return Err(failure);
+            }
         }
         self.say_prepared(&statement.text);
         if let Err(fault) = self.take_hint(&statement.text) {

@@ -5,12 +5,13 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::Instrument;
 
+use crate::session::aside::{self, Turns};
 use crate::session::{Failure, Session, Stop};
 use crate::wire::frame::Frame;
 
@@ -27,6 +28,8 @@ pub struct Desks {
     /// Nobody begins to work: what clients send waits, wherever their transactions are. It changes while the room is locked.
     suspended: AtomicBool,
     resumed: Notify,
+    /// Those of statements that are read aside.
+    pub(super) turns: Turns,
 }
 
 #[derive(Default)]
@@ -77,6 +80,11 @@ impl Desk {
     fn new() -> Self {
         let tray = Arc::new(Mutex::new(Tray::Empty));
         Self { work: Box::pin(work(Arc::clone(&tray))), tray }
+    }
+
+    /// Nobody polls it who has nothing to do: it never ends.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let _ = self.work.as_mut().poll(cx);
     }
 }
 
@@ -147,23 +155,30 @@ impl Desks {
             Ok(at) => at,
             Err(stop) => return (session, Err(stop)),
         };
-        let desk = at.desk.get_or_insert_with(Desk::new);
+        let mut desk = at.desk.take().unwrap_or_else(Desk::new);
         *lock(&desk.tray) = Tray::In(session, frame);
-        let done = poll_fn(|cx| {
-            // Nobody is polled who has nothing to do: it never ends.
-            let _ = desk.work.as_mut().poll(cx);
-            let mut tray = lock(&desk.tray);
-            match std::mem::replace(&mut *tray, Tray::Empty) {
-                Tray::Out(session, done) => Poll::Ready((session, done)),
-                other => {
-                    *tray = other;
-                    Poll::Pending
+        loop {
+            let turn = poll_fn(|cx| {
+                desk.poll(cx);
+                match (&*lock(&desk.tray), aside::asked()) {
+                    (Tray::Out(..), _) => Poll::Ready(None),
+                    (_, Some(turn)) => Poll::Ready(Some(turn)),
+                    (_, None) => Poll::Pending,
                 }
+            })
+            .await;
+            if let Some(turn) = turn {
+                desk = Box::pin(aside::poll_aside(desk, turn, Desk::poll)).await;
             }
-        })
-        .await;
-        at.done = true;
-        done
+            let tray = std::mem::replace(&mut *lock(&desk.tray), Tray::Empty);
+            match tray {
+                Tray::Out(session, done) => {
+                    (at.desk, at.done) = (Some(desk), true);
+                    return (session, done);
+                }
+                other => *lock(&desk.tray) = other,
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::combine::Combine;
 use crate::plan::{Plan, PlanKind, ShardSql};
+use crate::session::aside::is_large;
 use crate::session::batch::Reload;
 use crate::session::held::put_settings;
 use crate::session::memory::Recalled;
@@ -70,6 +71,9 @@ impl Session {
                 (Take::Last, None) => taken.last().map(|(_, value)| *value),
             };
             values.push(value.ok_or_else(lost_places)?);
+        }
+        if is_large(text.len()) {
+            Box::pin(self.go_aside()).await?;
         }
         let mut values = values.into_iter();
         let text = sequences::write(text, &edits, |_| values.next().unwrap_or_default()).ok_or_else(lost_places)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::config::limits::Limit;
 use crate::exec::copy::pass_frame;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
@@ -109,8 +110,9 @@ impl Session {
         encode::cstring(out, view.portal)?;
         encode::cstring(out, def.name.as_bytes())?;
         out.put_slice(view.tail);
+        let limit = self.times.get(Limit::IdleTransaction);
         let held = &mut self.held[at];
-        if let Err(broken) = pass_frame(&mut held.server, &mut self.client).await {
+        if let Err(broken) = pass_frame(&mut held.server, &mut self.client, limit).await {
             return Err(self.break_held(at, broken));
         }
         self.held[at].server.inflight.push(Owed::Bind(Audience::Client));

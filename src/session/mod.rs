@@ -1,6 +1,7 @@
 //! One client: reads a frame, decides what it means now, acts. Everything that this client owns hangs here.
 
 pub mod again;
+mod aside;
 pub mod batch;
 mod bind;
 mod block_time;
@@ -388,7 +389,7 @@ impl Session {
         let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let entry = Registered { shared: Arc::clone(&shared), pid };
         let limits = shared.limits.load_full();
-        let hold = shared.memory.hold();
+        let hold = shared.memory.hold_lasting();
         let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold())
             .sharing(Arc::clone(&shared.buffers));
         let mut startup = SessionSettings::default();

@@ -6,6 +6,7 @@ use crate::backend::stats::Count;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
+use crate::session::aside::is_large;
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
 use crate::session::simple::utf8;
@@ -65,7 +66,11 @@ impl Session {
                 statement
             }
             None => {
-                let Some(analysis) = self.known_or_scanned(text)? else {
+                let known = match is_large(text.len()) {
+                    true => Box::pin(self.read_aside(text)).await?,
+                    false => self.known_or_scanned(text)?,
+                };
+                let Some(analysis) = known else {
                     return Err(Fault::new(
                         SqlState::SYNTAX_ERROR,
                         "cannot insert multiple commands into a prepared statement",

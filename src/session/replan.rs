@@ -99,15 +99,21 @@ impl Session {
     }
 
     /// Makes the statement known on this connection, and sees to it that it returns there what it has promised. What the client has
-    /// just parsed has promised nothing yet.
+    /// just parsed has promised nothing yet, and is asked along with it what it returns.
     pub(super) async fn known_on(
         &mut self,
         at: usize,
         statement: &Arc<ClientStatement>,
         parsing: Option<Box<[u8]>>,
     ) -> Result<Arc<StatementDef>, Failure> {
-        if parsing.is_some() {
-            return Ok(self.prepare_on(at, statement, parsing)?);
+        if let Some(name) = &parsing {
+            // What is executed once is not asked about. A named one is held to what it returns now, whatever becomes of its tables.
+            let stays = !name.is_empty();
+            let def = self.prepare_on(at, statement, parsing)?;
+            if stays && def.description().is_none() {
+                self.held[at].server.ask_along(&def)?;
+            }
+            return Ok(def);
         }
         let def = statement.definition(&self.shared.registry);
         if self.held[at].server.prepared.touch(def.id) {

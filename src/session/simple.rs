@@ -8,6 +8,7 @@ use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::Route;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
+use crate::session::aside::is_large;
 use crate::session::batch::MOVES;
 use crate::session::control::is_local;
 use crate::session::fetch::Wanted;
@@ -133,7 +134,11 @@ impl Session {
         self.see_own_changes().await?;
         self.say_message(&frame.bytes, HEADER..HEADER + text.len());
         self.take_hint(text)?;
-        if let Some(analysis) = self.known_or_scanned(text)? {
+        let known = match is_large(text.len()) {
+            true => Box::pin(self.read_aside(text)).await?,
+            false => self.known_or_scanned(text)?,
+        };
+        if let Some(analysis) = known {
             let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
             let ready_sent = self.run_placed(text, Some(frame), analysis, alone).await?;
@@ -168,8 +173,13 @@ impl Session {
             // As in Postgres, each has its own time.
             self.start_deadlines(Instant::now());
             self.see_own_changes().await?;
+            if is_large(text.len()) {
+                Box::pin(self.go_aside()).await?;
+            }
             self.scan_one(text)?;
+            let tree = self.hold_tree()?;
             let analysis = self.analysis(text);
+            drop(tree);
             let analysis = self.seen(text, analysis).await?;
             self.run_placed(text, None, analysis, false).await?;
             if self.tx.state == TxState::None {
@@ -207,7 +217,9 @@ impl Session {
         if !self.scan_one(text)? {
             return Ok(None);
         }
+        let tree = self.hold_tree()?;
         let analysis = self.analysis(text);
+        drop(tree);
         self.recent.keep(text, &self.scan, &self.scope.names(&self.view, &self.tx, &self.held), &analysis);
         Ok(Some(analysis))
     }

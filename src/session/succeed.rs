@@ -92,12 +92,22 @@ impl Session {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
         let limit = what.and_then(|_| self.times.get(Limit::QueryWait)).unwrap_or(Duration::MAX);
-        let (what, has_begun) = (what.unwrap_or_default(), self.has_begun());
+        self.wait_at_most(limit, end, || paused(what.unwrap_or_default(), limit)).await
+    }
+
+    /// The same with another error, within a wait of the slot's that the caller has begun.
+    pub(super) async fn wait_at_most(
+        &mut self,
+        limit: Duration,
+        end: impl Future<Output = ()>,
+        over: impl Fn() -> Fault,
+    ) -> Result<(), Failure> {
+        let (slot, has_begun) = (Arc::clone(&self.slot), self.has_begun());
         let client = &mut self.client;
         let mut released = std::pin::pin!(tokio::time::timeout(limit, end));
         poll_fn(|cx| {
             if let Poll::Ready(released) = released.as_mut().poll(cx) {
-                return Poll::Ready(released.map_err(|_| paused(what, limit).into()));
+                return Poll::Ready(released.map_err(|_| over().into()));
             }
             let ends = if has_begun { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
             if ends.is_ready() {

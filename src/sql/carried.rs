@@ -4,6 +4,9 @@
 //! be left out, and then `a.x = b.y` holds for no row of `b` with another `y`. That takes types whose equal values are one and the
 //! same value, and conditions that cannot fail: a column compared with constants.
 
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
 use sqlparser::ast::{BinaryOperator, CastKind, Expr, UnaryOperator};
 
 use crate::sql::facts::unnest;
@@ -11,45 +14,95 @@ use crate::sql::model::{Filter, LeafId, LevelId, Model, NodeId};
 use crate::sql::names::folded;
 use crate::types::oid;
 
+/// What the filters of one level say of single columns.
+#[derive(Debug, Default)]
+pub(crate) struct Carriers {
+    /// By the leaf whose rows must fulfil them.
+    equalities: HashMap<LeafId, Vec<Equality>>,
+    /// Filters that compare this column with constants.
+    constants: HashMap<(LeafId, NodeId), Vec<usize>>,
+}
+
+/// A filter that is an equality of a column of one leaf with one of another.
+#[derive(Clone, Copy, Debug)]
+struct Equality {
+    filter: usize,
+    /// The leaf's own column stands on the left.
+    is_left: bool,
+    own: NodeId,
+    other: (LeafId, NodeId),
+}
+
+impl Carriers {
+    fn of(model: &Model<'_>, level: LevelId, filters: &[Filter]) -> Self {
+        let mut carriers = Self::default();
+        for (place, filter) in filters.iter().enumerate().filter(|(_, filter)| filter.level == level) {
+            let column = |expr: &Expr| column(model, level, expr);
+            let compared = match unnest(&filter.expr) {
+                Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if !is_constant(left) && !is_constant(right) => {
+                    let (left, right) = (column(left), column(right));
+                    for (is_left, one, other) in [(true, left, right), (false, right, left)] {
+                        let (Some(one), Some(other)) = (one, other) else { continue };
+                        if one.0 != other.0 && filter.leaves.contains(&one.0) && is_one_value(model, one.1, other.1) {
+                            let equality = Equality { filter: place, is_left, own: one.1, other };
+                            carriers.equalities.entry(one.0).or_default().push(equality);
+                        }
+                    }
+                    None
+                }
+                Expr::BinaryOp { left, right, .. } if is_constant(right) => column(left),
+                Expr::BinaryOp { left, right, .. } if is_constant(left) => column(right),
+                Expr::InList { expr, .. } | Expr::Between { expr, .. } => column(expr),
+                _ => None,
+            };
+            if let Some(compared) = compared.filter(|(leaf, _)| filter.leaves.contains(leaf)) {
+                carriers.constants.entry(compared).or_default().push(place);
+            }
+        }
+        carriers
+    }
+
+    fn equalities(&self, leaf: LeafId) -> &[Equality] {
+        self.equalities.get(&leaf).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Equality {
+    /// The leaf's own column as it is written.
+    fn written(self, filters: &[Filter]) -> Option<&Expr> {
+        match unnest(&filters.get(self.filter)?.expr) {
+            Expr::BinaryOp { left, right, .. } => Some(if self.is_left { left } else { right }),
+            _ => None,
+        }
+    }
+}
+
 /// What conditions on other tables say of a leaf, written with the leaf's own columns.
 pub(crate) fn carried(model: &Model<'_>, leaf: LeafId) -> Vec<Expr> {
     let level = model.leaves[leaf].level;
     let filters = model.collected.as_deref().map_or(&[][..], |collected| &collected.filters);
-    let filters: Vec<&Filter> = filters.iter().filter(|filter| filter.level == level).collect();
+    let known = model.carriers.borrow().get(&level).map(Rc::clone);
+    let carriers = known.unwrap_or_else(|| {
+        let made = Rc::new(Carriers::of(model, level, filters));
+        model.carriers.borrow_mut().insert(level, Rc::clone(&made));
+        made
+    });
     let mut found = Vec::new();
-    for (own, ours, first) in joins(model, &filters, leaf) {
-        let mut open = vec![first];
+    for equality in carriers.equalities(leaf) {
+        let Some(own) = equality.written(filters) else { continue };
+        let mut open = vec![equality.other];
+        let mut seen = HashSet::from([equality.other]);
         let mut next = 0;
         while let Some(&at) = open.get(next) {
             next += 1;
-            if at == (leaf, ours) {
+            if at == (leaf, equality.own) {
                 continue;
             }
-            for filter in filters.iter().filter(|filter| filter.leaves.contains(&at.0)) {
-                found.extend(renamed(model, level, &filter.expr, at, own));
+            for place in carriers.constants.get(&at).into_iter().flatten() {
+                found.extend(filters.get(*place).and_then(|filter| renamed(model, level, &filter.expr, at, own)));
             }
-            for (_, node, other) in joins(model, &filters, at.0) {
-                if node == at.1 && !open.contains(&other) {
-                    open.push(other);
-                }
-            }
-        }
-    }
-    found
-}
-
-/// The equalities that rows of a leaf must fulfil, of its column (as it is written, and its node) with one of another leaf.
-fn joins<'f>(model: &Model<'_>, filters: &[&'f Filter], leaf: LeafId) -> Vec<(&'f Expr, NodeId, (LeafId, NodeId))> {
-    let mut found = Vec::new();
-    for filter in filters.iter().filter(|filter| filter.leaves.contains(&leaf)) {
-        let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = unnest(&filter.expr) else { continue };
-        for (one, other) in [(&**left, &**right), (&**right, &**left)] {
-            let (Some(a), Some(b)) = (column(model, filter.level, one), column(model, filter.level, other)) else {
-                continue;
-            };
-            if a.0 == leaf && b.0 != leaf && is_one_value(model, a.1, b.1) {
-                found.push((one, a.1, b));
-            }
+            let on = carriers.equalities(at.0).iter().filter(|equality| equality.own == at.1);
+            open.extend(on.map(|equality| equality.other).filter(|other| seen.insert(*other)));
         }
     }
     found

@@ -75,15 +75,14 @@ impl Model<'_> {
     fn leaf_called(&self, level: LevelId, schema: Option<&str>, table: &str) -> Option<LeafId> {
         let mut at = Some(level);
         while let Some(id) = at {
-            let level = &self.levels[id];
-            let mut named = level.leaves.iter().copied().filter(|leaf| {
+            let mut named = self.leaves_called(id, table).iter().copied().filter(|leaf| {
                 let leaf = &self.leaves[*leaf];
                 &*leaf.name == table && schema.is_none_or(|schema| leaf.schema.as_deref() == Some(schema))
             });
             if let Some(leaf) = named.next() {
                 return named.next().is_none().then_some(leaf);
             }
-            at = level.outer;
+            at = self.levels[id].outer;
         }
         None
     }

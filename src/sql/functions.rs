@@ -85,6 +85,9 @@ const VOLATILE: &str = "array_sample array_shuffle clock_timestamp gen_random_by
 const SEQUENCE: &str = "nextval setval pg_get_serial_sequence";
 const SEQUENCE_STATE: &str = "currval lastval";
 const SESSION_LOCK: &str = "pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared";
+/// They leave what is told to no other connection.
+const OF_SESSION: &str = "pg_replication_origin_session_reset pg_replication_origin_session_setup pg_replication_origin_xact_reset \
+    pg_replication_origin_xact_setup";
 const HOME: &str = "pg_advisory_unlock pg_advisory_unlock_all pg_advisory_unlock_shared pg_advisory_xact_lock \
     pg_advisory_xact_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared pg_notify lo_close lo_creat lo_create \
     lo_export lo_from_bytea lo_get lo_import lo_lseek lo_lseek64 lo_open lo_put lo_tell lo_tell64 lo_truncate lo_truncate64 \
@@ -112,6 +115,7 @@ static BUILTIN: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|
         (SESSION_LOCK, FunctionClass::Home(Some(PinReason::AdvisoryLock))),
         (HOME, FunctionClass::Home(None)),
         ("set_config", FunctionClass::Home(Some(PinReason::Setting))),
+        (OF_SESSION, FunctionClass::Home(Some(PinReason::Setting))),
         ("setseed", FunctionClass::Home(Some(PinReason::Seed))),
         (RUNS_SQL, FunctionClass::RunsSql),
         (AGGREGATES, FunctionClass::Aggregate),

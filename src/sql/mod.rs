@@ -77,6 +77,7 @@ pub(crate) mod pulls;
 pub(crate) mod pushdown;
 mod query;
 mod ragged;
+mod reached;
 mod regroup;
 mod replace;
 mod returned;

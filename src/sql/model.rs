@@ -4,8 +4,10 @@
 //! under one leaf. An *edge* `a -> b` says: a row of `a`'s leaf matters only together with a row whose `b` equals its `a`.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -17,6 +19,7 @@ use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
 use crate::sql::block_time::ReadsTime;
+use crate::sql::carried::Carriers;
 use crate::sql::facts::conjuncts;
 use crate::sql::infer::is_text;
 use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
@@ -27,6 +30,7 @@ use crate::sql::numbered::Numbering;
 use crate::sql::operators::{note_columns, note_unwritten};
 use crate::sql::outcome::FoundBy;
 use crate::sql::outer_joins::JoinOn;
+use crate::sql::reached::{Reach, Reached};
 use crate::sql::sampling::Sample;
 use crate::sql::sets::Expanding;
 use crate::sql::temporary::is_temporary;
@@ -40,6 +44,8 @@ pub(crate) type NodeId = usize;
 
 /// Most table references in one statement, CTEs counted at each use.
 pub(crate) const MAX_LEAVES: usize = 1024;
+/// The leaves of a level among which one is looked for by going through them.
+const FEW_LEAVES: usize = 16;
 
 /// Why the walk over a statement ends early.
 #[derive(Debug)]
@@ -192,6 +198,8 @@ pub(crate) struct Level {
     /// The leaf whose subquery this level is.
     pub leaf_of: Option<LeafId>,
     pub leaves: Vec<LeafId>,
+    /// The same by their names, where there are many.
+    by_name: HashMap<Box<str>, Vec<LeafId>>,
     pub merged: Vec<Merged>,
     /// NATURAL JOIN of columns that are not all known: unqualified names mean nothing.
     pub unknown_merge: bool,
@@ -419,6 +427,10 @@ pub(crate) struct Model<'s> {
     pub nodes: Vec<Node>,
     pub refs: Vec<Reference>,
     pub edges: Vec<(NodeId, NodeId)>,
+    /// What follows from these.
+    reached: RefCell<Reached>,
+    /// What the filters of a level say of single columns, once they are known.
+    pub carriers: RefCell<HashMap<LevelId, Rc<Carriers>>>,
     pub facts: Vec<Fact>,
     pub uses: Uses,
     /// The first reason why the statement cannot run in parts.
@@ -479,6 +491,8 @@ impl<'s> Model<'s> {
             nodes: Vec::new(),
             refs: Vec::new(),
             edges: Vec::new(),
+            reached: RefCell::default(),
+            carriers: RefCell::default(),
             facts: Vec::new(),
             uses,
             obstacle: None,
@@ -506,6 +520,7 @@ impl<'s> Model<'s> {
     pub fn collect_filter(&mut self, level: LevelId, condition: &Expr, leaves: impl FnOnce() -> Vec<LeafId>) {
         if let Some(collected) = self.collected.as_mut().filter(|_| self.view_depth == 0) {
             let leaves = leaves();
+            self.carriers.get_mut().remove(&level);
             for part in conjuncts(condition) {
                 collected.filters.push(Filter { level, expr: part.clone(), leaves: leaves.clone() });
             }
@@ -574,8 +589,16 @@ impl<'s> Model<'s> {
             return Err(Stop::NotUnderstood("more than 1024 table references"));
         }
         let id = self.leaves.len();
-        self.levels[leaf.level].leaves.push(id);
+        let level = &mut self.levels[leaf.level];
+        level.leaves.push(id);
         self.leaves.push(leaf);
+        if level.leaves.len() > FEW_LEAVES {
+            // Those before it too, the first time.
+            let indexed = if level.by_name.is_empty() { 0 } else { level.leaves.len() - 1 };
+            for leaf in level.leaves.iter().skip(indexed) {
+                level.by_name.entry(self.leaves[*leaf].name.clone()).or_default().push(*leaf);
+            }
+        }
         Ok(id)
     }
 
@@ -593,6 +616,15 @@ impl<'s> Model<'s> {
     /// Keeps the first obstacle: what it names is what the client reads.
     pub fn hinder(&mut self, obstacle: Obstacle) {
         self.obstacle.get_or_insert(obstacle);
+    }
+
+    /// The leaves of a level that have this name, and may have others.
+    pub fn leaves_called(&self, level: LevelId, name: &str) -> &[LeafId] {
+        let level = &self.levels[level];
+        match level.leaves.len() > FEW_LEAVES {
+            true => level.by_name.get(name).map_or(&[], Vec::as_slice),
+            false => &level.leaves,
+        }
     }
 
     /// Notes `a = b` that holds for the rows of `leaves` that matter; each column with its leaf.
@@ -614,18 +646,8 @@ impl<'s> Model<'s> {
     }
 
     /// The nodes that equal `node` in every row that matters, itself included.
-    pub fn reach(&self, node: NodeId) -> Vec<NodeId> {
-        let mut found = vec![node];
-        let mut next = 0;
-        while let Some(&at) = found.get(next) {
-            next += 1;
-            for &(from, to) in &self.edges {
-                if from == at && !found.contains(&to) {
-                    found.push(to);
-                }
-            }
-        }
-        found
+    pub fn reach(&self, node: NodeId) -> Rc<Reach> {
+        self.reached.borrow_mut().of(node, &self.edges)
     }
 
     /// Whether two nodes have one value in every row that matters of either.
@@ -681,7 +703,7 @@ impl<'s> Model<'s> {
     /// What all facts together say of some columns of a leaf.
     fn known_of(&self, leaf: LeafId, columns: &[NodeId]) -> KeyExpr {
         let enclosing = self.enclosing(leaf);
-        let reach: Vec<Vec<NodeId>> = columns.iter().map(|node| self.reach(*node)).collect();
+        let reach: Vec<Rc<Reach>> = columns.iter().map(|node| self.reach(*node)).collect();
         let parts = self.facts.iter().map(|fact| {
             let whole = fact.leaves.iter().any(|leaf| enclosing.contains(leaf));
             self.restrict(&fact.cond, fact, whole, &reach)
@@ -689,7 +711,7 @@ impl<'s> Model<'s> {
         KeyExpr::all(parts.collect())
     }
 
-    fn restrict(&self, cond: &Cond, fact: &Fact, whole: bool, reach: &[Vec<NodeId>]) -> KeyExpr {
+    fn restrict(&self, cond: &Cond, fact: &Fact, whole: bool, reach: &[Rc<Reach>]) -> KeyExpr {
         let counts = |leaf: &LeafId| whole || fact.leaves.contains(leaf);
         let positions = |node: &NodeId| -> Vec<u8> {
             reach.iter().enumerate().filter(|(_, r)| r.contains(node)).map(|(i, _)| i as u8).collect()

@@ -243,6 +243,12 @@ impl Analyzer<'_> {
         {
             return Verdict::refuse(fault);
         }
+        // Its query is not in the text. Postgres undoes what that sets, and not the locks that it takes.
+        let refreshes = words::identifiers(self.text, self.scope.standard_strings)
+            .is_some_and(|words| words.first().is_some_and(|word| word == "refresh"));
+        if refreshes && matches!(verdict.outcome, Outcome::Home(_) | Outcome::Shard(..)) {
+            return Verdict { pin: PinReason::of(Sets::Locks), ..verdict };
+        }
         let sets = code::leaves(self.text).and(self.called_sets());
         if sets == Sets::Nothing || !self.computes() {
             return verdict;

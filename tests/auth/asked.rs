@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pgloom::wire::auth::ScramVerifier;
 use pgloom::wire::auth::scram::DEFAULT_ITERATIONS;
 
+use crate::support::raw::{Raw, message as m};
 use crate::support::sharded::config;
 use crate::support::{Cluster, Database, Router, SHARDS, eventually};
 use crate::{assert_says, psql};
@@ -210,4 +211,72 @@ fn an_address_has_as_many_clients_as_it_may() {
         assert!(ends.iter().all(Result::is_ok), "{ends:?}");
     });
     eventually(10, "there is room again", || world.psql("secret", "SELECT 1").is_ok());
+}
+
+/// One who has sent a startup packet and has the answer to it.
+fn knock(port: u16, database: &str, user: &str) -> (Raw, String) {
+    let mut raw = Raw::open(port).unwrap();
+    raw.send(&m::startup(196_608, &[("user", user), ("database", database)])).unwrap();
+    let answer = raw.read().unwrap();
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    (raw, text)
+}
+
+/// The salt that the router shows to somebody who says to be this user.
+fn salt(port: u16, database: &str, user: &str) -> String {
+    let (mut raw, methods) = knock(port, database, user);
+    assert!(methods.contains("SCRAM-SHA-256"), "{methods}");
+    let first = b"n,,n=,r=0123456789abcdefghij";
+    let body = [&b"SCRAM-SHA-256\0"[..], &(first.len() as u32).to_be_bytes(), first].concat();
+    raw.send(&m::frame(b'p', &body)).unwrap();
+    let challenge = raw.read().unwrap();
+    let text = String::from_utf8_lossy(&challenge.body[4..]).into_owned();
+    text.split(',').find_map(|part| part.strip_prefix("s=")).unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+/// Who asks two routers, or one before and behind a restart, sees of a user and of nobody the same: a salt that stays.
+#[test]
+fn salts_tell_nobody_who_is_a_user() {
+    let directory = std::env::temp_dir().join(format!("pgloom-salts-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("key");
+    let world = World::create("salts", &format!("{ON}\nauth_mock_key_file = {:?}", file.to_str().unwrap()));
+    let text = world.router.config_text();
+    let text = text.replace(&world.router.port.to_string(), "{port}");
+    let text = text.replace(&world.router.http_port.to_string(), "{http_port}");
+    let other = Router::start(&text);
+    let role = world.role.clone();
+    let names = [&*role, "listed", "nobody", "somebody"];
+    let shown = |router: &Router| names.map(|name| salt(router.port, &world.db.name, name));
+    let salts = shown(&world.router);
+    assert_eq!(shown(&other), salts, "{names:?}");
+    assert!(salts.iter().all(|one| salts.iter().filter(|other| *other == one).count() == 1), "{salts:?}");
+    drop(other);
+    // Without the setting it stands beside the configuration.
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("auth_mock_key_file")).map(|l| format!("{l}\n")).collect();
+    let alone = Router::start(&without);
+    let of_its_own = shown(&alone);
+    assert_eq!((&of_its_own[0], of_its_own[2] == salts[2]), (&salts[0], false));
+    let beside = format!("{}.mock_key", alone.config.display());
+    assert_eq!(std::fs::read_to_string(&beside).unwrap().len(), 64);
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// Each of them costs the home shard an answer.
+#[test]
+fn strangers_that_leave_at_the_challenge_are_counted() {
+    let world = World::create("leave", &format!("{ON}\nauth_failure_limit = 2\nauth_failure_interval = \"1h\""));
+    let mut refused = 0;
+    for number in 0..40 {
+        let (raw, answer) = knock(world.router.port, &world.db.name, &format!("stranger_{number}"));
+        refused += usize::from(answer.contains("too many failed logins"));
+        drop(raw);
+        // The router is to see it before the next one comes.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(refused >= 15, "{refused} of 40");
+    // Whom the configuration has comes in.
+    let metrics = world.router.http("/metrics").1;
+    assert!(!metrics.contains("\npgloom_logins_throttled_total 0\n"), "{metrics}");
 }
