@@ -735,9 +735,7 @@ fn what_clients_send_waits_while_the_router_is_suspended() {
     eventually(10, "it is gone", || watch.named("SHOW CLIENTS").len() == there);
     // Who cancels what waits is told at once, and what he sends then waits again.
     let (mut simple, mut extended, mut within) = (world.connect(), world.connect(), world.connect());
-    let batch = |sql: &str| {
-        [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat()
-    };
+    let batch = |sql: &str| [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat();
     let insert = "INSERT INTO plain VALUES (778, 'canceled')";
     simple.send(&m::query(insert)).unwrap();
     extended.send(&batch(insert)).unwrap();
@@ -750,7 +748,8 @@ fn what_clients_send_waits_while_the_router_is_suspended() {
         let start = Instant::now();
         cancel(world.router.port, pid, &secret);
         let answers = waiting.read_to_ready().unwrap();
-        let errors: Vec<_> = answers.iter().filter(|message| message.tag == b'E').map(|message| message.report()).collect();
+        let errors: Vec<_> =
+            answers.iter().filter(|message| message.tag == b'E').map(|message| message.report()).collect();
         assert_eq!(errors.len(), 1, "{answers:?}");
         assert_eq!((errors[0].code(), errors[0].message()), ("57014", "canceling statement due to user request"));
         assert!(start.elapsed() < Duration::from_secs(5));

@@ -289,7 +289,10 @@ fn the_configurations_are_accepted_and_the_unit_can_check_one() {
         fs::write(&password, "secret\n").unwrap();
         // With the map that is put into etcd, as if it stood there.
         let whole = match name {
-            "docker/pgloom.toml" => read(name).replace("source = \"etcd\"", "source = \"file\"") + &read("docker/map.toml").replace("[databases.shop]\n", ""),
+            "docker/pgloom.toml" => {
+                read(name).replace("source = \"etcd\"", "source = \"file\"")
+                    + &read("docker/map.toml").replace("[databases.shop]\n", "")
+            }
             _ => read(name),
         };
         let text: String = whole

@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -72,6 +72,8 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     assert_eq!((&*now["source"], &*now["epoch"], &*now["stale_seconds"]), ("file", "1", "0.000"), "{now:?}");
     assert_eq!(router.reload(&filled(&router, &second)), "applied");
     assert_eq!(shown(&mut raw)["epoch"], "2");
+    let metrics = router.http("/metrics").1;
+    assert!(metrics.contains("pgloom_topology_epoch 0\n") && metrics.contains("pgloom_topology_file_epoch 2\n"));
     // What changes nothing of the map is no other one.
     assert_eq!(
         router.reload(&filled(
@@ -122,7 +124,7 @@ fn maps_of_a_file_are_kept_compared_put_back_and_serve_a_start_with_one_that_is_
     assert!(router.http("/metrics").1.contains("pgloom_topology_troubled 1\n"));
     let route = raw.must(&format!("EXPLAIN (ROUTE) SELECT * FROM items WHERE id = {id}")).text();
     assert!(route.contains("s2"), "{route}");
-    assert_eq!(fs::read_dir(&maps).unwrap().count(), 3, "two maps, and which is served");
+    assert_eq!(fs::read_dir(&maps).unwrap().count(), 4, "two maps, which is served, and by whom");
     // What is wrong beside the map is no matter of maps.
     let path = place.0.join("users.toml");
     fs::write(&path, filled(&router, &without_moves.replace("name = \"postgres\"", "nam = \"postgres\""))).unwrap();
@@ -225,4 +227,100 @@ fn a_place_that_cannot_be_written_is_told_and_the_file_is_served() {
     eventually(10, "it is told", || router.log_text().contains("the shards' timelines cannot be kept"));
     let told = says(1, &router.config, &["check"]);
     assert!(told.contains("BAD timelines_file"), "{told}");
+}
+
+/// The same command, whatever its code.
+fn says_whatever(config: &Path) -> String {
+    let mut pgloom = Command::new(env!("CARGO_BIN_EXE_pgloom"));
+    let output = pgloom.args(["routers", "--json"]).env("PGLOOM_CONFIG", config).stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The routers of `pgloom routers --json`, by where they are reached.
+fn listed(code: i32, config: &Path) -> BTreeMap<String, serde_json::Value> {
+    let told: Vec<serde_json::Value> = serde_json::from_str(&says(code, config, &["routers", "--json"])).unwrap();
+    told.into_iter().map(|router| (router["reached_at"].as_str().unwrap_or_default().to_owned(), router)).collect()
+}
+
+#[test]
+fn routers_that_share_their_maps_are_listed_and_pass_cancels_on_to_each_other() {
+    let (world, place) = (Sharded::create("filelist", ""), Place::new("list"));
+    let maps = place.0.join("maps");
+    let sections = format!("[topology]\nrouter_ttl = \"2s\"\nhistory_directory = \"{}\"", maps.display());
+    let text = config(&world.db.name, &world.db.ports(), "", &sections);
+    let (own, other) = (Router::start(&text), Router::start(&text));
+    let at = |router: &Router| format!("127.0.0.1:{}", router.port);
+    eventually(10, "both are listed, with what they serve", || {
+        says_whatever(&own.config).matches("\"epoch\": 1").count() == 2
+    });
+    let routers = listed(0, &other.config);
+    let mut raw = own.connect(&world.db.name);
+    let (pid, secret) = raw.key.clone();
+    assert_eq!(routers[&at(&own)]["number"], pid >> 20);
+    assert_eq!((&routers[&at(&own)]["epoch"], &routers[&at(&other)]["epoch"]), (&1.into(), &1.into()));
+    assert!(says(0, &own.config, &["routers"]).contains(&at(&other)));
+
+    // A cancel request that reaches the other one: neither is told of peers.
+    let locks = world.lock(&[0, 1, 2, 3]);
+    let all = "SELECT id, n FROM items ORDER BY id";
+    raw.send(&support::raw::message::query(all)).unwrap();
+    // What the routers ask of the catalog waits for such locks as well, and is not meant.
+    let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query = '{all}'");
+    eventually(20, "it runs", || {
+        world.on_each(&format!("{waits} AND datname = current_database()")).iter().all(|count| count == "1")
+    });
+    eventually(20, "it is passed on", || {
+        support::raw::cancel(other.port, pid, &secret);
+        other.http("/metrics").1.contains("pgloom_cancels_passed_on_total{result=\"router\"}")
+    });
+    let answers = raw.read_to_ready().unwrap();
+    let error = answers.iter().find(|message| message.tag == b'E').expect("an error").report();
+    assert_eq!(error.code(), "57014", "{error}");
+    drop(locks);
+
+    // Who has read another map is told of.
+    let id = world.free_ids(1)[0];
+    let (key, pins) =
+        ("key_types = [\"int4\"]", format!("key_types = [\"int4\"]\npins = [{{ value = \"{id}\", shard = \"s2\" }}]"));
+    let moved = own.config_text().replace(key, &pins).replace("[topology]", "[topology]\nallow_moves = true");
+    assert_eq!(own.reload(&moved), "applied");
+    eventually(10, "it is told", || says_whatever(&own.config).contains("\"epoch\": 2"));
+    assert_eq!(listed(1, &own.config)[&at(&own)]["epoch"], 2);
+    assert!(says(1, &own.config, &["routers"]).contains("not the map that was served last"));
+
+    // One that ends is off the list at once, one that is killed after its time; its file goes, too.
+    let names = || {
+        let entries = fs::read_dir(maps.join("routers")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".json") && !name.starts_with('.')).collect::<Vec<_>>()
+    };
+    let files = || names().len();
+    let mut third = Router::start(&text);
+    eventually(10, &format!("it is listed: {:?}", names()), || files() == 3);
+    third.signal("TERM");
+    assert!(third.wait(std::time::Duration::from_secs(10)).is_some());
+    eventually(10, "it has left", || files() == 2);
+    let there = at(&other);
+    other.signal("KILL");
+    assert!(listed(1, &own.config).contains_key(&there), "for its time it is there");
+    // One place of its time; its file is removed after two.
+    eventually(10, "nothing is left of it", || files() == 1);
+    assert!(!listed(0, &own.config).contains_key(&there));
+
+    // Another directory is another list; with none there is none, which is told.
+    let elsewhere = own.config_text().replace(&maps.display().to_string(), &place.0.join("more").display().to_string());
+    assert_eq!(own.reload(&elsewhere), "applied");
+    eventually(10, "it has gone there", || files() == 0 && says_whatever(&own.config).contains(&at(&own)));
+    let none = own.config_text().replace(&place.0.join("more").display().to_string(), "");
+    assert_eq!(own.reload(&none), "applied");
+    assert!(says(2, &own.config, &["routers"]).contains("keeps no maps: history_directory in [topology] is empty"));
+
+    // What others may write in is not believed, and that is told.
+    fs::create_dir_all(place.0.join("open/routers")).unwrap();
+    fs::set_permissions(place.0.join("open/routers"), fs::Permissions::from_mode(0o777)).unwrap();
+    let open = text.replace(&maps.display().to_string(), &place.0.join("open").display().to_string());
+    let open = Router::start(&open);
+    eventually(10, "it is told", || open.log_text().contains("is not in the list of routers in history_directory"));
+    assert!(open.log_text().contains("with mode 777"));
+    assert_eq!(open.connect(&world.db.name).value("SELECT count(*) FROM items"), "60");
 }

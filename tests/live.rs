@@ -137,7 +137,8 @@ fn a_file_that_moves_rows_is_rejected_unless_that_is_allowed() {
     // Nor is a server taken for another shard that has a shard's rows: both were exchanged.
     let ports = world.db.ports();
     let port = |of: usize| format!("port = {}\n", ports[of]);
-    let exchanged = text.replace(&port(1), "port = one\n").replace(&port(2), &port(1)).replace("port = one\n", &port(2));
+    let exchanged =
+        text.replace(&port(1), "port = one\n").replace(&port(2), &port(1)).replace("port = one\n", &port(2));
     assert_eq!(world.router.reload(&exchanged), "rejected");
     assert!(known().2.contains("has been a server of shard s2, with its rows"), "{}", known().2);
     assert_eq!(world.connect().value(&row), name);

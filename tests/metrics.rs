@@ -36,6 +36,8 @@ const QUIET: &[&str] = &[
     "pgloom_scatter_requests",
     "pgloom_scatters_waiting",
     "pgloom_shard_discards_total",
+    // The map is in etcd (tests/file_map.rs).
+    "pgloom_topology_file_epoch",
     "pgloom_topology_rejected_total",
     "pgloom_topology_troubled",
     // No rule was made in SQL.

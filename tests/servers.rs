@@ -238,6 +238,60 @@ fn routers_that_know_each_other_tell_each_other_which_primaries_are_old() {
     let _ = fs::remove_dir_all(&dir);
 }
 
+#[test]
+fn of_two_primaries_on_one_timeline_none_is_written_and_one_that_is_behind_never() {
+    let world = World::create("failover_timeout = \"500ms\"");
+    let (mut raw, account) = world.client();
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.connect("postgres").must("SELECT pg_reload_conf()");
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+    let told = |router: &Router| Raw::connect(router.port, "postgres", NAME).err().unwrap_or_default();
+    world.b.stop();
+    world.b.forget_primary();
+    world.b.start();
+    eventually(10, "nobody is the primary", || world.roles() == ["fenced", "fenced"]);
+    let refused = raw.simple(&add);
+    assert_eq!(refused.code(), "57P03");
+    assert!(refused.error.unwrap().to_string().contains("two servers take writes on the same timeline"));
+    // Nor for a router that begins while both are there.
+    let second =
+        Router::start_with(&config(&[&[&world.a, &world.b], &[&world.other]], "failover_timeout = \"500ms\""), &[]);
+    std::thread::sleep(Duration::from_secs(2));
+    let metrics = second.http("/metrics").1;
+    let primary =
+        |line: &&str| line.contains("shard=\"s0\"") && line.contains("role=\"primary\"") && line.ends_with(" 1");
+    assert!(!metrics.lines().any(|line| line.starts_with("pgloom_server_role{") && primary(&line)), "{metrics}");
+    assert!(told(&second).starts_with("57P03"), "{}", told(&second));
+    assert_eq!([balance(&world.a), balance(&world.b)], [BALANCE, BALANCE].map(|sum| sum.to_string()));
+
+    // One is gone: the other is the primary for both routers.
+    world.b.kill();
+    eventually(10, "it is written again", || raw.simple(&add).code().is_empty());
+    eventually(10, "by the other router, too", || {
+        Raw::connect(second.port, "postgres", NAME).is_ok_and(|mut raw| raw.simple(&add).code().is_empty())
+    });
+    // It goes on, and breaks; the other one comes back with less than what was written.
+    world.a.connect("postgres").must("SELECT pg_switch_wal()");
+    raw.must(&add);
+    std::thread::sleep(Duration::from_secs(1));
+    world.a.kill();
+    world.b.start();
+    let before = balance(&world.b);
+    eventually(10, "it is known for what it is", || world.roles()[1] == "fenced");
+    let refused = raw.simple(&add);
+    assert!(matches!(refused.code(), "57P03" | "08001" | "08006"), "{refused:?}");
+    assert_eq!(raw.simple(&add).code(), "57P03");
+    assert_eq!(balance(&world.b), before);
+    // With both there again nobody can say who is right.
+    world.a.start();
+    eventually(10, "nobody is the primary", || world.roles() == ["fenced", "fenced"]);
+    world.b.kill();
+    eventually(10, "it is written again", || raw.simple(&add).code().is_empty());
+    assert_eq!(balance(&world.a), (BALANCE + 4).to_string());
+}
+
 /// One became two by a copy of its directory: both have its system identifier, and each has timelines of its own.
 #[test]
 fn shards_that_are_copies_of_one_have_timelines_of_their_own() {

@@ -140,6 +140,11 @@ fn limits_of_a_session_live_and_end_as_its_other_settings() {
     assert_eq!(shown(&mut raw), "7s");
     raw.must("SELECT set_config('pgloom.query_timeout', '4s', false)");
     assert_eq!(shown(&mut raw), "4s");
+    // Other settings of the router are told like those of Postgres.
+    assert_eq!(raw.value("SELECT set_config('pgloom.read_preference', 'nearest', false)"), "nearest");
+    assert_eq!(raw.value("SHOW pgloom.read_preference"), "nearest");
+    let both = "SELECT set_config('pgloom.read_preference', 'primary', false), set_config('work_mem', '5MB', false)";
+    assert_eq!(raw.simple(both).code(), "0A000");
     raw.must("SELECT count(*) FROM items");
     raw.must("RESET ALL");
     assert_eq!(shown(&mut raw), "7s");
@@ -310,7 +315,8 @@ fn a_server_that_heeds_no_cancel_is_left_behind_and_its_client_goes_on() {
     let mut other = world.connect();
     other.must("SET application_name = 'another'");
     let mut transaction = world.connect();
-    transaction.must("SET pgloom.query_timeout = 0; SET pgloom.transaction_timeout = '400ms'; SET application_name = 'third'");
+    transaction
+        .must("SET pgloom.query_timeout = 0; SET pgloom.transaction_timeout = '400ms'; SET application_name = 'third'");
     let mut clients = [other, raw, transaction];
     let block = format!("BEGIN; {add}");
     for (client, begin, sql, code) in [

@@ -145,7 +145,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "SUSPEND",
-        "nothing that clients send is begun any more, also within transactions, however long; the command ends when what has begun is done, with it what PAUSE holds back. A client that gives the command up leaves it in force",
+        "nothing that clients send is begun any more, also within transactions, however long; the command ends when what has begun is done, with it what PAUSE holds back. A client that gives the command up leaves it in force; one that cancels what waits is told 57014",
     ),
     ("WAIT_CLOSE [database]", "waits until RECONNECT has closed them all"),
 ];

@@ -170,7 +170,7 @@ pub const SHOWS: &[Show] = &[
         Peers,
         "PEERS",
         false,
-        "The other routers to which cancel requests can be passed on, by what was heard of them in the last hour: of `peers`, and of the list in etcd.",
+        "The other routers to which cancel requests can be passed on, by what was heard of them in the last hour: of `peers`, and of the list in etcd or in `history_directory`.",
         PEERS
     ),
     show!(

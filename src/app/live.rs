@@ -232,6 +232,13 @@ impl Live {
         shared.router.to_string()
     }
 
+    /// What is known of a map that stands in a file, and the name of this router.
+    pub(super) fn map_of_file(&self) -> Option<(String, Arc<MapState>)> {
+        let shared = &self.front.load().shared;
+        let is_in_file = self.reading.get().is_some_and(|reading| reading.map_file().is_some());
+        Some((shared.router.to_string(), shared.map.get().filter(|_| is_in_file).cloned()?))
+    }
+
     /// Who knows the other routers.
     pub(super) fn router(&self) -> Arc<Peers> {
         Arc::clone(&self.front.load().router)

@@ -1,4 +1,5 @@
-//! The map in etcd in a running router: read before it starts, put in force whenever it changes, and told of in the list of routers.
+//! The map in etcd in a running router: read before it starts, put in force whenever it changes, and told of in the list of routers. Where
+//! it stands in a file, the list is in the directory of that file's maps.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,11 +15,12 @@ use crate::app::Router;
 use crate::app::live::Live;
 use crate::app::reading::Reading;
 use crate::backend::timelines::Lineage;
-use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
+use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, MapSettings, Settings};
 use crate::control::etcd::{StoreError, Ways};
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
 use crate::control::map::keeper::Keeper;
+use crate::control::map::listing::{self, Listing};
 use crate::control::map::registry::{Entry, Hear, Shared, register};
 use crate::secret::Secret;
 
@@ -103,27 +105,8 @@ impl SharedMap {
     /// Follows the map, and stays in the list of routers, until `stopping` says so.
     pub fn follow(self, router: &Router, stopping: watch::Receiver<bool>) -> Following {
         let live = router.live();
-        let (id, peers) = (live.share_map(&self.state), live.router());
-        let entry = Entry {
-            id,
-            host: crate::control::map::host(),
-            pid: std::process::id(),
-            listen: router.addresses().iter().map(ToString::to_string).collect(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: crate::control::map::utc(SystemTime::now()),
-            epoch: None,
-            number: Some(peers.number().get()),
-            reached_at: reached_at(&live.settings().listen.advertise, &router.addresses()),
-        };
-        let hear: Hear = Box::new(move |router| {
-            if let (Some(number), Some(address)) = (router.number, &router.reached_at) {
-                peers.hear(number, address);
-            }
-        });
-        let stopped = |mut stopping: watch::Receiver<bool>| async move {
-            let _ = stopping.wait_for(|stopping| *stopping).await;
-        };
-        let shared = Shared { state: self.state, servers: live.servers(), hear, apart: false };
+        let id = live.share_map(&self.state);
+        let (entry, shared) = among_others(router, id, self.state);
         let listed = register(self.ways.etcd(), entry, shared, stopped(stopping.clone()));
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
@@ -135,8 +118,59 @@ impl SharedMap {
                 () = follower.run(taker) => {}
             }
         });
-        Following { listed: tokio::spawn(listed), keeper }
+        Following { listed: tokio::spawn(listed), keeper: Some(keeper) }
     }
+}
+
+/// Where the map stands in a file: what other routers that share its maps have heard of is known from now on. Before a primary is chosen.
+pub fn learn_of_others(live: &Live) {
+    if let Some((listing, _)) = listed_at(&live.settings()) {
+        live.servers().learn(listing.heard());
+    }
+}
+
+/// Stays in the list of those routers until `stopping` says so.
+pub fn stay_listed(router: &Router, stopping: watch::Receiver<bool>) -> Option<Following> {
+    let live = router.live();
+    let (id, state) = live.map_of_file()?;
+    let (entry, shared) = among_others(router, id, state);
+    let place = Box::new(move || listed_at(&live.settings()));
+    let listed = listing::register(place, entry, shared, stopped(stopping));
+    Some(Following { listed: tokio::spawn(listed), keeper: None })
+}
+
+fn listed_at(settings: &Settings) -> Option<(Listing, Duration)> {
+    match &settings.map {
+        MapSettings::File { history, router_ttl, .. } => Some((Listing::new(history.as_deref()?), *router_ttl)),
+        MapSettings::Etcd(_) => None,
+    }
+}
+
+/// What a router says of itself, and what it makes of what others say.
+fn among_others(router: &Router, id: String, state: Arc<MapState>) -> (Entry, Shared) {
+    let live = router.live();
+    let peers = live.router();
+    let entry = Entry {
+        id,
+        host: crate::control::map::host(),
+        pid: std::process::id(),
+        listen: router.addresses().iter().map(ToString::to_string).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: crate::control::map::utc(SystemTime::now()),
+        epoch: None,
+        number: Some(peers.number().get()),
+        reached_at: reached_at(&live.settings().listen.advertise, &router.addresses()),
+    };
+    let hear: Hear = Box::new(move |router| {
+        if let (Some(number), Some(address)) = (router.number, &router.reached_at) {
+            peers.hear(number, address);
+        }
+    });
+    (entry, Shared { state, servers: live.servers(), hear, apart: false })
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Where other routers find this one.
@@ -154,13 +188,20 @@ fn reached_at(advertise: &Option<Box<str>>, addresses: &[SocketAddr]) -> Option<
 /// What runs beside a router.
 pub struct Following {
     listed: tokio::task::JoinHandle<()>,
-    keeper: Keeper,
+    /// Where what is served is kept in a file of its own.
+    keeper: Option<Keeper>,
 }
 
 impl Following {
     /// The router is stopping, and was told so.
     pub async fn end(self) {
-        let (_, kept) = tokio::join!(tokio::time::timeout(LEAVING, self.listed), self.keeper.end(LEAVING));
+        let kept = async {
+            match self.keeper {
+                Some(keeper) => keeper.end(LEAVING).await,
+                None => true,
+            }
+        };
+        let (_, kept) = tokio::join!(tokio::time::timeout(LEAVING, self.listed), kept);
         if !kept {
             tracing::warn!("the copy of the map is not written within {LEAVING:?}: the one of before stays");
         }

@@ -20,7 +20,9 @@ pub(super) async fn check(settings: &Settings, changes: &[Change]) -> Result<boo
         let rows = match before.topology_of(next).moved_since(&before.cluster.load().topology) {
             Moved::Tables(tables) if tables.is_empty() => continue,
             Moved::Tables(tables) => occupied(before, &tables).await,
-            Moved::Everything => vec!["rows belong elsewhere, also those of tables that the map does not name".to_owned()],
+            Moved::Everything => {
+                vec!["rows belong elsewhere, also those of tables that the map does not name".to_owned()]
+            }
         };
         if rows.is_empty() {
             relies_on_none = true;

@@ -65,7 +65,7 @@ impl Reading {
     pub(super) fn keep(&self) -> Option<io::Result<KeptMap>> {
         let draft = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match draft.map_source() {
-            Ok(MapSettings::File { history: Some(directory), room }) => {
+            Ok(MapSettings::File { history: Some(directory), room, .. }) => {
                 let map = draft.map_text().map_err(io::Error::other);
                 Some(map.and_then(|map| {
                     History::new(&directory, &self.path).keep(&map, &self.path.display().to_string(), room)

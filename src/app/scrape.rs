@@ -41,6 +41,7 @@ impl Source for Watcher {
         let map = self.map.get();
         sample.map = map.map(|map| MapSample {
             epoch: map.shared_epoch().unwrap_or_default(),
+            file_epoch: map.file_epoch().unwrap_or_default(),
             rejected: map.status().rejected,
             troubled: map.is_troubled(),
         });

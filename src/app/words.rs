@@ -68,6 +68,7 @@ fn way_to_map(old: &Settings, new: &Settings) -> (bool, bool) {
             let elsewhere = EtcdSettings { prefix: old.prefix.clone(), ..(**new).clone() };
             (**old != elsewhere, old.prefix != new.prefix)
         }
+        (MapSettings::File { .. }, MapSettings::File { .. }) => (old.map != new.map, false),
         // Another source is rejected where the file is read.
         (MapSettings::File { .. } | MapSettings::Etcd(_), _) => (false, false),
     }

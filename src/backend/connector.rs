@@ -299,7 +299,16 @@ impl ServerConnector {
     }
 
     pub fn new(shard: ShardId, aim: Aim, credentials: &Credentials, access: &ServerAccess, start: Start) -> Self {
-        Self { shard, aim, credentials: credentials.clone(), access: access.clone(), start, rules: None, metrics: None, hurry: None }
+        Self {
+            shard,
+            aim,
+            credentials: credentials.clone(),
+            access: access.clone(),
+            start,
+            rules: None,
+            metrics: None,
+            hurry: None,
+        }
     }
 
     /// Where it goes now, for messages; where nobody is the primary, the first that could be.

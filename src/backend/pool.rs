@@ -575,8 +575,9 @@ pub async fn checkout<C: Connect>(
         let connects = missing.map(async |checkout| {
             let place = Some(checkout.pool.place);
             let idle = checkout.backend.take();
-            checkout.backend =
-                Some(checkout.pool.revive(idle, fit, until, left.reach).await.map_err(|fault| Unlent { place, fault })?);
+            checkout.backend = Some(
+                checkout.pool.revive(idle, fit, until, left.reach).await.map_err(|fault| Unlent { place, fault })?,
+            );
             Ok::<_, Unlent>(())
         });
         futures::future::try_join_all(connects).await?;

@@ -1,8 +1,9 @@
 //! Where the lines of the log go: to the standard error of the process, by a thread of its own. Who reads them may be slow, or gone: then
 //! lines are lost, and counted, and clients are served on.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,8 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Condvar,
     dropped: Arc<AtomicU64>,
+    /// They have colours.
+    coloured: bool,
 }
 
 #[derive(Default)]
@@ -44,13 +47,13 @@ impl Lines {
     /// # Errors
     /// There is no thread for them.
     pub(super) fn begin() -> io::Result<Self> {
-        let lines = Self::to(io::stderr())?;
+        let lines = Self::to(io::stderr(), io::stderr().is_terminal())?;
         let _ = LOG.set(lines.clone());
         Ok(lines)
     }
 
-    fn to(mut out: impl Write + Send + 'static) -> io::Result<Self> {
-        let lines = Self { shared: Arc::default() };
+    fn to(mut out: impl Write + Send + 'static, coloured: bool) -> io::Result<Self> {
+        let lines = Self { shared: Arc::new(Shared { coloured, ..Shared::default() }) };
         let shared = Arc::clone(&lines.shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             loop {
@@ -71,6 +74,7 @@ impl Lines {
     }
 
     fn put(&self, line: &[u8]) {
+        let line = &*one_line(line, self.shared.coloured);
         let mut queue = self.shared.queue();
         if queue.bytes + line.len() > ROOM {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -111,6 +115,35 @@ impl Shared {
         self.queue().is_writing = false;
         self.changed.notify_all();
     }
+}
+
+/// An event is one line, whatever stands in it: names and texts of clients can have line ends and what terminals obey.
+fn one_line(line: &[u8], coloured: bool) -> Cow<'_, [u8]> {
+    let inner = line.strip_suffix(b"\n").unwrap_or(line);
+    let is_plain = |at: usize| match inner[at] {
+        b'\t' => true,
+        0x1b => coloured,
+        // Of two bytes in UTF-8.
+        0x80..=0x9f => at == 0 || inner[at - 1] != 0xc2,
+        byte => !byte.is_ascii_control(),
+    };
+    if (0..inner.len()).all(is_plain) {
+        return Cow::Borrowed(line);
+    }
+    let mut shown = Vec::with_capacity(line.len() + 16);
+    for (at, byte) in inner.iter().enumerate() {
+        match byte {
+            _ if is_plain(at) => shown.push(*byte),
+            b'\n' => shown.extend_from_slice(b"\\n"),
+            0x80..=0x9f => {
+                shown.pop();
+                shown.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+            }
+            _ => shown.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    shown.extend_from_slice(&line[inner.len()..]);
+    Cow::Owned(shown)
 }
 
 impl Write for Lines {
@@ -168,10 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_one_line_and_tells_terminals_nothing() {
+        let shown = |text: &str, coloured| String::from_utf8(one_line(text.as_bytes(), coloured).into_owned()).unwrap();
+        for plain in ["a\tb\n", "é 漢 \u{a0}\n", "", "\n", "no end"] {
+            assert!(matches!(one_line(plain.as_bytes(), false), Cow::Borrowed(_)), "{plain:?}");
+        }
+        let forged = "user \"x\n2026 ERROR forged\r\u{1b}[31m\u{9b}2J\u{7f}\"\n";
+        let told = "user \"x\\n2026 ERROR forged\\x0d\\x1b[31m\\x9b2J\\x7f\"\n";
+        assert_eq!(shown(forged, false), told);
+        assert_eq!(shown("\u{1b}[32m INFO\u{1b}[0m\n", true), "\u{1b}[32m INFO\u{1b}[0m\n");
+    }
+
+    #[test]
     fn what_nobody_takes_is_counted_and_holds_nobody_up() {
         let (open, gate) = mpsc::channel();
         let taken = Arc::<Mutex<Vec<u8>>>::default();
-        let mut lines = Lines::to(Gate(gate, Arc::clone(&taken))).unwrap();
+        let mut lines = Lines::to(Gate(gate, Arc::clone(&taken)), false).unwrap();
         let line = [b'x'; 64 << 10];
         for _ in 0..ROOM / line.len() + 10 {
             lines.write_all(&line).unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::live::Live;
-use crate::app::map::SharedMap;
+use crate::app::map::{self, SharedMap};
 use crate::app::reading::{Instead, Reading};
 use crate::app::strangers::mock_key;
 use crate::app::{Ending, Router};
@@ -173,6 +173,7 @@ async fn serve(settings: &Settings, from: Source, config: &Path, logged: Logged)
     let map = match from {
         Source::File(draft, instead) => {
             live.read_by(Reading::of_file(path, draft, instead));
+            map::learn_of_others(&live);
             None
         }
         Source::Map(map, draft) => {
@@ -184,7 +185,10 @@ async fn serve(settings: &Settings, from: Source, config: &Path, logged: Logged)
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
     tokio::spawn(pause_on_signal(Arc::clone(&live)));
     let (stopping, stopped) = watch::channel(false);
-    let following = map.map(|map| map.follow(&router, stopped));
+    let following = match map {
+        Some(map) => Some(map.follow(&router, stopped)),
+        None => map::stay_listed(&router, stopped),
+    };
     router
         .run(async {
             let ending = end_of(&live).await;

@@ -197,6 +197,8 @@ pub enum MapSettings {
         history: Option<PathBuf>,
         /// Bytes that they may take.
         room: u64,
+        /// How long a router that is gone stays in the list of those that share the directory.
+        router_ttl: Duration,
     },
     Etcd(Box<EtcdSettings>),
 }

@@ -550,7 +550,10 @@ fn databases_and_users_say_how_long_things_may_take() {
     let database = settings.timeouts.limits.with(&settings.database("shop").unwrap().times);
     let user = database.with(&settings.user("app").unwrap().times);
     let text = |limits: &TimeLimits| Limit::ALL.map(|limit| limits.text(limit));
-    assert_eq!(text(&settings.timeouts.limits), ["9s", "0", "0", "0", "60min", "2min", "0", "2s", "10s", "0", "5s", "0", "0"]);
+    assert_eq!(
+        text(&settings.timeouts.limits),
+        ["9s", "0", "0", "0", "60min", "2min", "0", "2s", "10s", "0", "5s", "0", "0"]
+    );
     assert_eq!(text(&database), ["3s", "1s", "0", "0", "60min", "2min", "0", "2s", "10s", "0", "5s", "0", "0"]);
     assert_eq!(text(&user), ["3s", "1s", "0", "0", "0", "2min", "0", "500ms", "3s", "0", "5s", "0", "0"]);
 }

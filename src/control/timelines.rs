@@ -59,18 +59,23 @@ pub async fn keep(timelines: Arc<Timelines>, path: PathBuf) {
 }
 
 /// Beside what other routers on this machine have written there. A file that nobody can read is written anew.
-async fn write(mut all: BTreeMap<Lineage, u32>, path: PathBuf) -> io::Result<()> {
-    let replaced = move || {
-        // Of two who read and write it at once none may lose what the other one knows.
-        let _alone = copy::lock(&path)?;
-        for (lineage, timeline) in read(&path).unwrap_or_default() {
-            let newest = all.entry(lineage).or_insert(timeline);
-            *newest = timeline.max(*newest);
-        }
-        let named: BTreeMap<String, u32> = all.iter().map(|(lineage, newest)| (lineage.to_string(), *newest)).collect();
-        copy::replace(&path, &serde_json::to_string(&named).map_err(io::Error::other)?)
-    };
-    tokio::task::spawn_blocking(replaced).await.map_err(io::Error::other)?
+async fn write(all: BTreeMap<Lineage, u32>, path: PathBuf) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || add(all, &path)).await.map_err(io::Error::other)?
+}
+
+/// The same on this thread.
+///
+/// # Errors
+/// Those of the file system.
+pub fn add(mut all: BTreeMap<Lineage, u32>, path: &Path) -> io::Result<()> {
+    // Of two who read and write it at once none may lose what the other one knows.
+    let _alone = copy::lock(path)?;
+    for (lineage, timeline) in read(path).unwrap_or_default() {
+        let newest = all.entry(lineage).or_insert(timeline);
+        *newest = timeline.max(*newest);
+    }
+    let named: BTreeMap<String, u32> = all.iter().map(|(lineage, newest)| (lineage.to_string(), *newest)).collect();
+    copy::replace(path, &serde_json::to_string(&named).map_err(io::Error::other)?)
 }
 
 #[cfg(test)]

@@ -154,6 +154,8 @@ pub struct TopologySample {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MapSample {
     pub epoch: u64,
+    /// The same where the map stands in the file: of those who share its directory.
+    pub file_epoch: u64,
     /// Documents that were not served.
     pub rejected: u64,
     /// Whether something is in the way now.

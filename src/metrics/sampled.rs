@@ -28,6 +28,7 @@ pub(super) struct Sampled {
     breaker_opened: IntCounterVec,
     breaker_rejected: IntCounterVec,
     map_epoch: IntGaugeVec,
+    map_file_epoch: IntGaugeVec,
     map_rejected: IntCounterVec,
     map_troubled: IntGaugeVec,
     servers: Servers,
@@ -109,6 +110,11 @@ impl Sampled {
                 "epoch of the document that is served; 0 where the map stands in the file",
                 &[],
             ),
+            map_file_epoch: r.gauges(
+                "pgloom_topology_file_epoch",
+                "epoch of the map that is served, where it stands in the file: routers count alike that share history_directory",
+                &[],
+            ),
             map_rejected: r.counters(
                 "pgloom_topology_rejected_total",
                 "documents, or configurations with the map in the file, that were not taken",
@@ -187,10 +193,12 @@ impl Sampled {
 
     fn refresh_map(&self, sample: &Sample) {
         empty(&self.map_epoch);
+        empty(&self.map_file_epoch);
         empty(&self.map_rejected);
         empty(&self.map_troubled);
         if let Some(map) = sample.map {
             self.map_epoch.with_label_values::<&str>(&[]).set(whole(map.epoch));
+            self.map_file_epoch.with_label_values::<&str>(&[]).set(whole(map.file_epoch));
             self.map_rejected.with_label_values::<&str>(&[]).inc_by(map.rejected);
             self.map_troubled.with_label_values::<&str>(&[]).set(map.troubled.into());
         }

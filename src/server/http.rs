@@ -1,5 +1,6 @@
 //! The HTTP listener for machines that watch: `/metrics`, `/healthz`, `/readyz`. Answers GET and HEAD, reads no body.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use crate::metrics::{self, Metrics};
 
-/// Open at once; a scraper needs one. More are closed unread.
+/// Open at once; a scraper needs one. For one more the oldest is closed: who asks whether the router lives is answered, whoever else is there.
 const MAX_CONNECTIONS: usize = 64;
 /// For a request's head to arrive, and for a connection to stay without a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,7 +58,7 @@ pub async fn serve(
     readiness: Arc<dyn Readiness>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     let mut connections = tokio::task::JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -74,12 +75,16 @@ pub async fn serve(
                 }
             },
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        open.retain(|known| !known.is_finished());
+        if open.len() >= MAX_CONNECTIONS {
+            if let Some(oldest) = open.pop_front() {
+                oldest.abort();
+            }
+        }
         let (metrics, readiness) = (Arc::clone(&metrics), Arc::clone(&readiness));
-        connections.spawn(async move {
+        open.push_back(connections.spawn(async move {
             let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, metrics, readiness)).await;
-            drop(place);
-        });
+        }));
     }
 }
 
@@ -234,31 +239,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_over_the_limit_is_closed_and_a_freed_place_is_used_again() {
+    async fn of_too_many_connections_the_oldest_is_closed_and_health_is_told() {
         let address = start(ready()).await;
         let mut open = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();
             // An answer proves that the place is taken.
             stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            let mut some = [0; 64];
+            let mut some = [0; 1024];
             assert!(stream.read(&mut some).await.unwrap() > 0);
+            // It asks for what it does not read.
+            stream.write_all(get("/metrics").as_bytes()).await.unwrap();
             open.push(stream);
         }
-        let mut over = TcpStream::connect(address).await.unwrap();
-        assert!(matches!(over.read(&mut [0; 1]).await, Ok(0) | Err(_)));
-        drop(open);
-        let answered = async {
-            loop {
-                let mut stream = TcpStream::connect(address).await.unwrap();
-                let _ = stream.write_all(get("/healthz").as_bytes()).await;
-                let mut answer = Vec::new();
-                if stream.read_to_end(&mut answer).await.is_ok() && answer.starts_with(b"HTTP/1.1 200 ") {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+        for _ in 0..3 {
+            assert!(ask(address, &get("/healthz")).await.ends_with("\r\n\r\nok\n"));
+        }
+        let mut left = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), open[0].read_to_end(&mut left)).await;
+        assert!(ended.is_ok(), "the oldest is closed");
+        let mut last = open.pop().unwrap();
+        last.read_to_end(&mut left).await.unwrap();
+        assert!(left.windows(14).any(|part| part == b"pgloom_clients"), "the newest is served");
     }
 }

@@ -63,8 +63,19 @@ impl Session {
                 check_setting(&call.name, &settings::text_value(&call.name, value))?;
             }
             if let Some(own) = call.name.strip_prefix("pgloom.").filter(|own| Limit::named(own).is_none()) {
+                if calls.len() > 1 {
+                    return Err(Fault::unsupported(
+                        "set_config() of a setting of the router beside others is not supported",
+                        format!("\"{}\" is known to no server.", call.name),
+                        "Set it in a statement of its own.",
+                    )
+                    .into());
+                }
                 let (name, value) = (own.into(), call.value.clone());
-                return self.set(&SetStatement::Router { name, value, local: call.local }).await.map(Some);
+                self.set(&SetStatement::Router { name, value, local: call.local }).await?;
+                let columns = columns.iter().cloned().map(Into::into).collect();
+                let rows = self.show_router(own)?.rows;
+                return Ok(Some(LocalRows { columns, tag: format!("SELECT {}", rows.len()), rows }));
             }
         }
         if calls.iter().any(|call| &*call.name == READ_ONLY) {

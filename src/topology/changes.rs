@@ -101,8 +101,8 @@ impl Topology {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
     use crate::topology::TopologySpec;
+    use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
     use crate::types::KeyType;
 
     fn shard(name: &str, port: u16) -> Shard {
@@ -157,8 +157,14 @@ mod tests {
             Shard { name: name.into(), servers }
         };
         assert_eq!(moved(|spec| spec.shards[1] = with("s1", &[2, 9])), tables(&[]));
-        assert_eq!(moved(|spec| (spec.shards[0], spec.shards[1]) = (with("s0", &[1, 2]), with("s1", &[9]))), Moved::Everything);
-        assert_eq!(moved(|spec| (spec.shards[0], spec.shards[1]) = (shard("s0", 2), shard("s1", 1))), Moved::Everything);
+        assert_eq!(
+            moved(|spec| (spec.shards[0], spec.shards[1]) = (with("s0", &[1, 2]), with("s1", &[9]))),
+            Moved::Everything
+        );
+        assert_eq!(
+            moved(|spec| (spec.shards[0], spec.shards[1]) = (shard("s0", 2), shard("s1", 1))),
+            Moved::Everything
+        );
         assert_eq!(moved(|spec| spec.distributions.swap(0, 1)), tables(&[]));
         assert_eq!(moved(|spec| spec.tables.push(table("n", sharded("a")))), tables(&["n"]));
         assert_eq!(moved(|spec| drop(spec.tables.pop())), tables(&["r"]));

@@ -110,7 +110,10 @@ impl Found<'_> {
                     match taken.get(name) {
                         None => self.tell(what, None),
                         Some((server, then)) => {
-                            let whose = format!("{}:{} has been a server of shard {then}, with its rows", server.host, server.port);
+                            let whose = format!(
+                                "{}:{} has been a server of shard {then}, with its rows",
+                                server.host, server.port
+                            );
                             self.tell(format!("{what}: {whose}"), Some(Moved::Some));
                         }
                     }

@@ -58,6 +58,12 @@ impl Lone {
         fs::write(self.dir.join("standby.signal"), "").unwrap();
     }
 
+    /// Stopped in order before, a standby is a server of its own from its next start on, and on the timeline of its primary: as somebody
+    /// does it who knows no better.
+    pub fn forget_primary(&self) {
+        fs::remove_file(self.dir.join("standby.signal")).unwrap();
+    }
+
     /// From a standby to a primary on a new timeline.
     pub fn promote(&self) {
         assert_eq!(self.connect("postgres").value("SELECT pg_promote()"), "t");

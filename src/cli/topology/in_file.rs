@@ -14,10 +14,12 @@ use crate::config::{Document, Draft};
 use crate::control::etcd::Unreadable;
 use crate::control::map::copy::Rights;
 use crate::control::map::history::History;
+use crate::control::map::listing::Listing;
+use crate::control::map::registry::Entry;
 use crate::control::map::{self, copy};
 
 /// A configuration file with its map.
-pub(super) struct MapInFile {
+pub(in crate::cli) struct MapInFile {
     path: PathBuf,
     draft: Draft,
     history: History,
@@ -57,6 +59,14 @@ impl MapInFile {
         let latest = self.history.last().map_err(|error| self.told(error))?;
         let none = || self.told("no router has served a map of this file yet");
         latest.map(|kept| kept.text).ok_or_else(none)
+    }
+
+    /// The epoch that routers of this file serve, and the routers that share its maps.
+    pub(in crate::cli) fn routers(&self) -> Result<(Option<u64>, Vec<Entry>), Failed> {
+        let last = self.history.last().map_err(|error| self.told(error))?;
+        let listed = Listing::new(self.history.directory()).routers(SystemTime::now(), false);
+        let routers = listed.map_err(|error| self.told(error))?;
+        Ok((last.and_then(|last| last.head.epoch), routers))
     }
 
     pub(super) fn in_force(&self) -> Result<InForce, Failed> {

@@ -29,7 +29,7 @@ enum TopologyCommand {
     #[command(after_help = "Examples:\n  \
         pgloom topology init --config pgloom.toml --from old.toml     the databases of a file that had them all\n  \
         pgloom topology init --config pgloom.toml --from map.json\n\n\
-        Exit status: 0 done, 1 there is a map already, 2 the call, the file or etcd cannot be used.")]
+        Exit status: 0 done, 1 there is a map already (and no --unless-there), 2 the call, the file or etcd cannot be used.")]
     Init(change::InitArgs),
     /// Print the map that is in force, or an earlier one
     #[command(
@@ -114,12 +114,12 @@ impl From<StoreError> for Failed {
 }
 
 /// Where the map is.
-enum Place {
+pub(super) enum Place {
     Etcd(Box<Connection>),
     File(Box<MapInFile>),
 }
 
-async fn place(config: &ConfigArg) -> Result<Place, Failed> {
+pub(super) async fn place(config: &ConfigArg) -> Result<Place, Failed> {
     let draft = Draft::load(&config.config)?;
     match draft.map_source()? {
         MapSettings::Etcd(settings) => Ok(Place::Etcd(Box::new(Etcd::new(&settings).any().await?))),

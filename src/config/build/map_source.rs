@@ -12,6 +12,9 @@ use crate::config::section::Setting;
 use crate::config::units::MapSource;
 use crate::config::{EtcdSettings, MapSettings, TlsIdentity};
 
+/// Of the place of a router in the list.
+const LEAST_TTL: Duration = Duration::from_secs(2);
+
 impl Build<'_> {
     pub(super) fn map_source(&mut self, section: &MapFrom) -> Option<MapSettings> {
         match section.source.value {
@@ -21,7 +24,9 @@ impl Build<'_> {
                     self.warn(&section.endpoints.origin, message);
                 }
                 let history = self.history(section.history_directory.as_ref());
-                Some(MapSettings::File { history, room: section.history_size.value.0 })
+                self.at_least("router_ttl", &section.router_ttl, LEAST_TTL);
+                let (room, router_ttl) = (section.history_size.value.0, section.router_ttl.value);
+                Some(MapSettings::File { history, room, router_ttl })
             }
             MapSource::Etcd => self.etcd(section).map(|etcd| MapSettings::Etcd(Box::new(etcd))),
         }
@@ -78,11 +83,9 @@ impl Build<'_> {
         for (key, setting, least) in [
             ("request_timeout", &section.request_timeout, Duration::from_millis(100)),
             ("check_interval", &section.check_interval, Duration::from_millis(100)),
-            ("router_ttl", &section.router_ttl, Duration::from_secs(2)),
+            ("router_ttl", &section.router_ttl, LEAST_TTL),
         ] {
-            if setting.value < least {
-                self.fail(&setting.origin, format!("{key} is less than {least:?}, which etcd cannot keep up with"));
-            }
+            self.at_least(key, setting, least);
         }
         Some(EtcdSettings {
             endpoints: endpoints.value.iter().map(|endpoint| endpoint.as_str().into()).collect(),
@@ -99,6 +102,12 @@ impl Build<'_> {
             start_timeout: section.start_timeout.value,
             room: section.history_size.value.0,
         })
+    }
+
+    fn at_least(&mut self, key: &str, setting: &Setting<Duration>, least: Duration) {
+        if setting.value < least {
+            self.fail(&setting.origin, format!("{key} is less than {least:?}, which nobody can keep up with"));
+        }
     }
 
     fn etcd_identity(&mut self, cert: &Setting<PathBuf>, key: &Setting<PathBuf>) -> Option<TlsIdentity> {

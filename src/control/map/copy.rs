@@ -61,6 +61,18 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// Those of the file system. Where it cannot have these rights, the file stays as it is.
 pub fn replace_as(path: &Path, text: &str, rights: Rights) -> io::Result<()> {
+    put(path, text, rights, File::sync_all)
+}
+
+/// The same of a file of the router's own that need not outlive the machine: it is soon written again.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace_for_now(path: &Path, text: &str) -> io::Result<()> {
+    put(path, text, Rights { mode: 0o600, owner: None }, |_| Ok(()))
+}
+
+fn put(path: &Path, text: &str, rights: Rights, settle: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let (directory, beside) = beside(path, &unique()?)?;
     let written = (|| {
         let mut file = new(&beside)?;
@@ -70,14 +82,14 @@ pub fn replace_as(path: &Path, text: &str, rights: Rights) -> io::Result<()> {
         }
         file.set_permissions(Permissions::from_mode(rights.mode & 0o7777))?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        settle(&file)?;
         std::fs::rename(&beside, path)
     })();
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
     written?;
-    File::open(directory)?.sync_all()
+    settle(&File::open(directory)?)
 }
 
 /// Whether [`replace`] could write this file: told before there is something to be kept.

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod follow;
 pub mod history;
 pub mod keeper;
+pub mod listing;
 pub mod registry;
 mod state;
 pub mod timelines;

@@ -78,6 +78,11 @@ impl MapState {
         self.status().epoch.filter(|_| !self.in_file)
     }
 
+    /// Of a map in a file: that routers count alike which share its directory.
+    pub fn file_epoch(&self) -> Option<u64> {
+        self.status().epoch.filter(|_| self.in_file)
+    }
+
     /// Whether another map than that of the store is served, or the store cannot be followed. A file whose maps cannot be kept is served.
     pub fn is_troubled(&self) -> bool {
         let status = self.status();
