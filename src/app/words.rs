@@ -54,6 +54,9 @@ fn later(old: &Settings, new: &Settings) -> Vec<String> {
     if way_to_map(old, new).1 {
         later.push("prefix of [topology]".to_owned());
     }
+    if old.auth.mock_key_file != new.auth.mock_key_file {
+        later.push("auth_mock_key_file".to_owned());
+    }
     // A socket that is open shares its port or does not.
     if old.listen.reuse_port != new.listen.reuse_port {
         later.push("so_reuseport".to_owned());

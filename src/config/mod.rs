@@ -329,7 +329,8 @@ pub struct ConsoleSettings {
 }
 
 /// The keys of [general] whose new values hold from the next start on.
-pub const AT_START: [&str; 5] = ["advertise", "workers", "log_format", "so_reuseport", "timelines_file"];
+pub const AT_START: [&str; 6] =
+    ["advertise", "workers", "log_format", "so_reuseport", "timelines_file", "auth_mock_key_file"];
 
 /// A setting as it may be shown to operators: no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

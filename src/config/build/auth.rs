@@ -63,7 +63,9 @@ impl Build<'_> {
             self.check_entries(general, hba, idents.as_ref(), reachable);
         }
         Some(AuthSettings {
-            mock_key_file: Some(general.auth_mock_key_file.value.clone()).filter(|path| !path.as_os_str().is_empty()),
+            mock_key_file: Some(&general.auth_mock_key_file.value)
+                .filter(|path| !path.as_os_str().is_empty())
+                .map(|path| self.directory.join(path)),
             auth_type: auth_type.value,
             hba: hba.map(Arc::new),
             idents: Arc::new(idents.unwrap_or_default()),
