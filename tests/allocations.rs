@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use pgloom::app::{Ending, Router};
 use pgloom::config::Draft;
+use pgloom::secret::Secret;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use support::Database;
 use support::raw::{Value, message};
@@ -45,7 +46,8 @@ impl InProcess {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let router = Router::start(&settings).await.unwrap();
+                let router =
+                    Router::start(&settings, &Secret::new(*b"a key of the test, for strangers")).await.unwrap();
                 told.send(router.addresses()[0]).unwrap();
                 router.run(async { stopped.await.unwrap_or(Ending::AtOnce) }).await;
             });
