@@ -57,11 +57,11 @@ impl Session {
             statement = self.current(view.statement)?;
         }
         // Of values only long lists take time, and others do not have to wait for a turn.
-        if is_large(statement.text.len()) || is_large(frame.bytes.len() / 8) {
-            if let Err(failure) = Box::pin(self.go_aside()).await {
-                self.settle_parse().await?;
-                return Err(failure);
-            }
+        if (is_large(statement.text.len()) || is_large(frame.bytes.len() / 8))
+            && let Err(failure) = Box::pin(self.go_aside()).await
+        {
+            self.settle_parse().await?;
+            return Err(failure);
         }
         self.say_prepared(&statement.text);
         if let Err(fault) = self.take_hint(&statement.text) {
