@@ -567,7 +567,8 @@ fn a_paused_shard_is_left_alone_and_the_others_are_not() {
     std::fs::write(&own, lines.join("\n")).unwrap();
     let settings = pgloom::config::Settings::load(&own).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let router = runtime.block_on(pgloom::app::Router::start(&settings)).unwrap();
+    let router =
+        runtime.block_on(pgloom::app::Router::start(&settings, &pgloom::secret::Secret::new("of the test"))).unwrap();
     let live = router.live();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = runtime.spawn(router.run(async move {
