@@ -76,10 +76,10 @@ pub async fn serve(
             },
         };
         open.retain(|known| !known.is_finished());
-        if open.len() >= MAX_CONNECTIONS {
-            if let Some(oldest) = open.pop_front() {
-                oldest.abort();
-            }
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
         }
         let (metrics, readiness) = (Arc::clone(&metrics), Arc::clone(&readiness));
         open.push_back(connections.spawn(async move {
