@@ -193,7 +193,7 @@ fn the_error_is_that_of_the_first_wrong_line() {
         &format!("1\t{long}{long}\n2\t{long}{long}\tz\n"),
     ] {
         same_errors(&world, "COPY logs (id, body) FROM STDIN", rows);
-        same_errors(&world, "COPY logs (id, body) FROM STDIN CSV", &rows.replace('\t', ","));
+        same_errors(&world, "COPY logs (id, body) FROM STDIN CSV", rows.replace('\t', ","));
         if rows.len() < 30 {
             same_errors(&world, "COPY logs (body) FROM STDIN", rows);
         }
