@@ -108,6 +108,8 @@ pub struct Backend {
     queue: VecDeque<Bytes>,
     /// What holds back the rest of both.
     opening: Option<Opening>,
+    /// Why its transaction was not opened. Nothing is sent on it again.
+    unopened: Option<Box<Fault>>,
     pub inflight: Inflight,
     pub status: Status,
     pub prepared: PreparedSet,
@@ -260,6 +262,7 @@ impl Backend {
             out: BytesMut::new(),
             queue: VecDeque::new(),
             opening: None,
+            unopened: None,
             inflight: Inflight::default(),
             status: Status::Idle,
             prepared: PreparedSet::new(max_prepared),
@@ -464,6 +467,9 @@ impl Backend {
         if let Some(verdict) = self.given_up() {
             return Poll::Ready(Err(verdict));
         }
+        if let Some(fault) = &self.unopened {
+            return Poll::Ready(Err((**fault).clone()));
+        }
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
             // What the server said before it closed (57P01, ...) is still to be read.
             if (self.out.is_empty() && self.queue.is_empty()) || e.kind() == io::ErrorKind::WriteZero {
@@ -508,7 +514,7 @@ impl Backend {
 
     /// Writes what is queued; Ready when all of it is gone, or held back by a transaction that is being opened.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() && !self.unflushed && self.queue.is_empty() {
+        if self.unopened.is_some() || self.out.is_empty() && !self.unflushed && self.queue.is_empty() {
             return Poll::Ready(Ok(()));
         }
         self.unflushed = true;

@@ -1,6 +1,8 @@
 //! A transaction that is opened ahead of a statement. What stands behind its BEGIN is held back until the server says that it is open: a
 //! BEGIN can fail (`statement_timeout`, a `pg_cancel_backend`), and a statement that the server had already would then run by itself, and last.
 
+use std::task::{Context, Poll, ready};
+
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::{Backend, server_fault};
@@ -61,7 +63,8 @@ impl Backend {
     /// After a read, before which there were so many bytes: whether there is something to be written now.
     ///
     /// # Errors
-    /// The transaction has not been opened. Nothing of what was held back has been sent, or may be: the connection is to be thrown away.
+    /// The transaction has not been opened. Nothing of what was held back has been sent, nor will anything be: the connection is to be
+    /// thrown away.
     pub(super) fn look_at_opening(&mut self, before: usize) -> Result<bool, Fault> {
         let Some(mut opening) = self.opening.take() else { return Ok(false) };
         let start = match opening.answering {
@@ -92,8 +95,23 @@ impl Backend {
                 self.opening = Some(opening);
                 Ok(true)
             }
-            Answered::Cancelled(fault) | Answered::Failed(fault) => Err(fault),
+            Answered::Cancelled(fault) | Answered::Failed(fault) => {
+                self.queue.clear();
+                self.out.clear();
+                self.unopened = Some(Box::new(fault.clone()));
+                Err(fault)
+            }
         }
+    }
+
+    /// Ready when no transaction is being opened, or will be. Why one was not is told to whoever reads.
+    pub fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.opening.is_some() {
+            if ready!(self.poll_progress(cx)).is_err() {
+                break;
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Where the so many next ReadyForQuery end in what has been read; `None`: they are not all there.

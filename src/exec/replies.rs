@@ -121,10 +121,15 @@ fn move_run(tag: u8, server: &mut Backend, client: &mut Client) -> u64 {
     rows
 }
 
-/// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
+/// Writes what is queued for each server, so that all of them work at once, also where their transactions are to be opened first. One that
+/// cannot be written to says why when it is read.
 pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
     poll_fn(|cx| {
-        let sending = servers.iter_mut().filter_map(|server| server.poll_flush(cx).is_pending().then_some(())).count();
+        let several = servers.len() > 1;
+        let is_sending = |server: &mut &mut Backend| {
+            several && server.poll_opened(cx).is_pending() || server.poll_flush(cx).is_pending()
+        };
+        let sending = servers.iter_mut().map(is_sending).filter(|is| *is).count();
         if sending == 0 { Poll::Ready(Ok(())) } else { poll_client(client, cx).map(Err) }
     })
     .await
@@ -134,11 +139,15 @@ pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Resu
 /// several things answers the first before it takes the rest.
 pub async fn start_sending(servers: &mut [&mut Backend]) {
     poll_fn(|cx| {
+        let several = servers.len() > 1;
+        let mut opening = false;
         for server in servers.iter_mut() {
             // One that cannot be written to says why when it is read.
             let _ = server.poll_flush(cx);
+            // While another is read nobody would send what this one holds back.
+            opening |= several && server.poll_opened(cx).is_pending();
         }
-        Poll::Ready(())
+        if opening { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
 }

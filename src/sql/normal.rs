@@ -53,19 +53,55 @@ fn normalised(text: &str, standard_strings: bool) -> Option<String> {
     let mut next = last_parameter(text, standard_strings)? + 1;
     let mut lexer = Lexer::new(text, standard_strings);
     let mut end = None;
+    let mut settings = Settings::Begin;
     while let Some(token) = lexer.next().ok()? {
         if end.is_some_and(|end| end < token.start) {
             out.push(' ');
         }
         end = Some(token.end);
-        if let TokenKind::Literal(_) = token.kind {
+        let written = text.get(token.start..token.end)?;
+        let is_word = matches!(token.kind, TokenKind::Word | TokenKind::Quoted);
+        settings = settings.behind(written, is_word);
+        if matches!(token.kind, TokenKind::Literal(_)) || is_word && settings == Settings::Value {
             let _ = write!(out, "${next}");
             next += 1;
         } else {
-            out.push_str(text.get(token.start..token.end)?);
+            out.push_str(written);
         }
     }
     Some(out)
+}
+
+/// Where in `SET name = value` a token stands: the value of a setting may be a word, which is the same as a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settings {
+    Begin,
+    /// In an ALTER, which may have a SET.
+    Altered,
+    /// Behind SET.
+    Name,
+    /// Behind `=` or TO.
+    To,
+    Value,
+    /// It is no statement with a setting.
+    Other,
+}
+
+impl Settings {
+    fn behind(self, written: &str, is_word: bool) -> Self {
+        let says = |word: &str| written.eq_ignore_ascii_case(word);
+        match self {
+            _ if written == ";" => Self::Begin,
+            Self::Begin if says("SET") => Self::Name,
+            Self::Begin if says("ALTER") => Self::Altered,
+            Self::Begin => Self::Other,
+            Self::Altered if says("SET") => Self::Name,
+            Self::Name if written == "=" || says("TO") => Self::To,
+            Self::To | Self::Value if is_word && !says("DEFAULT") => Self::Value,
+            Self::To | Self::Value => Self::To,
+            Self::Altered | Self::Name | Self::Other => self,
+        }
+    }
 }
 
 /// The largest `$n` that the statement has itself; 0: none.
@@ -117,6 +153,11 @@ mod tests {
             ("SELECT 'a'\n'b'", "SELECT $1"),
             ("SELECT \"5\" FROM \"it's\"", "SELECT \"5\" FROM \"it's\""),
             ("DO $do$ BEGIN PERFORM login('x'); END $do$", "DO $1"),
+            ("SET app.pw = hunter2", "SET app.pw = $1"),
+            ("set local app.pw to hunter2, \"Hunter 3\", 'x'; SELECT a", "set local app.pw to $1, $2, $3; SELECT a"),
+            ("SET app.pw TO DEFAULT", "SET app.pw TO DEFAULT"),
+            ("ALTER ROLE app IN DATABASE d SET app.pw = hunter2", "ALTER ROLE app IN DATABASE d SET app.pw = $1"),
+            ("UPDATE t SET a = b, c = 1", "UPDATE t SET a = b, c = $1"),
         ] {
             assert_eq!(shown(text, true, Values::Hidden), normal);
         }
