@@ -44,6 +44,7 @@ use crate::control::{self, timelines};
 use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::metrics::Metrics;
+use crate::net::descriptors;
 use crate::plan::cache::PlanCache;
 use crate::scope::{Crowd, Wish};
 use crate::secret::Secret;
@@ -104,6 +105,14 @@ pub struct Router {
 impl Router {
     /// Builds everything and opens the sockets. Shards need not be up.
     pub async fn start(settings: &Settings, mock: &Secret) -> Result<Self, StartError> {
+        descriptors::raise_limit();
+        let room = descriptors::room_for_clients();
+        if room < settings.limits.max_client_conn {
+            tracing::warn!(
+                room,
+                "max_client_conn is more than the process may open files for: LimitNOFILE=, ulimit -n"
+            );
+        }
         Ok(Self { live: Live::start(settings, mock)? })
     }
 

@@ -1,5 +1,7 @@
 //! `ClientStream`, `ServerStream`: one connection, plain or TLS, as one type. Knows no protocol.
 
+pub mod descriptors;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;

@@ -6,6 +6,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use support::raw::{Raw, Value, message as m};
 use support::{Router, Sharded, eventually};
 
@@ -54,6 +56,41 @@ fn users_and_databases_have_as_many_clients_as_they_may() {
     for mut guest in guests {
         assert_eq!(guest.value("SELECT 1"), "1");
     }
+}
+
+/// Clients are connections, and so are servers: some files are left for these, and where there are none that is no fault of theirs.
+#[test]
+fn clients_do_not_take_all_files_that_the_process_may_open() {
+    let world = Sharded::create("descriptors", "default_pool_size = 3\nadmin_users = [\"postgres\"]");
+    let pid = Pid::from_raw(i32::try_from(world.router.pid()).unwrap()).unwrap();
+    let limit_to = |files: u64| {
+        let limit = Rlimit { current: Some(files), maximum: Some(100_000) };
+        prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+    };
+    let opened = std::fs::read_dir(format!("/proc/{}/fd", world.router.pid())).unwrap().count() as u64;
+    let mut raw = world.connect();
+    limit_to(opened + 100);
+    let mut clients = Vec::new();
+    let (code, text) = loop {
+        match Raw::connect(world.router.port, "postgres", &world.db.name) {
+            Ok(client) => clients.push(client),
+            Err(_) => break refused(&world, "postgres").expect("it has been refused"),
+        }
+        assert!(clients.len() < 200, "nobody is refused");
+    };
+    assert_eq!(code, "53300", "{text}");
+    assert!(text.contains("files"), "{text}");
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+    // None are left at all.
+    world.router.connect("pgloom").must("RECONNECT");
+    let opened = std::fs::read_dir(format!("/proc/{}/fd", world.router.pid())).unwrap().count() as u64;
+    limit_to(opened / 2);
+    let reply = raw.simple("SELECT count(*) FROM items");
+    assert!(["53000", ""].contains(&reply.code()), "{reply:?}");
+    limit_to(10_000);
+    let states = world.router.connect("pgloom").must("SHOW BREAKERS").text();
+    assert!(!states.contains("open"), "{states}");
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
 }
 
 #[test]

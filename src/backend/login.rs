@@ -22,7 +22,7 @@ use crate::backend::CancelKey;
 use crate::backend::passed::PassedKeys;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::metrics::Overdue;
-use crate::net::ServerStream;
+use crate::net::{ServerStream, descriptors};
 use crate::secret::Secret;
 use crate::tls::{ServerTls, server_end_point};
 use crate::topology::Server;
@@ -121,6 +121,15 @@ impl LoginError {
         let mut blame = Blame::Server;
         let mut hint: Option<Cow<'static, str>> = None;
         let detail = match self {
+            Self::Io(e) if descriptors::are_used_up(&e) => {
+                code = SqlState::INSUFFICIENT_RESOURCES;
+                blame = Blame::Router;
+                hint = Some(
+                    "Let the router's process open more files (LimitNOFILE=, ulimit -n), or lower max_client_conn."
+                        .into(),
+                );
+                e.to_string()
+            }
             Self::Io(e) => e.to_string(),
             Self::Tls(e) => format!("the TLS handshake failed: {e}"),
             Self::TlsRefused => {

@@ -38,7 +38,7 @@ section! {
         /// Threads that serve clients. 1 costs least for each statement; 0: one for each processor.
         workers: u16 = "1",
 
-        /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
+        /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket. No more than three quarters of the files that the process may open (its hard limit): servers are connections, too.
         max_client_conn: u32 = "1000",
         /// Of these, from one address (of IPv6: one /64); further ones are refused with 53300. The admin console does not count. 0: no limit of its own.
         max_client_conn_per_address: u32 = "0",

@@ -27,7 +27,7 @@ use crate::config::Shown;
 use crate::control;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::metrics::Overdue;
-use crate::net::{ClientStream, Keepalive};
+use crate::net::{ClientStream, Keepalive, descriptors};
 use crate::session::{Login, Session, Shared};
 use crate::tls::ServerTls;
 use crate::wire::reply;
@@ -306,9 +306,14 @@ fn enter(
         )
         .fatal());
     };
-    if front.shared.cancels.len() >= front.max_clients {
+    let (clients, room) = (front.shared.cancels.len(), descriptors::room_for_clients());
+    if clients >= front.max_clients.min(room) {
+        let why = match descriptors::limit() {
+            Some(limit) if room < front.max_clients => format!("the router's process may open {limit} files"),
+            Some(_) | None => format!("max_client_conn is {}", front.max_clients),
+        };
         return Err(Fault::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
-            .detail(format!("max_client_conn is {}", front.max_clients))
+            .detail(why)
             .blame(Blame::Router)
             .fatal());
     }

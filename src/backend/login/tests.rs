@@ -200,6 +200,9 @@ async fn servers_errors_name_the_server_and_keep_what_matters() {
         (SqlState::UNABLE_TO_CONNECT, "could not connect to shard server 127.0.0.1:1")
     );
     assert_eq!(fault.blame, Blame::Server);
+    // No fault of the server's.
+    let used_up = LoginError::Io(io::Error::from_raw_os_error(24)).into_fault(&Server::new("127.0.0.1", 1, "none"));
+    assert_eq!((used_up.code, used_up.blame), (SqlState::INSUFFICIENT_RESOURCES, Blame::Router));
     // Refused is not late.
     assert_eq!(course.overdue(), None);
 
