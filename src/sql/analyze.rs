@@ -576,7 +576,9 @@ impl Analyzer<'_> {
             || uses.unknown_function.is_some()
             || uses.unsafe_function.is_some()
             || (uses.user_function.is_some() && uses.volatile.is_some());
-        let access = match (writes, uses.locking || uses.home_function) {
+        // What a function locks, it locks beside tables of the home shard too.
+        let locks = uses.locking || uses.home_function || uses.locks_by_function;
+        let access = match (writes, locks) {
             (true, _) => Access::Write,
             (false, true) => Access::Lock,
             (false, false) => Access::Read,
@@ -588,8 +590,7 @@ impl Analyzer<'_> {
         let takes_any = model.uses.takes_any || (uses.user_function.is_some() && uses.volatile.is_some());
         let unseen = uses.unseen;
         let only_reads = !writes
-            && !uses.locking
-            && !uses.home_function
+            && !locks
             && uses.pin.is_none()
             && uses.system.is_none()
             && uses.server.is_none()

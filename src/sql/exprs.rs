@@ -717,6 +717,7 @@ impl Model<'_> {
                 }
                 uses.home_function |= uses.home.is_none();
                 uses.home_changes |= !takes_advisory_lock(name);
+                uses.locks_by_function |= takes_advisory_lock(name);
                 uses.home.get_or_insert_with(|| format!("function {name}()").into());
             }
             FunctionClass::Pure

@@ -292,6 +292,8 @@ pub(crate) struct Uses {
     pub stored: Option<Box<str>>,
     /// It locks rows.
     pub locking: bool,
+    /// A function in it takes advisory locks.
+    pub locks_by_function: bool,
     /// It locks rows of a reference table.
     pub locks_copies: bool,
     pub sample: Option<Sample>,
