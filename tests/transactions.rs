@@ -295,3 +295,28 @@ fn nothing_lasts_behind_a_begin_that_was_cancelled() {
     let list = ids[..4].iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     assert_eq!(world.connect().value(&format!("SELECT count(*) FROM items WHERE id IN ({list})")), "0");
 }
+
+/// The query of a cursor WITH HOLD runs when its transaction is committed: where it fails, nothing is.
+#[test]
+fn a_cursor_that_cannot_be_kept_undoes_what_other_shards_have_written() {
+    let world = Sharded::create("keptcursor", NO_RESOLVER);
+    let mut raw = world.connect();
+    raw.must("UPDATE items SET name = 'before'");
+    for (shard, before) in [(1, "SELECT 1"), (0, "CREATE TEMP TABLE own (id int)"), (2, "SELECT 1")] {
+        let (a, b) = (world.id(shard, 0), world.id(3, 0));
+        let mut raw = world.connect();
+        raw.must(before);
+        raw.must(&format!("BEGIN; SELECT id FROM items WHERE id = {a} FOR UPDATE"));
+        raw.must(&format!("DECLARE c CURSOR WITH HOLD FOR SELECT 1 / (n - n) FROM items WHERE id = {a}"));
+        raw.must(&format!("UPDATE items SET name = 'after' WHERE id = {b}"));
+        assert_eq!(raw.simple("COMMIT").code(), "22012");
+        assert_eq!(raw.value(&format!("SELECT name FROM items WHERE id = {b}")), "before");
+        // One that can be kept is.
+        raw.must(&format!("BEGIN; SELECT id FROM items WHERE id = {a} FOR UPDATE"));
+        raw.must(&format!("DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items WHERE id = {a}"));
+        raw.must(&format!("UPDATE items SET name = 'kept' WHERE id = {b}; COMMIT"));
+        assert_eq!(raw.value("FETCH c"), a.to_string());
+        raw.must(&format!("CLOSE c; UPDATE items SET name = 'before' WHERE id = {b}"));
+    }
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}

@@ -293,7 +293,7 @@ impl ServerConnector {
 
     /// The server did not answer in time: that is its failure where it had as long as with everybody.
     fn note_late(&self, breaker: &ServerBreaker, fault: &Fault) {
-        if self.reach_time().whole() >= self.access.reach().whole() {
+        if self.reach_time().is_no_shorter_than(self.access.reach()) {
             breaker.failed(fault);
         }
     }

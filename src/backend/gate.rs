@@ -54,6 +54,12 @@ impl Reach {
     pub fn whole(self) -> Duration {
         self.connect.saturating_add(self.login.unwrap_or_default())
     }
+
+    /// Whether each part of it is.
+    pub fn is_no_shorter_than(self, other: Self) -> bool {
+        let login = |reach: Self| reach.login.unwrap_or(reach.connect);
+        self.connect >= other.connect && login(self) >= login(other)
+    }
 }
 
 impl Patience {

@@ -494,10 +494,7 @@ impl Backend {
                 // What it held back, or a second attempt. Whoever reads on is told of an error.
                 Ok(true) => drop(self.poll_flush(cx)),
                 Ok(false) => {}
-                Err(fault) => {
-                    self.broken = true;
-                    return Poll::Ready(Err(fault));
-                }
+                Err(fault) => return Poll::Ready(Err(fault)),
             }
         }
         Poll::Ready(Ok(()))

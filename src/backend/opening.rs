@@ -66,11 +66,20 @@ impl Backend {
     /// The transaction has not been opened. Nothing of what was held back has been sent, nor will anything be: the connection is to be
     /// thrown away.
     pub(super) fn look_at_opening(&mut self, before: usize) -> Result<bool, Fault> {
+        self.try_opening(before).inspect_err(|fault| {
+            self.broken = true;
+            self.queue.clear();
+            self.out.clear();
+            self.unopened = Some(Box::new(fault.clone()));
+        })
+    }
+
+    fn try_opening(&mut self, before: usize) -> Result<bool, Fault> {
         let Some(mut opening) = self.opening.take() else { return Ok(false) };
         let start = match opening.answering {
             true => Some(before),
             // Behind the answers to what was asked before.
-            false => self.end_of_readies(opening.readies - 1)?,
+            false => self.end_of_readies(opening.readies.saturating_sub(1))?,
         };
         let Some(start) = start else {
             self.opening = Some(opening);
@@ -90,17 +99,12 @@ impl Backend {
             Answered::Cancelled(_) if opening.attempts < ATTEMPTS => {
                 self.queue.push_front(opening.request.clone());
                 opening.bytes = opening.request.len();
-                opening.answer.clear();
+                opening.answer = self.news_of(&opening.answer)?;
                 opening.attempts += 1;
                 self.opening = Some(opening);
                 Ok(true)
             }
-            Answered::Cancelled(fault) | Answered::Failed(fault) => {
-                self.queue.clear();
-                self.out.clear();
-                self.unopened = Some(Box::new(fault.clone()));
-                Err(fault)
-            }
+            Answered::Cancelled(fault) | Answered::Failed(fault) => Err(fault),
         }
     }
 
@@ -123,6 +127,18 @@ impl Backend {
             at += len;
         }
         Ok(Some(at))
+    }
+
+    /// What an answer tells besides: notifications and settings, which belong to no request.
+    fn news_of(&self, answer: &[u8]) -> Result<BytesMut, Fault> {
+        let (mut at, mut news) = (0, BytesMut::new());
+        while let Some((tag, len)) = self.whole(answer.get(at..).unwrap_or_default())? {
+            if matches!(tag, b'A' | b'S') {
+                news.extend_from_slice(answer.get(at..at + len).unwrap_or_default());
+            }
+            at += len;
+        }
+        Ok(news)
     }
 
     fn answered(&self, answer: &[u8]) -> Result<Answered, Fault> {

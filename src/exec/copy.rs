@@ -12,6 +12,7 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Owed, Verdict};
 use crate::exec::client::Client;
 use crate::exec::forward::Broken;
+use crate::exec::replies::poll_sending;
 use crate::fault::{Fault, SqlState};
 use crate::wire::frame::{self, Frame, HEADER, command_tag};
 use crate::wire::{error_fields, request};
@@ -335,6 +336,7 @@ impl Chunks {
 pub async fn begun(servers: &mut [&mut Backend]) -> Result<Result<Frame, Frame>, Fault> {
     let mut first = None;
     let (mut failed, mut lost) = (None, None);
+    poll_fn(|cx| poll_sending(servers, cx)).await;
     for server in servers.iter_mut() {
         match begins(server).await {
             Ok(Begins::Copying(frame)) => {

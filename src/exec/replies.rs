@@ -137,19 +137,24 @@ pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Resu
 
 /// Begins to write what is queued for each server. What does not go at once goes while the server is read: one that was asked
 /// several things answers the first before it takes the rest.
-pub async fn start_sending(servers: &mut [&mut Backend]) {
+pub async fn start_sending(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
     poll_fn(|cx| {
-        let several = servers.len() > 1;
-        let mut opening = false;
-        for server in servers.iter_mut() {
-            // One that cannot be written to says why when it is read.
-            let _ = server.poll_flush(cx);
-            // While another is read nobody would send what this one holds back.
-            opening |= several && server.poll_opened(cx).is_pending();
-        }
-        if opening { Poll::Pending } else { Poll::Ready(()) }
+        if poll_sending(servers, cx).is_pending() { poll_client(client, cx).map(Err) } else { Poll::Ready(Ok(())) }
     })
     .await;
+}
+
+/// The same; pending while a transaction is to be opened on one of several.
+pub fn poll_sending(servers: &mut [&mut Backend], cx: &mut Context<'_>) -> Poll<()> {
+    let several = servers.len() > 1;
+    let mut opening = false;
+    for server in servers.iter_mut() {
+        // One that cannot be written to says why when it is read.
+        let _ = server.poll_flush(cx);
+        // While another is read nobody would send what this one holds back.
+        opening |= several && server.poll_opened(cx).is_pending();
+    }
+    if opening { Poll::Pending } else { Poll::Ready(()) }
 }
 
 /// Which notices of a server are for the client.

@@ -28,6 +28,15 @@ thread_local! {
     static ASKED: Cell<Option<OwnedSemaphorePermit>> = const { Cell::new(None) };
     /// This thread is beside those that serve.
     static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+    /// What is polled on this thread is at a desk, which can be carried aside.
+    static AT_DESK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Polls a desk.
+pub(super) fn at_desk(poll: impl FnOnce()) {
+    AT_DESK.set(true);
+    poll();
+    AT_DESK.set(false);
 }
 
 /// How many statements are read aside at once.
@@ -117,7 +126,8 @@ impl Session {
     }
 
     async fn step_aside(&mut self) -> Result<(), Failure> {
-        if IS_ASIDE.get() {
+        // Elsewhere nobody would hear of it.
+        if IS_ASIDE.get() || !AT_DESK.get() {
             return Ok(());
         }
         let turns = Arc::clone(&self.shared.desks.turns.0);

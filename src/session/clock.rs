@@ -61,6 +61,8 @@ impl Session {
     pub(super) fn end_request(&mut self) {
         self.key_place = None;
         self.telling = None;
+        // Before what the next request brings.
+        self.client.tell_news();
         let now = Instant::now();
         self.stop_clock(now);
         // A statement that failed before it was routed.

@@ -1,6 +1,9 @@
 //! Ends the client's transaction on every shard that took part.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::backend::settings::quote_identifier;
 use crate::commit::{CommitPlan, Did};
@@ -9,9 +12,8 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::held::{Finishing, Held};
 use crate::session::two_phase::unknown_outcome;
-use crate::session::undecided::decided_within;
+use crate::session::undecided::{Undecided, decided_within};
 use crate::session::{Failure, Session};
-use crate::sql::analyze::PinReason;
 use crate::wire::reply::{self, NoticeLevel, Status};
 
 impl Session {
@@ -136,12 +138,35 @@ impl Session {
     /// Those that have locks alone keep them until all that these guard is committed, and then there is no way back: whether the end of one
     /// of them could fail, as it can under SERIALIZABLE. That they still have them is seen by that they answer.
     async fn guards_can_fail(&mut self, guards: &[ShardId]) -> Result<bool, Fault> {
-        let asks = self
-            .held
-            .select(guards)
-            .into_iter()
-            .map(|(shard, server)| async move { (shard, server.query("SHOW transaction_isolation").await) });
-        let answers = futures::future::join_all(asks).await;
+        if guards.is_empty() {
+            return Ok(false);
+        }
+        let slot = Arc::clone(&self.slot);
+        let _waiting = slot.wait();
+        let mut stop = Undecided::new(&mut self.client, &slot, &self.times);
+        let answers = {
+            let asks = self
+                .held
+                .select(guards)
+                .into_iter()
+                .map(|(shard, server)| async move { (shard, server.query("SHOW transaction_isolation").await) });
+            let mut asks = pin!(futures::future::join_all(asks));
+            poll_fn(|cx| match asks.as_mut().poll(cx) {
+                Poll::Ready(answers) => Poll::Ready(Ok(answers)),
+                Poll::Pending => stop.poll(cx).map(Err),
+            })
+            .await
+        };
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(told) => {
+                // Who has not answered may do so at any time.
+                for (_, server) in self.held.select(guards) {
+                    server.broken |= !server.inflight.is_empty();
+                }
+                return Err(told);
+            }
+        };
         let mut can_fail = false;
         for (shard, answer) in answers {
             match answer {
@@ -159,9 +184,20 @@ impl Session {
     async fn end_guards(&mut self, guards: &[ShardId]) {
         let limit = decided_within(&self.times);
         let ends = self.ask_many(guards, "COMMIT");
-        match limit {
-            Some(limit) => drop(tokio::time::timeout(limit, ends).await),
-            None => drop(ends.await),
+        let answers = match limit {
+            Some(limit) => tokio::time::timeout(limit, ends).await.unwrap_or_default(),
+            None => ends.await,
+        };
+        for (shard, answer) in guards.iter().zip(answers) {
+            let Err(fault) = answer else { continue };
+            let shard = self.shard_names(&[*shard]);
+            tracing::warn!(%shard, error = %fault, "what only locks in a transaction has not ended well, behind its commit");
+            let told = Fault::new(
+                SqlState::WARNING,
+                "the transaction is committed, but its part on one shard has not ended well",
+            )
+            .detail(format!("Shard {shard}, where nothing was written: {fault}"));
+            reply::notice(&mut self.client.out, NoticeLevel::Warning, &told);
         }
     }
 
@@ -174,9 +210,8 @@ impl Session {
         let decided = self.tx.decided.as_ref().map(|decided| decided.anchor);
         // Of others it is the last that joined: what was locked first, often guards the rest, and its locks are given back behind that.
         let first = |h: &Held| {
-            let holds = h.pin == Some(PinReason::HoldCursor);
             let bound = h.shard == home && (h.wrote || h.temporary);
-            (Some(h.shard) != decided, !holds, !bound)
+            (Some(h.shard) != decided, !h.holds, !bound)
         };
         let none = (true, true, true);
         let last = match joined.iter().any(|h| first(h) != none) {
@@ -187,7 +222,8 @@ impl Session {
         let any = joined.iter().any(|h| h.wrote);
         let did = |h: &&Held| match (h.wrote, h.locked) {
             (true, _) => Did::Wrote,
-            (false, true) if any && prepares_guards || Some(h.shard) == decided => Did::Wrote,
+            // Its COMMIT can fail.
+            (false, true) if any && (prepares_guards || h.holds) || Some(h.shard) == decided => Did::Wrote,
             (false, true) => Did::Locked,
             (false, false) => Did::Read,
         };
@@ -215,6 +251,7 @@ impl Session {
                     format!("TwoPhase: prepare {}, then commit {} with the decision", names(&others), names(&[anchor]))
                 }
                 TwoPhaseCommit::BestEffort => {
+                    let others: Vec<ShardId> = others.iter().rev().copied().collect();
                     format!("BestEffort: commit {}, then {}; not atomic", names(&[anchor]), names(&others))
                 }
                 TwoPhaseCommit::Off => {
@@ -267,7 +304,8 @@ impl Session {
                 .hint("This is said once in a session.");
             reply::notice(&mut self.client.out, NoticeLevel::Warning, &notice);
         }
-        let writers: Vec<ShardId> = std::iter::once(first).chain(others.iter().copied()).collect();
+        // What joined first often guards the rest: its locks are given back last.
+        let writers: Vec<ShardId> = std::iter::once(first).chain(others.iter().rev().copied()).collect();
         for (done, writer) in writers.iter().enumerate() {
             let Err(fault) = self.commit_writer(*writer).await else { continue };
             let unknown = fault.code == SqlState::TRANSACTION_RESOLUTION_UNKNOWN;
@@ -400,6 +438,7 @@ impl Session {
             held.temporaries_seen = false;
             held.wrote = false;
             held.locked = false;
+            held.holds = false;
             held.joined_as = 0;
             held.untimed = false;
             held.unseen_locally = false;

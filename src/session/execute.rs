@@ -266,7 +266,8 @@ impl Session {
         };
         let plan = if let PlanKind::Lookup(_) = &plan.kind { Box::new(self.look_up(*plan).await?) } else { plan };
         self.note_plan_sequences(&statement.analysis, &plan);
-        if statement.analysis.reads_time.is_some() && self.client.read.first() != Some(&b'S') {
+        let reads = plan.access == Access::Read && statement.analysis.reads_time.is_some();
+        if reads && self.client.read.first() != Some(&b'S') {
             // As in Postgres, all statements of a pipeline have one time: that of its transaction.
             self.tx.begin_implicit(&self.settings);
         }

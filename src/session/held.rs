@@ -40,6 +40,8 @@ pub struct Held {
     pub server: ServerCheckout,
     /// BEGIN was sent: it takes part in the client's transaction.
     pub joined: bool,
+    /// It has made a cursor WITH HOLD in this transaction, whose query runs when that is committed.
+    pub holds: bool,
     /// How many had joined before it.
     pub joined_as: usize,
     /// It may have written in this transaction.
@@ -138,6 +140,7 @@ impl Held {
                 self.pin = Some(reason);
             }
             reason => {
+                self.holds |= reason == PinReason::HoldCursor;
                 self.seeded |= reason == PinReason::Seed;
                 self.pin.get_or_insert(reason);
             }
@@ -395,6 +398,7 @@ impl Session {
                 held.wrote = false;
                 held.wrote_apart = false;
                 held.locked = false;
+                held.holds = false;
                 held.untimed = untimed;
                 if untimed {
                     self.stop_idle_timers().await;
@@ -473,6 +477,7 @@ impl Session {
             shard,
             server,
             joined: false,
+            holds: false,
             joined_as: 0,
             wrote: false,
             wrote_apart: false,

@@ -263,7 +263,7 @@ impl Session {
                 self.ask_pulls(shard, &of, stage, &asked, &binary)?;
             }
             // The shards work while the inputs are made.
-            start_sending(&mut self.held.servers(&of.shards)).await;
+            start_sending(&mut self.held.servers(&of.shards), &mut self.client).await?;
             let inputs = match &mut inputs {
                 Some(inputs) => inputs,
                 None => inputs.insert(self.make_inputs(combine, plan, own.as_deref(), &of.feeds, &of.shards).await?),

@@ -355,8 +355,11 @@ impl Session {
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));
         }
-        start_sending(&mut self.held.servers(&run.shards)).await;
-        Ok(())
+        let sent = start_sending(&mut self.held.servers(&run.shards), &mut self.client).await;
+        match sent {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.scatter_failure(error, false).await),
+        }
     }
 
     /// Queues the end of a portal of ours on these shards, within the transaction.

@@ -129,13 +129,30 @@ async fn one_that_is_cancelled_is_opened_again() {
 }
 
 #[tokio::test]
+async fn notifications_in_an_answer_that_is_thrown_away_are_kept() {
+    let news = b"\0\0\0\x07channel\0payload\0";
+    let cancelled = said(&[(b'C', b"BEGIN\0"), (b'E', CANCELLED), (b'A', news), (b'Z', b"I")]);
+    let (done, _, mut backend) = run(&[cancelled, opened()], false, true).await;
+    assert_eq!(done.unwrap(), "INSERT 0 1");
+    let mut told = BytesMut::new();
+    backend.pass_news(&mut told);
+    assert_eq!(told, said(&[(b'A', news)]));
+}
+
+#[tokio::test]
 async fn what_is_not_opened_has_nothing_sent_behind_it() {
     for slowly in [false, true] {
         let failed = said(&[(b'E', DENIED), (b'Z', b"I")]);
         let half = said(&[(b'C', b"BEGIN\0"), (b'E', CANCELLED), (b'Z', b"E")]);
-        for (answer, code) in [(failed, SqlState::FEATURE_NOT_SUPPORTED), (half, SqlState::QUERY_CANCELED)] {
-            let (done, others, backend) = run(&[answer], false, slowly).await;
-            assert_eq!(done.unwrap_err().code, code);
+        let garbled = b"Z\0\0\0\x03".to_vec();
+        for (answer, code) in
+            [(failed, Some(SqlState::FEATURE_NOT_SUPPORTED)), (half, Some(SqlState::QUERY_CANCELED)), (garbled, None)]
+        {
+            let (done, others, mut backend) = run(&[answer], false, slowly).await;
+            let fault = done.unwrap_err();
+            assert!(code.is_none_or(|code| code == fault.code), "{fault}");
+            // Whoever tries again is told the same.
+            assert_eq!(backend.command(INSERT).await.unwrap_err(), fault);
             assert!(others.is_empty() && backend.broken);
         }
     }
