@@ -374,6 +374,19 @@ fn locks_are_given_back_with_the_writes_that_they_guard() {
     let commit = raw.must("EXPLAIN (ROUTE) COMMIT").text();
     assert!(commit.contains("no other shard wrote; then give back the locks on s0"), "{commit}");
     raw.must("COMMIT");
+    // Also where a function takes them beside a table of the home shard.
+    for lock in [
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT pg_advisory_xact_lock(id) FROM plain",
+        "SELECT id FROM plain WHERE pg_try_advisory_xact_lock(id) LIMIT 1",
+        "SELECT plain.id FROM plain, pg_advisory_xact_lock(7)",
+        "WITH l AS (SELECT pg_advisory_xact_lock_shared(id) FROM plain) SELECT count(*) FROM l",
+    ] {
+        raw.must(&format!("BEGIN; {lock}; UPDATE items SET n = 1 WHERE id = {b}"));
+        let commit = raw.must("EXPLAIN (ROUTE) COMMIT").text();
+        assert!(commit.contains("no other shard wrote; then give back the locks on s0"), "{lock}: {commit}");
+        raw.must("COMMIT");
+    }
     // A commit on one shard: whoever had the lock sees the row as the holder left it.
     let mut waits = Raw::connect(world.router.port, "postgres", &world.db.name).unwrap();
     waits.set_patience(Duration::from_secs(20));
