@@ -138,10 +138,12 @@ pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Resu
 /// Begins to write what is queued for each server. What does not go at once goes while the server is read: one that was asked
 /// several things answers the first before it takes the rest.
 pub async fn start_sending(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
-    poll_fn(|cx| {
-        if poll_sending(servers, cx).is_pending() { poll_client(client, cx).map(Err) } else { Poll::Ready(Ok(())) }
-    })
-    .await;
+    poll_fn(
+        |cx| {
+            if poll_sending(servers, cx).is_pending() { poll_client(client, cx).map(Err) } else { Poll::Ready(Ok(())) }
+        },
+    )
+    .await
 }
 
 /// The same; pending while a transaction is to be opened on one of several.

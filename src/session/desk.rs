@@ -84,7 +84,9 @@ impl Desk {
 
     /// Nobody polls it who has nothing to do: it never ends.
     fn poll(&mut self, cx: &mut Context<'_>) {
-        aside::at_desk(|| drop(self.work.as_mut().poll(cx)));
+        aside::at_desk(|| {
+            let _ = self.work.as_mut().poll(cx);
+        });
     }
 }
 
