@@ -266,8 +266,9 @@ impl Session {
         };
         let plan = if let PlanKind::Lookup(_) = &plan.kind { Box::new(self.look_up(*plan).await?) } else { plan };
         self.note_plan_sequences(&statement.analysis, &plan);
-        let reads = plan.access == Access::Read && statement.analysis.reads_time.is_some();
-        if reads && self.client.read.first() != Some(&b'S') {
+        // A text like `now` is read outside of transactions alone.
+        let reads_time = statement.analysis.reads_time.as_ref().is_some_and(|reads| !reads.moment);
+        if plan.access == Access::Read && reads_time && self.client.read.first() != Some(&b'S') {
             // As in Postgres, all statements of a pipeline have one time: that of its transaction.
             self.tx.begin_implicit(&self.settings);
         }
