@@ -118,6 +118,16 @@ pub struct Seat {
     asked: Option<Instant>,
     /// It has everything that the primary had written by then.
     pub fresh_as_of: Option<Instant>,
+    /// The timeline on which it was found behind what the primary had written. What it writes itself brings it no nearer to that.
+    behind: Option<u32>,
+}
+
+/// Who was the primary last, on which timeline, and how far it has written.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    seat: usize,
+    timeline: u32,
+    lsn: Lsn,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +140,7 @@ pub struct Roles {
     /// The same of any cluster, by whoever has told of it, here or before.
     known: BTreeMap<u64, u32>,
     primary: Option<usize>,
+    last: Option<Last>,
     /// How far the primary was known to have written, and when it had been asked.
     samples: VecDeque<(Instant, Lsn)>,
     stints: Stint,
@@ -140,9 +151,26 @@ const SAMPLES: usize = 128;
 
 impl Roles {
     pub fn new(servers: usize) -> Self {
-        let seat = Seat { role: Role::Unknown, stint: 0, fact: None, silent: true, asked: None, fresh_as_of: None };
+        let seat = Seat {
+            role: Role::Unknown,
+            stint: 0,
+            fact: None,
+            silent: true,
+            asked: None,
+            fresh_as_of: None,
+            behind: None,
+        };
         let (known, samples) = (BTreeMap::new(), VecDeque::new());
-        Self { seats: vec![seat; servers], system: None, newest: 0, known, primary: None, samples, stints: 0 }
+        Self {
+            seats: vec![seat; servers],
+            system: None,
+            newest: 0,
+            known,
+            primary: None,
+            last: None,
+            samples,
+            stints: 0,
+        }
     }
 
     /// The roles of other servers of the same shard, which know as much of its cluster.
@@ -216,7 +244,7 @@ impl Roles {
             && let Some(other) = self.first_system()
             && other != system
         {
-            (self.system, self.newest, self.primary) = (Some(other), 0, None);
+            (self.system, self.newest, self.primary, self.last) = (Some(other), 0, None, None);
         }
         let Some(system) = self.system.or_else(|| self.first_system()) else { return };
         let own = |seat: &Seat| seat.fact.filter(|fact| fact.system == system);
@@ -239,13 +267,14 @@ impl Roles {
                 let written = self.seats[primary].fact.map_or(Lsn(0), |fact| fact.lsn);
                 match claimants.iter().filter(|(at, _)| *at != primary).collect::<Vec<_>>()[..] {
                     [] => Some(primary),
-                    [(at, fact)] if fact.lsn >= written => Some(*at),
+                    [(at, fact)] if fact.lsn >= written && !self.is_behind(*at, fact) => Some(*at),
                     [_] => Some(primary),
                     _ => None,
                 }
             }
             Some(_) | None => match claimants[..] {
-                [(at, _)] => Some(at),
+                // Also where the primary that it is behind is gone.
+                [(at, fact)] if !self.is_behind(at, &fact) => Some(at),
                 _ => None,
             },
         };
@@ -258,6 +287,12 @@ impl Roles {
             self.seats.iter_mut().for_each(|seat| seat.fresh_as_of = None);
             self.primary = chosen;
         }
+    }
+
+    /// Whether a server lacks something that the last primary had written on this timeline.
+    fn is_behind(&self, at: usize, fact: &Fact) -> bool {
+        let of_other = |last: &Last| last.seat != at && last.timeline == fact.timeline && fact.lsn < last.lsn;
+        self.seats[at].behind == Some(fact.timeline) || self.last.as_ref().is_some_and(of_other)
     }
 
     /// The cluster that this shard is, where nobody has said otherwise last.
@@ -287,6 +322,11 @@ impl Roles {
                 (Some(_), Some(_)) if self.seats[at].silent => Role::Unknown,
                 (Some(_), Some(_)) => Role::Fenced(Why::Behind),
             };
+            self.seats[at].behind = match (role, self.seats[at].fact) {
+                (Role::Fenced(Why::Behind), Some(fact)) => Some(fact.timeline),
+                (_, Some(fact)) => self.seats[at].behind.filter(|behind| !fact.in_recovery && fact.timeline == *behind),
+                (_, None) => None,
+            };
             if role != self.seats[at].role {
                 self.stints += 1;
                 self.seats[at].role = role;
@@ -313,6 +353,11 @@ impl Roles {
     /// How far the primary, or a replica, has come.
     fn measure(&mut self, at: usize, asked: Instant, heard: Heard) {
         let Heard::Said(fact) = heard else { return };
+        if self.primary == Some(at) || self.last.is_some_and(|last| last.seat == at && last.timeline == fact.timeline) {
+            let before = self.last.filter(|last| last.seat == at && last.timeline == fact.timeline);
+            let lsn = fact.lsn.end_of_record().max(before.map_or(Lsn(0), |last| last.lsn));
+            self.last = Some(Last { seat: at, timeline: fact.timeline, lsn });
+        }
         if self.primary == Some(at) {
             self.samples.push_back((asked, fact.lsn.end_of_record()));
             self.thin_out(asked);

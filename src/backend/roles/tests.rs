@@ -125,6 +125,29 @@ fn of_two_on_one_timeline_nobody_is_written_until_one_is_gone() {
 }
 
 #[test]
+fn one_that_lacks_what_the_primary_had_written_is_never_written_to_on_that_timeline() {
+    let mut shard = Shard::new(2);
+    shard.says(0, fact(1, false, 100)).says(1, fact(1, true, 100)).says(0, fact(1, false, 300));
+    // It comes back before the other one's end is known.
+    shard.says(1, fact(1, false, 200));
+    assert_eq!(shard.labels(), ["fenced", "fenced"]);
+    shard.silent(0);
+    assert_eq!((shard.labels(), shard.roles.primary()), (vec!["unknown", "fenced"], None));
+    // What it writes itself changes nothing.
+    shard.says(1, fact(1, false, 900)).silent(0);
+    assert_eq!(shard.roles.seats()[1].role, Role::Fenced(Why::Behind));
+    shard.says(0, fact(1, false, 300));
+    assert_eq!(shard.labels(), ["fenced", "fenced"]);
+    shard.silent(1);
+    assert_eq!(shard.labels(), ["primary", "unknown"]);
+    shard.silent(0).says(1, fact(1, false, 1_000));
+    assert_eq!(shard.labels(), ["primary", "fenced"]);
+    // Promoted, it is another one.
+    shard.says(1, fact(2, false, 1_100));
+    assert_eq!(shard.labels(), ["fenced", "primary"]);
+}
+
+#[test]
 fn a_disk_that_moved_to_another_machine_is_followed_and_an_old_copy_of_it_is_not() {
     let mut shard = Shard::new(2);
     shard.says(0, fact(1, false, 100)).silent(1).silent(0).says(1, fact(1, false, 99));
