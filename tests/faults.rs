@@ -295,6 +295,15 @@ fn a_commit_over_a_cut_cable_is_told_in_time() {
     let world = World::create("faultcommit");
     for (first, second) in [(1, 2), (2, 1)] {
         eventually(30, "all is well", || world.connect().simple("SELECT count(*) FROM items").code().is_empty());
+        // A PREPARE that was on its way when the cable was cut arrives when it is mended, and is undone by whoever finds it.
+        eventually(60, "nobody has the rows", || {
+            let mut raw = world.connect();
+            let free = |shard: &usize| {
+                let sql = format!("SELECT n FROM items WHERE id = {} FOR UPDATE NOWAIT", world.ids[*shard]);
+                raw.simple(&sql).code().is_empty()
+            };
+            [first, second].iter().all(free)
+        });
         let n = || world.db.shard(1).value(&format!("SELECT n FROM items WHERE id = {}", world.ids[1]));
         let before = n();
         let mut raw = world.connect();
