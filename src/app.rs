@@ -245,28 +245,16 @@ fn router_name() -> Result<String, StartError> {
 /// `mock`: with what those are deceived who are nobody. The same one for as long as the router runs, or they could tell.
 fn handshake_context(
     settings: &Settings,
+    tls: Option<ClientTls>,
     mock: Arc<MockKey>,
     failures: Arc<Failures>,
-) -> Result<HandshakeContext, StartError> {
+) -> HandshakeContext {
     let mode = match settings.client_tls.mode {
         SslMode::Disable => ClientTlsMode::Disable,
         SslMode::Prefer => ClientTlsMode::Allow,
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => ClientTlsMode::Require,
     };
-    let tls = match &settings.client_tls.identity {
-        Some(identity) if mode != ClientTlsMode::Disable => {
-            let verifies = matches!(settings.client_tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-            let wanted = settings.auth.hba.as_ref().is_some_and(|hba| hba.wants_certificates());
-            let clients = match &settings.client_tls.ca_file {
-                Some(authorities) if verifies => ClientCertificates::Demanded(authorities),
-                Some(authorities) if wanted => ClientCertificates::Asked(authorities),
-                Some(_) | None => ClientCertificates::NotAsked,
-            };
-            Some(ClientTls::load(&identity.cert_file, &identity.key_file, clients)?)
-        }
-        _ => None,
-    };
-    Ok(HandshakeContext {
+    HandshakeContext {
         tls,
         mode,
         login_timeout: settings.timeouts.client_login,
@@ -279,7 +267,26 @@ fn handshake_context(
             .failures
             .map(|failures| FailureLimits { burst: failures.limit, interval: failures.interval }),
         failures,
-    })
+    }
+}
+
+/// With what clients are spoken to over TLS, as the files are now.
+fn client_tls(settings: &Settings) -> Result<Option<ClientTls>, StartError> {
+    let Some(identity) = &settings.client_tls.identity else { return Ok(None) };
+    if settings.client_tls.mode == SslMode::Disable {
+        return Ok(None);
+    }
+    let verifies = matches!(settings.client_tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
+    let clients = match &settings.client_tls.ca_file {
+        Some(authorities) if verifies => ClientCertificates::Demanded(authorities),
+        Some(authorities) if wants_certificates(settings) => ClientCertificates::Asked(authorities),
+        Some(_) | None => ClientCertificates::NotAsked,
+    };
+    Ok(Some(ClientTls::load(&identity.cert_file, &identity.key_file, clients)?))
+}
+
+fn wants_certificates(settings: &Settings) -> bool {
+    settings.auth.hba.as_ref().is_some_and(|hba| hba.wants_certificates())
 }
 
 fn user_views(settings: &Settings) -> Vec<UserView> {

@@ -7,6 +7,10 @@ use crate::fault::{Blame, Fault, SqlState};
 
 /// A statement takes memory in steps of so many bytes, so that a row costs no atomic.
 pub const STEP: usize = 64 << 10;
+/// What lasts is many small things of many sessions, and taken seldom: it is counted closer.
+const FINE: usize = 1 << 10;
+/// What each session may keep however much others do, as long as there is any memory.
+const RESERVE: usize = 64 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,8 +52,9 @@ impl Memory {
         Hold { of: Arc::clone(self), needed: 0, taken: 0, lasts: false }
     }
 
-    /// For what a session keeps between its statements. All of that together is half of the memory at most, and one session may have as much
-    /// of it as is left for others: however many take what they can, something is left for whoever comes next.
+    /// For what a session keeps between its statements. Beyond its first 64 KiB, all of that together is half of the memory at most, and one
+    /// session may have as much of it as is left for others: however many take what they can, something is left for whoever comes next.
+    /// The first 64 KiB of each count as what statements hold does.
     pub fn hold_lasting(self: &Arc<Self>) -> Hold {
         let mut hold = self.hold();
         hold.lasts = true;
@@ -60,15 +65,14 @@ impl Memory {
     fn take_lasting(&self, bytes: usize, has: usize) -> Result<(), Fault> {
         let most = self.limit.load(Ordering::Relaxed) / 2;
         let share = |lasting: usize| {
-            let all = lasting.checked_add(bytes)?;
-            let (own, left) = (has.checked_add(bytes)?, most.checked_sub(all)?);
-            (own <= left || own <= STEP).then_some(all)
+            let (all, own) = (lasting.checked_add(bytes)?, has.checked_add(bytes)?);
+            (own <= RESERVE || own <= most.checked_sub(all)?).then_some(all)
         };
         let taken = self.lasting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, share);
         taken.map(drop).map_err(|lasting| {
             Fault::new(SqlState::OUT_OF_MEMORY, "out of memory")
                 .detail(format!(
-                    "This session keeps {has} bytes and all sessions {lasting}; one may keep as much as is left of half of memory_limit, {most} bytes."
+                    "This session keeps {has} bytes and all sessions {lasting}; one may keep {RESERVE}, and beyond that as much as is left of half of memory_limit, {most} bytes."
                 ))
                 .hint("Close prepared statements that are no longer needed, or raise memory_limit.")
                 .blame(Blame::Router)
@@ -96,7 +100,7 @@ impl Memory {
 pub struct Hold {
     of: Arc<Memory>,
     needed: usize,
-    /// In whole steps, not less than `needed`.
+    /// In whole units, not less than `needed`.
     taken: usize,
     /// Between statements, too.
     lasts: bool,
@@ -113,7 +117,8 @@ impl Hold {
     pub fn grow(&mut self, bytes: usize) -> Result<(), Fault> {
         let needed = self.needed.saturating_add(bytes);
         if needed > self.taken {
-            let step = (needed - self.taken).div_ceil(STEP).saturating_mul(STEP);
+            let unit = self.unit();
+            let step = (needed - self.taken).div_ceil(unit).saturating_mul(unit);
             if self.lasts {
                 self.of.take_lasting(step, self.taken)?;
             }
@@ -129,14 +134,18 @@ impl Hold {
 
     pub fn shrink(&mut self, bytes: usize) {
         self.needed = self.needed.saturating_sub(bytes);
-        // One step is kept, so that somebody who takes and gives around a step does not ask each time.
-        let spare = usize::from(self.needed > 0);
-        let kept = self.needed.div_ceil(STEP).saturating_add(spare).saturating_mul(STEP);
+        // One is kept, so that somebody who takes and gives around a unit does not ask each time.
+        let (unit, spare) = (self.unit(), usize::from(self.needed > 0));
+        let kept = self.needed.div_ceil(unit).saturating_add(spare).saturating_mul(unit);
         if self.taken > kept {
             self.of.give_back(self.taken - kept);
             self.forget_lasting(self.taken - kept);
             self.taken = kept;
         }
+    }
+
+    fn unit(&self) -> usize {
+        if self.lasts { FINE } else { STEP }
     }
 
     fn forget_lasting(&self, bytes: usize) {
@@ -209,11 +218,35 @@ mod tests {
         assert!(kept < 32 * STEP && memory.used() == kept, "{kept}");
         let mut modest = memory.hold_lasting();
         modest.grow(1).unwrap();
-        // Statements have the other half.
-        memory.hold().grow(32 * STEP).unwrap();
+        // However many have taken what they can, each next one has its own beginning, and statements have what is left.
+        let mut next: Vec<Hold> = (0..8).map(|_| memory.hold_lasting()).collect();
+        assert!(next.iter_mut().all(|one| one.grow(RESERVE).is_ok()) && next[0].grow(8 * STEP).is_err());
+        drop(next);
+        memory.hold().grow(31 * STEP).unwrap();
         let fault = greedy[4].grow(8 * STEP).unwrap_err();
         assert!(fault.hint.as_deref().unwrap().contains("prepared statements"), "{fault:?}");
         drop((greedy, modest));
+        assert_eq!((memory.used(), memory.lasting.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    /// Thousands of clients of a pool that have prepared a statement or two each.
+    #[test]
+    fn many_small_sessions_take_what_they_need_and_no_more() {
+        let memory = Memory::new(Some(16 << 20));
+        let mut sessions: Vec<Hold> = (0..4_000).map(|_| memory.hold_lasting()).collect();
+        for one in &mut sessions {
+            one.become_of(700).unwrap();
+            one.become_of(1_900).unwrap();
+        }
+        assert_eq!(memory.used(), 4_000 * 2 * FINE);
+        // A large one among them has none of the half then, and one that comes next its own part.
+        assert!(sessions[0].become_of(2 << 20).is_err());
+        let mut next = memory.hold_lasting();
+        next.become_of(RESERVE).unwrap();
+        // All of it is memory that there is: nobody has more than that.
+        let over = sessions.iter_mut().filter_map(|one| one.become_of(RESERVE).err()).count();
+        assert!(over > 3_000 && memory.used() <= 16 << 20, "{over}");
+        drop((sessions, next));
         assert_eq!((memory.used(), memory.lasting.load(Ordering::Relaxed)), (0, 0));
     }
 

@@ -667,6 +667,12 @@ fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
     assert_eq!((made.0.len(), made.1), (64, 1));
     drop(Router::start(&world.file("c.json", &format!("{own}password = \"secret\"\n"))));
     assert_eq!(secret(), Some(made));
+    // One that could be guessed is none.
+    let guessed = async |mut client: etcd_client::Client| client.put("/pgloom/mock_key", "short", None).await.map(drop);
+    world.etcd.tried_as(Some(("root", "toor")), guessed).unwrap();
+    let careless = Router::start(&world.file("d.json", &format!("{own}password = \"secret\"\n")));
+    eventually(10, "it is told", || careless.log_text().contains("mock_key has fewer than 16 bytes"));
+    drop(careless);
     // It may not change the map, and with another password nothing at all.
     let file = |password: &str| {
         let text = world.file("b.json", &format!("{own}password = \"{password}\"\n"));

@@ -317,10 +317,11 @@ fn routers_that_share_their_maps_are_listed_and_pass_cancels_on_to_each_other() 
 
     // What others may write in is not believed, and that is told.
     fs::create_dir_all(place.0.join("open/routers")).unwrap();
-    fs::set_permissions(place.0.join("open/routers"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(place.0.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
     let open = text.replace(&maps.display().to_string(), &place.0.join("open").display().to_string());
     let open = Router::start(&open);
     eventually(10, "it is told", || open.log_text().contains("is not in the list of routers in history_directory"));
     assert!(open.log_text().contains("with mode 777"));
+    assert!(says(0, &open.config, &["routers"]).contains("no router believes this list"));
     assert_eq!(open.connect(&world.db.name).value("SELECT count(*) FROM items"), "60");
 }

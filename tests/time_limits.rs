@@ -233,6 +233,20 @@ fn connections_to_servers_have_limits_at_each_level() {
     assert!(!metrics.contains("pgloom_timeouts_total{limit=\"server_login\"} 0\n"), "{metrics}");
     let mut raw = router.connect(&db.name);
     assert_eq!(raw.simple("SET pgloom.server_connect_timeout = 0").code(), "22023");
+    // Nobody may make connections that are given up at once, one after the other.
+    for limit in ["server_connect_timeout", "server_login_timeout"] {
+        let before = raw.value(&format!("SHOW pgloom.{limit}"));
+        for (value, said) in [("1ms", "1 ms"), ("99ms", "99 ms"), ("500us", "500 us")] {
+            let refused = raw.simple(&format!("SET pgloom.{limit} = '{value}'"));
+            let message =
+                format!("{said} is outside the valid range for parameter \"pgloom.{limit}\" (100 .. 2147483647)");
+            assert_eq!((refused.code(), refused.error.as_ref().unwrap().message()), ("22023", &*message), "{value}");
+            assert_eq!(raw.simple(&format!("SELECT set_config('pgloom.{limit}', '{value}', false)")).code(), "22023");
+        }
+        assert_eq!(raw.value(&format!("SHOW pgloom.{limit}")), before);
+        raw.must(&format!("SET pgloom.{limit} = '100ms'; RESET pgloom.{limit}"));
+    }
+    raw.must("SET pgloom.server_login_timeout = 0; RESET pgloom.server_login_timeout");
     // One that has no time is no reason for others to be told that the server is gone.
     assert_eq!(router.reload(&base.replace("breaker_failures = 0", "breaker_failures = 4")), "applied");
     let mut hasty = router.connect(&db.name);

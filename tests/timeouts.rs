@@ -145,6 +145,28 @@ fn limits_of_a_session_live_and_end_as_its_other_settings() {
     assert_eq!(raw.value("SHOW pgloom.read_preference"), "nearest");
     let both = "SELECT set_config('pgloom.read_preference', 'primary', false), set_config('work_mem', '5MB', false)";
     assert_eq!(raw.simple(both).code(), "0A000");
+    // Nor beside anything else, in whatever form: no server knows it, and nobody would go by it.
+    for form in [
+        "SELECT set_config('pgloom.read_preference', 'primary', false), current_setting('TimeZone') AS x",
+        "SELECT current_setting('TimeZone'), set_config('pgloom.read_preference', 'primary', false)",
+        "SELECT set_config('pgloom.read_preference', 'primary', false) FROM pg_settings WHERE name = 'work_mem'",
+        "SELECT set_config('pgloom.read_preference', 'primary', false), 1",
+        "SELECT length(set_config('PgLoom.Read_Preference'::text, 'primary', false))",
+        "SELECT set_config(name, 'primary', false) FROM (VALUES ('pgloom.read_preference')) v(name)",
+        "SELECT set_config(E'pgloom.query_timeout', 'x' || '1s', false), 1",
+        "SELECT set_config($n$pgloom.query_timeout$n$, '1s', false) || 'x'",
+        "INSERT INTO items SELECT length(set_config('pgloom.read_preference', 'primary', true))",
+    ] {
+        let (simple, extended) = (raw.simple(form), raw.extended(form, &[], &[], 1));
+        assert_eq!([simple.code(), extended.code()], ["0A000"; 2], "{form}");
+        assert!(simple.answers.iter().all(|answer| answer.tag.is_none()), "{form}: {simple:?}");
+        assert_eq!(raw.value("SHOW pgloom.read_preference"), "nearest", "{form}");
+    }
+    // Of others the router tells what there is to tell.
+    let mut others = world.connect();
+    let other = "SELECT set_config(name, 'x', false) FROM (VALUES ('my.setting')) v(name)";
+    assert_eq!(others.value(other), "x");
+    assert_eq!(others.simple(&other.replace("my.setting", "pgloom.setting")).code(), "0A000", "no plan is shared");
     raw.must("SELECT count(*) FROM items");
     raw.must("RESET ALL");
     assert_eq!(shown(&mut raw), "7s");

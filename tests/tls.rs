@@ -254,6 +254,10 @@ fn a_client_that_comes_back_resumes_its_tls_session() {
         handshake(&world, &client(&TLS13, &[&world.files], None));
     }
     clients.iter().for_each(|client| assert_eq!(handshake(&world, client), HandshakeKind::Resumed));
+    // Another configuration, or map, is no other certificate.
+    let other = world.router.config_text().replacen("[general]\n", "[general]\nquery_timeout = \"1h\"\n", 1);
+    assert_eq!(world.router.reload(&other), "applied");
+    clients.iter().for_each(|client| assert_eq!(handshake(&world, client), HandshakeKind::Resumed));
     // With another certificate it is another router.
     std::fs::copy(new.certificate(), world.files.certificate()).unwrap();
     std::fs::copy(new.key(), world.files.key()).unwrap();

@@ -92,9 +92,9 @@ def drain(config):
     return seconds(config["general"].get("shutdown_timeout", "30s")) + LAST_WORDS
 
 
-def keeps(tree, where, config, places):
+def keeps(tree, where, config, places, *more):
     """What the router writes down lies where it may write, and where it is found again: by default it lies beside the configuration."""
-    for section, key in (("general", "timelines_file"), ("topology", "copy_file"), ("topology", "history_directory")):
+    for section, key in (("general", "timelines_file"), ("topology", "copy_file"), ("topology", "history_directory"), *more):
         path = config.get(section, {}).get(key)
         if tree.must(path, where, f"{key} is left beside the configuration, where the router cannot write"):
             inside = any(PurePosixPath(place) in PurePosixPath(path).parents for place in places)

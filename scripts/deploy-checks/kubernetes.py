@@ -69,6 +69,8 @@ def the_pod(tree, config, pod, container, ports):
     there = {f"{mounts['passwords']}/{item['path']}" for item in secret["items"]}
     database, = config["databases"].values()
     files = [user.get("password_file") for user in config["users"]] + [database.get("router_password_file")]
+    # One for all routers, and none of them can write it.
+    files.append(general.get("auth_mock_key_file", "no auth_mock_key_file"))
     tree.must(set(files) == there, where, f"the secret has {sorted(there)}, the configuration reads {files}")
     tree.must("password =" not in tree.text(f"{PLACE}/base/pgloom.toml"), where, "a password in the ConfigMap")
     tree.must(size(container["resources"]["limits"]["memory"]) == warned_memory(tree), where, "PgloomMemoryHigh knows another memory limit")
@@ -85,8 +87,10 @@ def state(tree, config, routers, container):
     retained = routers.get("persistentVolumeClaimRetentionPolicy", {})
     tree.must(set(retained.values()) <= {"Retain"}, where, "the autoscaler deletes what a router has written down")
     tree.must(routers["serviceName"] == "pgloom-routers", where, "the pods have no names: serviceName is not the headless Service")
-    group = routers["template"]["spec"]["securityContext"].get("fsGroup")
-    tree.must(group == 65532, where, "the volume is root's: no fsGroup")
+    context = routers["template"]["spec"]["securityContext"]
+    tree.must(context.get("fsGroup") == 65532, where, "the volume is root's: no fsGroup")
+    policy = context.get("fsGroupChangePolicy")
+    tree.must(policy == "OnRootMismatch", where, "each start opens to the group what the router has closed to it")
 
 
 def rights(tree, pod, container):

@@ -22,7 +22,8 @@ def check(tree):
     config = tree.toml("deploy/systemd/pgloom.toml")
     tree.must(stop > drain(config), PLACE, f"killed after {stop} s: before shutdown_timeout of pgloom.toml is over")
     tree.must(values["ProtectSystem"] == "strict", PLACE, "may write to the system")
-    keeps(tree, "deploy/systemd/pgloom.toml", config, {f"/var/lib/{values['StateDirectory']}"} if "StateDirectory" in values else set())
+    places = {f"/var/lib/{values['StateDirectory']}"} if "StateDirectory" in values else set()
+    keeps(tree, "deploy/systemd/pgloom.toml", config, places, ("general", "auth_mock_key_file"))
     # SIGHUP ends a process that does not expect it.
     reloads = "SignalKind::hangup" in tree.text("src/cli/serve.rs")
     tree.must(("ExecReload" in values) == reloads, PLACE, "ExecReload and what `serve` does with SIGHUP differ")

@@ -139,7 +139,7 @@ impl Live {
             map: Arc::default(),
         });
         shared.tracer.configure(trace_rules(settings)).map_err(StartError::Traces)?;
-        let context = handshake_context(settings, Arc::new(MockKey::new(mock)), Arc::default())?;
+        let context = handshake_context(settings, client_tls(settings)?, Arc::new(MockKey::new(mock)), Arc::default());
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
         let context = Doorstep {

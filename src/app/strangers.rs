@@ -3,17 +3,16 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::app::map::SharedMap;
-use crate::config::Settings;
+use crate::config::{MapSettings, Settings};
+use crate::control::etcd::LEAST_MOCK_KEY;
+use crate::control::map::copy;
 use crate::secret::Secret;
-
-/// Bytes of a secret that could not be guessed.
-const LEAST: usize = 16;
 
 /// The one of this router. `config`: the configuration file; `map`: where the map is in etcd.
 ///
@@ -24,9 +23,9 @@ pub async fn mock_key(settings: &Settings, config: &Path, map: Option<&SharedMap
     if let Some(path) = &settings.auth.mock_key_file {
         return kept(path, &made).map_err(|error| format!("auth_mock_key_file {}: {error}", path.display()));
     }
-    let told = match map {
-        Some(map) => map.mock_key(&made).await,
-        None => {
+    let told = match (map, &settings.map) {
+        (Some(map), MapSettings::Etcd(etcd)) => told(map.mock_key(&made).await, &etcd.copy_file),
+        (Some(_) | None, _) => {
             let path = beside(config);
             kept(&path, &made).map_err(|error| format!("{}: {error}", path.display()))
         }
@@ -35,6 +34,44 @@ pub async fn mock_key(settings: &Settings, config: &Path, map: Option<&SharedMap
         tracing::warn!(%error, "strangers are shown salts of this run alone: who asks another router, or behind a restart, can tell them from users. Set auth_mock_key_file");
         made
     }))
+}
+
+/// What etcd has told, kept for a start without it; and where it does not tell, what was kept.
+fn told(told: Result<Secret, String>, copy_file: &Path) -> Result<Secret, String> {
+    let path = beside(copy_file);
+    match told {
+        Ok(told) => {
+            if read(&path).ok().as_ref() != Some(&told) {
+                let kept = std::str::from_utf8(told.reveal()).map_err(io::Error::other);
+                if let Err(error) = kept.and_then(|text| copy::replace(&path, text)) {
+                    tracing::warn!(file = %path.display(), %error, "the secret of the salts of strangers cannot be kept: a start without etcd shows others");
+                }
+            }
+            Ok(told)
+        }
+        Err(error) => match read(&path) {
+            Ok(kept) => {
+                tracing::warn!(%error, "etcd does not tell the secret of the salts of strangers: that of the last run is used");
+                Ok(kept)
+            }
+            Err(_) => Err(error),
+        },
+    }
+}
+
+/// The file that has the secret, where it is a file, and whether that can be used; `None`: nothing is wrong with one that nobody has named.
+pub fn look(settings: &Settings, config: &Path) -> Option<(PathBuf, io::Result<()>)> {
+    let named = settings.auth.mock_key_file.clone();
+    let (path, is_named) = match (named, &settings.map) {
+        (Some(path), _) => (path, true),
+        (None, MapSettings::File { .. }) => (beside(config), false),
+        (None, MapSettings::Etcd(_)) => return None,
+    };
+    match read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => is_named.then(|| (path.clone(), copy::check(&path))),
+        Ok(_) => is_named.then_some((path, Ok(()))),
+        Err(error) => Some((path, Err(error))),
+    }
 }
 
 fn random() -> io::Result<Secret> {
@@ -56,14 +93,14 @@ fn kept(path: &Path, made: &Secret) -> io::Result<Secret> {
         read => return read,
     }
     let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{}.{}", std::process::id(), &String::from_utf8_lossy(made.reveal())[..8]));
+    unfinished.push(format!(".{}", copy::unique()?));
     let unfinished = PathBuf::from(unfinished);
-    let put = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(made.reveal())?;
-        file.sync_all()?;
-        std::fs::hard_link(&unfinished, path)
-    })();
+    let put = write(&unfinished, made).and_then(|()| match std::fs::hard_link(&unfinished, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+        // Not every file system has links. Who reads it in this moment finds it too short, and says so.
+        Err(_) => write(path, made),
+        Ok(()) => Ok(()),
+    });
     let _ = std::fs::remove_file(&unfinished);
     match put {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -71,11 +108,22 @@ fn kept(path: &Path, made: &Secret) -> io::Result<Secret> {
     }
 }
 
+/// A file that is not there yet, for its owner alone.
+fn write(path: &Path, secret: &Secret) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(secret.reveal())?;
+    file.sync_all()
+}
+
 fn read(path: &Path) -> io::Result<Secret> {
     let bytes = std::fs::read(path)?;
     let bytes = bytes.trim_ascii();
-    if bytes.len() < LEAST {
-        return Err(io::Error::other(format!("it has fewer than {LEAST} bytes")));
+    if bytes.len() < LEAST_MOCK_KEY {
+        return Err(io::Error::other(format!("it has fewer than {LEAST_MOCK_KEY} bytes")));
+    }
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o004 != 0 {
+        tracing::warn!(file = %path.display(), "everybody on this machine can read the secret of the salts of strangers: who does can tell them from users");
     }
     Ok(Secret::new(bytes.to_vec()))
 }
@@ -102,6 +150,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         std::fs::write(&path, "short\n").unwrap();
         assert!(kept(&path, &random().unwrap()).is_err());
+        // What etcd has told is there when it does not tell.
+        let copy_file = directory.join("map.json");
+        assert_eq!(told(Err("away".to_owned()), &copy_file).unwrap_err(), "away");
+        assert_eq!(told(Ok(made[0].clone()), &copy_file).unwrap(), made[0]);
+        assert_eq!(told(Err("away".to_owned()), &copy_file).unwrap(), made[0]);
+        let mode = std::fs::metadata(beside(&copy_file)).unwrap().permissions().mode();
+        assert_eq!((beside(&copy_file), mode & 0o777), (directory.join("map.json.mock_key"), 0o600));
+        let other = random().unwrap();
+        assert_eq!(told(Ok(other.clone()), &copy_file).unwrap(), other);
+        assert_eq!(told(Err("away".to_owned()), &copy_file).unwrap(), other);
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

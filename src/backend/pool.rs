@@ -358,6 +358,7 @@ impl<C: Connect> Pool<C> {
         let _probe = self.connector.admit()?;
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
         let _login = Counting::new(&self.counts.login);
+        let begun = Instant::now();
         let connected = self.connector.connect(reach).await.map(|mut backend| {
             backend.slot = slot;
             backend
@@ -368,8 +369,10 @@ impl<C: Connect> Pool<C> {
                 self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
             }
         }
-        // What one client has no time for is not what keeps others waiting.
-        if connected.is_ok() || reach.is_none() {
+        // What one client has no time for is not what keeps others waiting; what a server says to it is.
+        let is_late =
+            reach.is_some_and(|reach| begun.elapsed() >= reach.connect.min(reach.login.unwrap_or(reach.connect)));
+        if connected.is_ok() || !is_late {
             *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
         }
         connected

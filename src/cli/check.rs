@@ -1,11 +1,12 @@
 //! `pgloom check`: is the file right, does every shard answer, may we do there what we must, do they agree?
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::app;
+use crate::app::{self, strangers};
 use crate::backend::cluster::Database;
 use crate::backend::combiners::Fitness;
 use crate::catalog::Catalog;
@@ -70,6 +71,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             Err(code) => return code,
         };
         findings.extend(check_kept(&settings));
+        findings.extend(check_mock_key(&settings, &args.config.config));
         runtime.block_on(async {
             for database in &databases {
                 check_database(database, &mut findings).await;
@@ -98,6 +100,23 @@ fn check_kept(settings: &Settings) -> Vec<Finding> {
         Finding { database: String::new(), shard: None, ok: tried.is_ok(), what, hint }
     });
     told.collect()
+}
+
+/// The secret of the salts that strangers are shown, where it is a file.
+fn check_mock_key(settings: &Settings, config: &Path) -> Option<Finding> {
+    let (path, looked) = strangers::look(settings, config)?;
+    let shown = path.display();
+    let (what, hint) = match &looked {
+        Ok(()) => (format!("auth_mock_key_file {shown} can be used"), None),
+        Err(error) => (
+            format!("auth_mock_key_file {shown} cannot be used: {error}"),
+            Some(
+                "Put at least 16 random bytes in it, for the user that runs the router, or let that make it."
+                    .to_owned(),
+            ),
+        ),
+    };
+    Some(Finding { database: String::new(), shard: None, ok: looked.is_ok(), what, hint })
 }
 
 fn print(file: &str, findings: &[Finding], json: bool) {

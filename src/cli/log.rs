@@ -130,16 +130,20 @@ fn one_line(line: &[u8], coloured: bool) -> Cow<'_, [u8]> {
     if (0..inner.len()).all(is_plain) {
         return Cow::Borrowed(line);
     }
+    // An object, whose texts have no other sign than U+007F to U+009F that is not escaped already.
+    let is_json = inner.starts_with(b"{") && inner.ends_with(b"}");
     let mut shown = Vec::with_capacity(line.len() + 16);
     for (at, byte) in inner.iter().enumerate() {
         match byte {
             _ if is_plain(at) => shown.push(*byte),
             b'\n' => shown.extend_from_slice(b"\\n"),
-            0x80..=0x9f => {
-                shown.pop();
-                shown.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+            _ => {
+                if matches!(byte, 0x80..=0x9f) {
+                    shown.pop();
+                }
+                let escaped = if is_json { format!("\\u{byte:04x}") } else { format!("\\x{byte:02x}") };
+                shown.extend_from_slice(escaped.as_bytes());
             }
-            _ => shown.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
         }
     }
     shown.extend_from_slice(&line[inner.len()..]);
@@ -209,6 +213,10 @@ mod tests {
         let forged = "user \"x\n2026 ERROR forged\r\u{1b}[31m\u{9b}2J\u{7f}\"\n";
         let told = "user \"x\\n2026 ERROR forged\\x0d\\x1b[31m\\x9b2J\\x7f\"\n";
         assert_eq!(shown(forged, false), told);
+        let json = shown("{\"user\":\"a\u{7f}b\u{9b}2J\u{85}é\"}\n", false);
+        assert_eq!(json, "{\"user\":\"a\\u007fb\\u009b2J\\u0085é\"}\n");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["user"], "a\u{7f}b\u{9b}2J\u{85}é");
         assert_eq!(shown("\u{1b}[32m INFO\u{1b}[0m\n", true), "\u{1b}[32m INFO\u{1b}[0m\n");
     }
 

@@ -75,7 +75,7 @@ section! {
         cancel_grace: Duration = "2s",
         /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
         idle_transaction_timeout: Duration = "0",
-        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database, for a user and in a session too (`SET pgloom.server_connect_timeout`): there for the connections that are made for it; that it was too impatient is not held against the server (breakers).
+        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database, for a user and in a session too (`SET pgloom.server_connect_timeout`): there for the connections that are made for it, and at least 100 ms; that it was too impatient is not held against the server (breakers).
         server_connect_timeout: Duration = "5s",
         /// Time to log in to it then: TLS, authentication, and what the router asks a new connection. 0: what is left of server_connect_timeout.
         server_login_timeout: Duration = "0",
@@ -101,7 +101,7 @@ section! {
         failover_timeout: Duration = "10s",
         /// How long a statement waits for the only server of a shard that cannot be connected to, as while that restarts; its circuit breaker is asked again meanwhile. Nothing of the statement has been sent then. 0: it fails at once.
         restart_timeout: Duration = "0s",
-        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd or `history_directory`, or know each other by peers, tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
+        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd or `history_directory`, or know each other by peers, tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline, in every copy, with the routers stopped: that is this file of each router, and `timelines` in etcd or `routers/timelines` in `history_directory`.
         timelines_file: PathBuf = "pgloom.timelines.json",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
         read_preference: ReadPreference = "primary",
@@ -156,7 +156,7 @@ section! {
         key_wait_timeout: Duration = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
-        /// Memory that all statements together may take for what they hold: groups, sorted and distinct values, rows that wait for others, messages of more than 256 KiB, the trees of large statements, prepared statements. Beyond it a statement fails with 53200. What sessions keep between their statements is half of it at most, and one session may keep as much as is left of that half. 0: no limit.
+        /// Memory that all statements together may take for what they hold: groups, sorted and distinct values, rows that wait for others, messages of more than 256 KiB, the trees of large statements, prepared statements. Beyond it a statement fails with 53200. What sessions keep between their statements is half of it at most, and one session may keep as much as is left of that half; its first 64 KiB it may keep as long as there is any memory. 0: no limit.
         memory_limit: Bytes = "1GiB",
 
         /// Values of a sequence that the router takes from the home shard at a time, where rows of sharded and reference tables need many. What is taken and not used is a gap. 1: only what is needed, as one Postgres does.

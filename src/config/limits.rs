@@ -37,6 +37,8 @@ pub enum Limit {
 }
 
 const COUNT: usize = Limit::ALL.len();
+/// A session may not be more hasty with servers than this: it would make connections that nobody can use, one after the other.
+const HASTY: Duration = Duration::from_millis(100);
 
 impl Limit {
     pub const ALL: [Self; 13] = [
@@ -87,6 +89,11 @@ impl Limit {
     /// That of a session which it calls so, behind `pgloom.`.
     pub fn named(name: &str) -> Option<Self> {
         Self::of_sessions().find(|limit| limit.name() == name)
+    }
+
+    /// The least that a session may say; 0 is another thing.
+    pub fn least_of_sessions(self) -> Option<Duration> {
+        matches!(self, Self::ServerConnect | Self::ServerLogin).then_some(HASTY)
     }
 
     /// A value as a session gives it: a duration as in the configuration; 0 is no limit.

@@ -21,6 +21,7 @@ use etcd_client::{
     WatchOptions, WatchStream,
 };
 
+pub use mock_key::LEAST_MOCK_KEY;
 pub use timelines::Reached;
 pub use way::{Etcd, Ways};
 

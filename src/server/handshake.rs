@@ -10,7 +10,7 @@ mod authenticate;
 mod rules;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,32 @@ pub struct HandshakeContext {
     /// `None`: as many as want to may fail.
     pub failure_limits: Option<FailureLimits>,
     pub failures: Arc<Failures>,
+}
+
+impl HandshakeContext {
+    fn note_failure(&self, from: IpAddr, user: &str) {
+        let Some(limits) = self.failure_limits else { return };
+        if self.failures.note(from, user, Instant::now(), limits) {
+            tracing::warn!(%from, user, "too many logins have failed: further ones are refused for a while");
+        }
+    }
+}
+
+/// Somebody was asked who the user is. Who then says nothing until its time is up, or is displaced, has cost that for nothing as one who
+/// leaves: dropped before it is over, it counts.
+struct Inquiry<'a> {
+    context: &'a HandshakeContext,
+    from: IpAddr,
+    user: &'a str,
+    is_over: bool,
+}
+
+impl Drop for Inquiry<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.context.note_failure(self.from, self.user);
+        }
+    }
 }
 
 /// What became of a connection.
@@ -275,7 +301,12 @@ impl Conversation {
                 accounts.ask(applicant).await?
             }
         };
+        let mut asked = was_asked.then(|| Inquiry { context, from: self.peer.ip(), user: &user, is_over: false });
         let proven = self.authenticate(context, &user, account, entry).await;
+        if let Some(asked) = &mut asked {
+            asked.is_over = true;
+        }
+        drop(asked);
         self.count(context, &user, &proven, was_asked);
         let _: bool = proven?;
         self.send(reply::AUTHENTICATION_OK).await?;
@@ -287,17 +318,12 @@ impl Conversation {
     /// Failures count, whether the user exists or not. Only a password makes good what passwords have failed.
     /// `was_asked`: somebody was asked who the user is. Who leaves then has cost that for nothing, and counts too.
     fn count(&self, context: &HandshakeContext, user: &str, proven: &Result<bool, End>, was_asked: bool) {
-        let Some(limits) = context.failure_limits else { return };
         let from = self.peer.ip();
         match proven {
-            Ok(true) => context.failures.forget(from, user),
-            Ok(false) => {}
+            Ok(true) if context.failure_limits.is_some() => context.failures.forget(from, user),
+            Ok(_) => {}
             Err(End::Gone) if !was_asked => {}
-            Err(End::Failed(_) | End::Gone) => {
-                if context.failures.note(from, user, Instant::now(), limits) {
-                    tracing::warn!(%from, user, "too many logins have failed: further ones are refused for a while");
-                }
-            }
+            Err(End::Failed(_) | End::Gone) => context.note_failure(from, user),
             Err(End::Refused(_) | End::Throttled(_)) => {}
         }
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -17,7 +18,8 @@ use tokio::task::AbortHandle;
 
 use crate::metrics::{self, Metrics};
 
-/// Open at once; a scraper needs one. For one more the oldest is closed: who asks whether the router lives is answered, whoever else is there.
+/// Open at once; a scraper needs one. For one more the oldest is closed that has asked nothing yet, or the oldest of all: who asks whether the
+/// router lives is answered, whoever else is there.
 const MAX_CONNECTIONS: usize = 64;
 /// For a request's head to arrive, and for a connection to stay without a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +60,7 @@ pub async fn serve(
     readiness: Arc<dyn Readiness>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    let mut open: VecDeque<Open> = VecDeque::new();
     let mut connections = tokio::task::JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -75,21 +77,33 @@ pub async fn serve(
                 }
             },
         };
-        open.retain(|known| !known.is_finished());
-        if open.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
+        open.retain(|known| !known.task.is_finished());
+        if open.len() >= MAX_CONNECTIONS {
+            let silent = open.iter().position(|known| !known.has_asked.load(Ordering::Relaxed));
+            if let Some(leaving) = open.remove(silent.unwrap_or(0)) {
+                leaving.task.abort();
+            }
         }
         let (metrics, readiness) = (Arc::clone(&metrics), Arc::clone(&readiness));
-        open.push_back(connections.spawn(async move {
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, metrics, readiness)).await;
-        }));
+        let has_asked = Arc::<AtomicBool>::default();
+        let asks = Arc::clone(&has_asked);
+        let task = connections.spawn(async move {
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, &asks, metrics, readiness)).await;
+        });
+        open.push_back(Open { task, has_asked });
     }
 }
 
-async fn connection(stream: TcpStream, metrics: Arc<Metrics>, readiness: Arc<dyn Readiness>) {
+/// A connection that is there.
+struct Open {
+    task: AbortHandle,
+    /// A whole request has come.
+    has_asked: Arc<AtomicBool>,
+}
+
+async fn connection(stream: TcpStream, has_asked: &AtomicBool, metrics: Arc<Metrics>, readiness: Arc<dyn Readiness>) {
     let service = service_fn(|request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let response = answer(request.method(), request.uri().path(), &metrics, &*readiness);
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -261,5 +275,25 @@ mod tests {
         let mut last = open.pop().unwrap();
         last.read_to_end(&mut left).await.unwrap();
         assert!(left.windows(14).any(|part| part == b"pgloom_clients"), "the newest is served");
+    }
+
+    #[tokio::test]
+    async fn those_who_have_asked_nothing_go_first() {
+        let address = start(ready()).await;
+        let mut scraper = TcpStream::connect(address).await.unwrap();
+        let keep = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        let mut some = [0; 1024];
+        scraper.write_all(keep).await.unwrap();
+        assert!(scraper.read(&mut some).await.unwrap() > 0);
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS + 10 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+            // Accepted in turn: an answer to who comes behind proves it.
+            assert!(ask(address, &get("/healthz")).await.ends_with("\r\n\r\nok\n"));
+        }
+        let first = tokio::time::timeout(Duration::from_secs(5), silent[0].read(&mut some)).await;
+        assert!(matches!(first, Ok(Ok(0) | Err(_))), "the oldest of the silent ones is closed: {first:?}");
+        scraper.write_all(keep).await.unwrap();
+        assert!(scraper.read(&mut some).await.unwrap() > 0, "who has asked is still served");
     }
 }

@@ -181,15 +181,25 @@ fn value_of(limit: Limit, value: &str) -> Result<Option<Duration>, String> {
 }
 
 /// # Errors
-/// `42704` for a setting of ours that is none, `22023` for a value that is no duration.
+/// `42704` for a setting of ours that is none, `22023` for a value that is no duration, or one that no session may say.
 pub fn check_limit(name: &str, value: &str) -> Result<(), Fault> {
     let Some(own) = name.strip_prefix("pgloom.") else { return Ok(()) };
     let Some(limit) = Limit::named(own) else { return Err(unknown_setting(name)) };
-    value_of(limit, value).map(drop).map_err(|expected| {
+    let time = value_of(limit, value).map_err(|expected| {
         let shown = plain_value(value).unwrap_or_else(|| value.into());
         Fault::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{shown}\""))
             .detail(expected)
-    })
+    })?;
+    match (time, limit.least_of_sessions()) {
+        (Some(time), Some(least)) if time < least => {
+            let (micros, least) = (time.as_micros(), least.as_millis());
+            let shown = if micros % 1000 == 0 { format!("{} ms", micros / 1000) } else { format!("{micros} us") };
+            let message =
+                format!("{shown} is outside the valid range for parameter \"{name}\" ({least} .. {})", i32::MAX);
+            Err(Fault::new(SqlState::INVALID_PARAMETER_VALUE, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// No setting of the router has this name.

@@ -13,6 +13,7 @@ use crate::session::prepared::ClientStatement;
 use crate::session::set::{READ_ONLY, check_setting};
 use crate::session::simple::utf8;
 use crate::session::{Failure, Session};
+use crate::sql::analyze::config_of_router;
 use crate::sql::utility::{self, ConfigCall, ConfigQuery, SetStatement, StatementKind, config_calls};
 use crate::types::{Format, oid};
 use crate::wire::frame::BindValues;
@@ -44,9 +45,9 @@ impl Session {
         let read = config_calls(text).and_then(|read| {
             let whole = self.whole_calls(read.calls)?;
             // What is shown beside the calls would not be in a text that is made of them.
-            (!(whole.1 && read.shows)).then_some((whole, read.row_of))
+            (!(whole.1 && read.shows)).then_some((whole, read.row_of, read.shows))
         });
-        let Some(((calls, changed), row_of)) = read else {
+        let Some(((calls, changed), row_of, shows)) = read else {
             // A literal of the same kind that only a server can read, a parameter without a value, or a value that Postgres refuses.
             return self.run_unclear(text).await;
         };
@@ -63,13 +64,8 @@ impl Session {
                 check_setting(&call.name, &settings::text_value(&call.name, value))?;
             }
             if let Some(own) = call.name.strip_prefix("pgloom.").filter(|own| Limit::named(own).is_none()) {
-                if calls.len() > 1 {
-                    return Err(Fault::unsupported(
-                        "set_config() of a setting of the router beside others is not supported",
-                        format!("\"{}\" is known to no server.", call.name),
-                        "Set it in a statement of its own.",
-                    )
-                    .into());
+                if calls.len() > 1 || shows || row_of.is_some() {
+                    return Err(config_of_router(&call.name).into());
                 }
                 let (name, value) = (own.into(), call.value.clone());
                 self.set(&SetStatement::Router { name, value, local: call.local }).await?;

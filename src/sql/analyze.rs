@@ -20,7 +20,7 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
-use crate::sql::lexer::{TokenKind, with_escapes};
+use crate::sql::lexer::{Token, TokenKind, with_escapes};
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
 use crate::sql::modifying::{same_everywhere, with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
@@ -300,6 +300,11 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
                 && words::text_of(text, token).to_ascii_lowercase().contains(UNLOCK)
         }),
     };
+    // That a server would keep, and nobody would go by. What is sought for may stand in any literal, so none is free.
+    let own_config = match (&kind, &tokens) {
+        (StatementKind::SetConfig(_) | StatementKind::Prepare(_), _) | (_, None) => None,
+        (_, Some(tokens)) => ours.then(|| config_beside(text, tokens)).flatten(),
+    };
     let closed = analyzer.closed(&kind);
     let (mut verdict, uses) = match tokens {
         Some(tokens) => {
@@ -317,8 +322,22 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
     let Verdict { only_reads, settled, ref mut reads_time, ref mut numbering, .. } = verdict;
     let (reads_time, numbering) = (std::mem::take(reads_time), std::mem::take(numbering));
     let Verdict {
-        outcome, access, pin, free_slots, changes, resolved, takes, surely, takes_any, unseen, random, ..
+        outcome,
+        access,
+        pin,
+        mut free_slots,
+        changes,
+        resolved,
+        takes,
+        surely,
+        takes_any,
+        unseen,
+        random,
+        ..
     } = verdict;
+    if own_config.is_some() {
+        free_slots.clear();
+    }
     let reads_time = (calls || has_time(&kind) && !reads_time.is_none()).then(|| Arc::new(reads_time));
     let mut uses = uses;
     uses.surely = if surely { takes.clone() } else { Vec::new() };
@@ -327,10 +346,11 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
     let sequences = (!uses.is_none()).then(|| Box::new(uses));
     let changes = changes.into();
     let alone = matches!(outcome, Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) | Outcome::Refuse(_));
-    let (is_closed, outcome) = match closed {
-        Some(fault) => (true, Outcome::Refuse(fault)),
-        None if unlocks && !alone => (false, Outcome::Refuse(unlocks_everywhere())),
-        None => (false, outcome),
+    let (is_closed, outcome) = match (closed, own_config.flatten()) {
+        (Some(fault), _) => (true, Outcome::Refuse(fault)),
+        (None, Some(name)) => (false, Outcome::Refuse(config_of_router(name))),
+        (None, None) if unlocks && !alone => (false, Outcome::Refuse(unlocks_everywhere())),
+        (None, None) => (false, outcome),
     };
     let closed = is_closed;
     let reads = match &outcome {
@@ -392,6 +412,41 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
 
 /// The function that releases all session-level advisory locks, the router's own too.
 const UNLOCK: &str = "advisory_unlock_all";
+
+/// Where set_config() is called: the first setting of the router that a literal names, `None` within where there is none.
+fn config_beside<'a>(text: &'a str, tokens: &[Token]) -> Option<Option<&'a str>> {
+    let is_call = |at: usize, name: &str| {
+        let opens = tokens.get(at + 1).is_some_and(|next| next.is(b'('));
+        let word = tokens.get(at).map(|token| words::text_of(text, token)).unwrap_or_default();
+        opens && word.trim_matches('"').eq_ignore_ascii_case(name)
+    };
+    (0..tokens.len()).find(|at| is_call(*at, "set_config"))?;
+    let named = tokens.iter().enumerate().find_map(|(at, token)| {
+        let TokenKind::Literal(_) = token.kind else { return None };
+        let source = words::text_of(text, token);
+        let name = match source.strip_prefix('$') {
+            Some(tagged) => tagged.split_once('$')?.1.rsplit_once('$')?.0.rsplit_once('$')?.0,
+            None => source.split_once('\'')?.1.strip_suffix('\'')?,
+        };
+        let name = name.trim_ascii();
+        let is_ours = name.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX));
+        let is_shown = at.checked_sub(2).is_some_and(|before| is_call(before, "current_setting"));
+        (is_ours && !is_shown).then_some(name)
+    });
+    Some(named)
+}
+
+/// How the router's own settings begin.
+const PREFIX: &str = "pgloom.";
+
+/// A setting of the router in a query that is more than one call.
+pub(crate) fn config_of_router(name: &str) -> Fault {
+    Fault::unsupported(
+        "set_config() of a setting of the router beside others is not supported",
+        format!("\"{name}\" is known to no server."),
+        "Set it in a statement of its own.",
+    )
+}
 
 fn unlocks_everywhere() -> Fault {
     Fault::unsupported(

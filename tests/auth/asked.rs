@@ -280,3 +280,17 @@ fn strangers_that_leave_at_the_challenge_are_counted() {
     let metrics = world.router.http("/metrics").1;
     assert!(!metrics.contains("\npgloom_logins_throttled_total 0\n"), "{metrics}");
 }
+
+/// So do those who say nothing there, until their time is up or another one takes their place.
+#[test]
+fn strangers_that_are_silent_at_the_challenge_are_counted() {
+    let general =
+        format!("{ON}\nauth_failure_limit = 2\nauth_failure_interval = \"1h\"\nclient_login_timeout = \"5s\"");
+    let world = World::create("silence", &general);
+    let strangers = (0..30).map(|number| knock(world.router.port, &world.db.name, &format!("stranger_{number}")));
+    let silent: Vec<(Raw, String)> = strangers.collect();
+    assert!(silent.iter().all(|(_, answer)| answer.contains("SCRAM")), "{:?}", silent[0].1);
+    eventually(20, "they are counted", || world.router.log_text().contains("too many logins have failed"));
+    let (_, answer) = knock(world.router.port, &world.db.name, "another");
+    assert!(answer.contains("too many failed logins"), "{answer}");
+}

@@ -93,6 +93,11 @@ impl Live {
             Tracer::check(&rules).map_err(StartError::Traces)?;
         }
         let front = self.front.load();
+        // Another one could not open the tickets that clients bring back.
+        let is_same_tls = certificates.clients_hash == state.certificates.clients_hash
+            && settings.client_tls == before.client_tls
+            && wants_certificates(&settings) == wants_certificates(&before);
+        let tls = if is_same_tls { front.context.tls.clone() } else { client_tls(&settings)? };
         let access = server_access(&settings, Arc::clone(&certificates.servers), &self.known);
         let known = self.health.databases.load_full();
         let databases = settings.databases.iter().filter_map(|database| {
@@ -109,9 +114,10 @@ impl Live {
                 accounts: accounts(&settings, &self.known.keys, Some(&front.accounts))?,
                 context: handshake_context(
                     &settings,
+                    tls,
                     Arc::clone(&front.context.mock),
                     Arc::clone(&front.context.failures),
-                )?,
+                ),
                 population: Arc::clone(&front.population),
                 router: Arc::clone(&front.router),
                 peer_tls: peer_tls(&settings)?,

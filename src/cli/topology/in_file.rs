@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use super::{Failed, InForce};
-use crate::cli::out::say;
+use crate::cli::out::{complain, say};
 use crate::config::document::{Change, databases_of};
 use crate::config::{Document, Draft};
 use crate::control::etcd::Unreadable;
@@ -64,8 +64,11 @@ impl MapInFile {
     /// The epoch that routers of this file serve, and the routers that share its maps.
     pub(in crate::cli) fn routers(&self) -> Result<(Option<u64>, Vec<Entry>), Failed> {
         let last = self.history.last().map_err(|error| self.told(error))?;
-        let listed = Listing::new(self.history.directory()).routers(SystemTime::now(), false);
-        let routers = listed.map_err(|error| self.told(error))?;
+        let listing = Listing::new(self.history.directory());
+        if let Some(doubt) = listing.doubt() {
+            complain!("pgloom: no router believes this list: {doubt}");
+        }
+        let routers = listing.routers(SystemTime::now(), false).map_err(|error| self.told(error))?;
         Ok((last.and_then(|last| last.head.epoch), routers))
     }
 

@@ -6,12 +6,14 @@ use super::{Connection, StoreError};
 use crate::secret::Secret;
 
 const NAME: &str = "mock_key";
+/// Bytes of a secret that could not be guessed.
+pub const LEAST_MOCK_KEY: usize = 16;
 
 impl Connection {
     /// The one that is kept; `made`, where there is none yet.
     ///
     /// # Errors
-    /// As [`Self::revision`].
+    /// As [`Self::revision`]; the one that is kept could be guessed.
     pub async fn mock_key(&mut self, made: &Secret) -> Result<Secret, StoreError> {
         if let Some(kept) = self.kept_mock_key().await? {
             return Ok(kept);
@@ -29,6 +31,11 @@ impl Connection {
     async fn kept_mock_key(&mut self) -> Result<Option<Secret>, StoreError> {
         let mut kv = self.client.kv_client();
         let found = self.ask(kv.get(self.key(NAME), None)).await?;
-        Ok(found.kvs().first().map(|kept| Secret::new(kept.value().to_vec())))
+        let Some(kept) = found.kvs().first().map(|kept| kept.value().trim_ascii()) else { return Ok(None) };
+        if kept.len() < LEAST_MOCK_KEY {
+            let too_short = format!("{}: {NAME} has fewer than {LEAST_MOCK_KEY} bytes", self.endpoint);
+            return Err(StoreError(too_short));
+        }
+        Ok(Some(Secret::new(kept.to_vec())))
     }
 }

@@ -2,14 +2,15 @@
 //! it writes again and again. One that was not written for as long as its router said is of nobody, and is removed by whoever sees it.
 //!
 //! Whoever may write there could have cancel requests sent to himself, as whoever may write in etcd. So the directory must be the router's
-//! own, or root's, and others may not write in it; what is of another user is not read.
+//! own, or root's, and others may not write in it; what is of another user, what others may have written into, and links are not read. What
+//! somebody has opened to a group that is the router's own (as Kubernetes does with `fsGroup`, at each start) is closed again.
 //!
 //! Ages are told by the clock of the file system alone: machines that share it need not agree on the time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,8 @@ const ROOT: u32 = 0;
 /// Where routers that share the maps of a file are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
+    /// `history_directory`.
+    maps: PathBuf,
     directory: PathBuf,
 }
 
@@ -43,7 +46,7 @@ struct Listed {
 impl Listing {
     /// `maps`: where the maps are kept.
     pub fn new(maps: &Path) -> Self {
-        Self { directory: maps.join("routers") }
+        Self { maps: maps.to_owned(), directory: maps.join("routers") }
     }
 
     fn file(&self, id: &str) -> PathBuf {
@@ -52,32 +55,53 @@ impl Listing {
 
     /// What any of them has heard of.
     fn timelines(&self) -> PathBuf {
-        self.directory.join("timelines")
+        self.directory.join(TIMELINES)
     }
 
     /// The router is there, for so long. When that was, as the file system has it.
     fn announce(&self, entry: &Entry, ttl: Duration) -> io::Result<SystemTime> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        self.check()?;
+        self.close()?;
+        self.check(own_user())?;
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let text = serde_json::to_string(&Listed { ttl_ms, router: entry.clone() }).map_err(io::Error::other)?;
         let path = self.file(&entry.id);
         copy::replace_for_now(&path, &text)?;
-        fs::metadata(&path)?.modified()
+        fs::symlink_metadata(&path)?.modified()
     }
 
-    /// Whether what stands there can be believed.
-    fn check(&self) -> io::Result<()> {
-        let directory = fs::metadata(&self.directory)?;
-        if is_of(&directory, rustix::process::geteuid().as_raw()) {
-            return Ok(());
+    /// The directory is for its owner alone, where that is this user.
+    fn close(&self) -> io::Result<()> {
+        let directory = fs::symlink_metadata(&self.directory)?;
+        let is_open = directory.is_dir() && directory.uid() == own_user() && directory.mode() & 0o7777 != 0o700;
+        if is_open { fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700)) } else { Ok(()) }
+    }
+
+    /// Whether what stands there can be believed by this user.
+    fn check(&self, user: u32) -> io::Result<()> {
+        let directory = fs::symlink_metadata(&self.directory)?;
+        if !directory.is_dir() {
+            return Err(io::Error::other(format!(
+                "{} is no directory: the routers are only believed where it is one, and no link",
+                self.directory.display()
+            )));
         }
-        let (mode, user) = (directory.mode() & 0o7777, directory.uid());
-        Err(io::Error::other(format!(
-            "{} belongs to user {user} with mode {mode:o}: the routers in it are only believed where it is this router's user's, or root's, and others \
-             cannot write there",
-            self.directory.display()
-        )))
+        if !is_of(&directory, user) {
+            return Err(open(&self.directory, &directory));
+        }
+        // Whoever writes in the one above can put another one in its place.
+        let above = fs::metadata(&self.maps)?;
+        let is_own = (above.uid() == user || above.uid() == ROOT) && above.mode() & 0o002 == 0;
+        if !is_own || above.mode() & 0o020 != 0 && above.gid() != directory.gid() {
+            return Err(open(&self.maps, &above));
+        }
+        Ok(())
+    }
+
+    /// Why the routers do not believe what stands there, as far as can be told by another user than theirs.
+    pub fn doubt(&self) -> Option<String> {
+        let directory = fs::symlink_metadata(&self.directory).ok()?;
+        self.check(directory.uid()).err().map(|error| error.to_string())
     }
 
     /// The router is gone.
@@ -90,8 +114,9 @@ impl Listing {
     /// # Errors
     /// Those of the file system.
     pub fn routers(&self, now: SystemTime, sweep: bool) -> io::Result<Vec<Entry>> {
-        let owner = match fs::metadata(&self.directory) {
-            Ok(directory) => directory.uid(),
+        let owner = match fs::symlink_metadata(&self.directory) {
+            Ok(directory) if directory.is_dir() => directory.uid(),
+            Ok(_) => return Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
@@ -99,19 +124,24 @@ impl Listing {
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // What is called otherwise somebody else has put there, for himself.
+            let Some(name) = Name::of(name) else { continue };
             // A link leads to what somebody else has written. And they come and go.
             let Ok(file) = fs::symlink_metadata(&path) else { continue };
-            if !file.is_file() || !is_of(&file, owner) {
+            if !file.is_file() {
                 continue;
             }
             let written = file.modified()?;
             let age = now.duration_since(written).unwrap_or_else(|ahead| ahead.duration());
-            // Somebody was killed while he wrote it.
-            if sweep && name.starts_with('.') && name.contains(".json.") && age > UNREAD {
-                let _ = fs::remove_file(&path);
-            }
-            let Some(id) = name.strip_suffix(".json").filter(|id| !id.starts_with('.')) else { continue };
-            let listed = fs::read_to_string(&path).ok();
+            let Name::Router(id) = name else {
+                // Somebody was killed while he wrote it.
+                if sweep && age > UNREAD {
+                    let _ = fs::remove_file(&path);
+                }
+                continue;
+            };
+            // Others may have written it: it is of nobody, until its router writes it anew.
+            let listed = is_of(&file, owner).then(|| fs::read_to_string(&path).ok()).flatten();
             let listed = listed.and_then(|text| serde_json::from_str::<Listed>(&text).ok());
             let ttl = listed.as_ref().map_or(UNREAD, |listed| Duration::from_millis(listed.ttl_ms));
             if age <= ttl {
@@ -126,15 +156,29 @@ impl Listing {
 
     /// What routers have heard of timelines; nothing where nobody has told, or others may write there.
     pub fn heard(&self) -> BTreeMap<Lineage, u32> {
-        self.check().and_then(|()| timelines::read(&self.timelines())).unwrap_or_default()
+        let trusted = self.check(own_user()).is_ok_and(|()| self.may_read_timelines());
+        if trusted { timelines::read(&self.timelines()).unwrap_or_default() } else { BTreeMap::new() }
+    }
+
+    /// Whether nobody else can have written them.
+    fn may_read_timelines(&self) -> bool {
+        fs::symlink_metadata(self.timelines()).is_ok_and(|file| file.is_file() && is_of(&file, own_user()))
     }
 
     /// Learns what others have heard of, and tells them of what they have not.
     fn exchange_timelines(&self, servers: &ServerBook) -> io::Result<()> {
+        if !self.may_read_timelines() {
+            // A link, or somebody else's: what is known here is written in its place.
+            if let Err(error) = fs::remove_file(self.timelines())
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+        }
         let told = match timelines::read(&self.timelines()) {
             Ok(told) => told,
             // Written anew below.
-            Err(error) if error.kind() == io::ErrorKind::Other => BTreeMap::new(),
+            Err(error) if matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::InvalidData) => BTreeMap::new(),
             Err(error) => return Err(error),
         };
         servers.learn(told.clone());
@@ -144,11 +188,55 @@ impl Listing {
     }
 
     /// One round: what others read of this router, and what it reads of them.
-    fn meet(&self, entry: &Entry, ttl: Duration, servers: &ServerBook) -> io::Result<Vec<Entry>> {
+    fn meet(&self, entry: &Entry, ttl: Duration, servers: &ServerBook) -> io::Result<Met> {
         let now = self.announce(entry, ttl)?;
-        self.exchange_timelines(servers)?;
-        self.routers(now, true)
+        let exchanged = self.exchange_timelines(servers);
+        Ok(Met { routers: self.routers(now, true)?, exchanged })
     }
+}
+
+struct Met {
+    routers: Vec<Entry>,
+    exchanged: io::Result<()>,
+}
+
+/// What routers call their files.
+enum Name<'a> {
+    /// Of the router of this id.
+    Router(&'a str),
+    /// What stood beside one while it was written.
+    Unfinished,
+}
+
+impl<'a> Name<'a> {
+    fn of(name: &'a str) -> Option<Self> {
+        if let Some(id) = name.strip_suffix(".json").filter(|id| is_unique(id)) {
+            return Some(Self::Router(id));
+        }
+        let (of, label) = name.strip_prefix('.')?.rsplit_once('.')?;
+        let is_ours = of == TIMELINES || of.strip_suffix(".json").is_some_and(is_unique);
+        (is_ours && is_unique(label)).then_some(Self::Unfinished)
+    }
+}
+
+/// As [`copy::unique`] makes them, and the names of routers are.
+fn is_unique(label: &str) -> bool {
+    label.len() == 16 && label.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+const TIMELINES: &str = "timelines";
+
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn open(path: &Path, of: &Metadata) -> io::Error {
+    let (mode, user) = (of.mode() & 0o7777, of.uid());
+    io::Error::other(format!(
+        "{} belongs to user {user} with mode {mode:o}: the routers in it are only believed where it is this router's user's, or root's, and others \
+         cannot write there",
+        path.display()
+    ))
 }
 
 /// What cannot be read stays for so long: a router of another version may have written it.
@@ -163,7 +251,7 @@ fn is_of(file: &Metadata, user: u32) -> bool {
 pub type Place = Box<dyn Fn() -> Option<(Listing, Duration)> + Send + Sync>;
 
 /// Keeps a router in the list until `stop` resolves, whatever the disk does, and tells of the others that are there.
-pub async fn register(place: Place, mut entry: Entry, shared: Shared, stop: impl Future<Output = ()>) {
+pub async fn register(place: Place, mut entry: Entry, mut shared: Shared, stop: impl Future<Output = ()>) {
     let (mut epochs, mut rises) = (shared.state.epochs(), shared.servers.timelines.rises());
     let mut listed: Option<Listing> = None;
     let mut is_told = false;
@@ -189,8 +277,9 @@ pub async fn register(place: Place, mut entry: Entry, shared: Shared, stop: impl
                 met = meeting => met.map_err(io::Error::other).and_then(|met| met),
             };
             match &met {
-                Ok(routers) => {
+                Ok(Met { routers, exchanged }) => {
                     routers.iter().for_each(|router| (shared.hear)(router));
+                    shared.note_exchange(exchanged);
                     if is_told {
                         tracing::info!("this router is in the list of routers again");
                     }
@@ -225,7 +314,7 @@ async fn leave(listing: Listing, id: &str) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::backend::timelines::Timelines;
@@ -237,10 +326,16 @@ mod tests {
         Entry::read(&text).unwrap()
     }
 
+    /// The ids that are sixteen times one digit, by this.
     fn ids(listing: &Listing, now: SystemTime, sweep: bool) -> Vec<String> {
-        let mut ids: Vec<String> = listing.routers(now, sweep).unwrap().into_iter().map(|router| router.id).collect();
+        let routers = listing.routers(now, sweep).unwrap();
+        let mut ids: Vec<String> = routers.into_iter().map(|router| router.id[..1].to_owned()).collect();
         ids.sort();
         ids
+    }
+
+    fn id(digit: &str) -> String {
+        digit.repeat(16)
     }
 
     #[test]
@@ -249,27 +344,40 @@ mod tests {
         let listing = Listing::new(&maps);
         let (short, long) = (Duration::from_secs(2), Duration::from_secs(60));
         assert!(listing.routers(SystemTime::now(), true).unwrap().is_empty() && !maps.exists());
-        let now = listing.announce(&router("a"), short).unwrap();
-        listing.announce(&router("b"), long).unwrap();
+        let now = listing.announce(&router(&id("a")), short).unwrap();
+        listing.announce(&router(&id("b")), long).unwrap();
         assert_eq!(fs::metadata(&listing.directory).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(listing.file("a")).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(listing.file(&id("a"))).unwrap().mode() & 0o777, 0o600);
         assert_eq!(ids(&listing, now, true), ["a", "b"]);
         // A place that has just ended is not taken away from one that comes back.
         assert_eq!(ids(&listing, now + Duration::from_secs(3), true), ["b"]);
         assert_eq!(ids(&listing, now, false), ["a", "b"]);
         assert_eq!(ids(&listing, now + Duration::from_secs(5), false), ["b"]);
-        assert!(listing.file("a").exists());
+        assert!(listing.file(&id("a")).exists());
         assert_eq!(ids(&listing, now + Duration::from_secs(5), true), ["b"]);
-        assert!(!listing.file("a").exists());
+        assert!(!listing.file(&id("a")).exists());
         // Files under another's name, of others, of no router, and links.
-        fs::copy(listing.file("b"), listing.file("c")).unwrap();
-        fs::copy(listing.file("b"), listing.file("d")).unwrap();
-        fs::set_permissions(listing.file("d"), fs::Permissions::from_mode(0o622)).unwrap();
-        fs::write(listing.file("e"), "{").unwrap();
-        symlink(listing.file("b"), listing.file("f")).unwrap();
-        fs::create_dir(listing.file("g")).unwrap();
+        fs::copy(listing.file(&id("b")), listing.file(&id("c"))).unwrap();
+        fs::copy(listing.file(&id("b")), listing.file(&id("d"))).unwrap();
+        fs::set_permissions(listing.file(&id("d")), fs::Permissions::from_mode(0o622)).unwrap();
+        fs::write(listing.file(&id("e")), "{").unwrap();
+        symlink(listing.file(&id("b")), listing.file(&id("f"))).unwrap();
+        fs::create_dir(listing.file(&id("0"))).unwrap();
         assert_eq!(ids(&listing, SystemTime::now(), true), ["b"]);
-        listing.leave("b").unwrap();
+        // What was left unfinished, and a file that was opened to others, go when nobody can write them any more; nothing else does.
+        let unfinished = [format!(".{}.json.{}", id("a"), id("1")), format!(".timelines.{}", id("2"))];
+        let others = [".timelines.lock", "notes.json", ".notes.json.swp", "README", ".x.json.0123456789abcdef"];
+        for name in unfinished.iter().map(String::as_str).chain(others) {
+            fs::write(listing.directory.join(name), "{").unwrap();
+        }
+        let later = SystemTime::now() + UNREAD * 3;
+        assert!(ids(&listing, later, false).is_empty() && listing.directory.join(&unfinished[0]).exists());
+        assert!(ids(&listing, later, true).is_empty());
+        let left = |name: &str| listing.directory.join(name).symlink_metadata().is_ok();
+        assert!(!unfinished.iter().any(|name| left(name)) && others.iter().all(|name| left(name)));
+        assert!(!listing.file(&id("d")).exists() && listing.file(&id("0")).is_dir());
+        listing.announce(&router(&id("b")), long).unwrap();
+        listing.leave(&id("b")).unwrap();
         assert!(ids(&listing, SystemTime::now(), true).is_empty());
         // Timelines are told by one and known to the next one.
         let reached = Lineage { shard: "d/s".into(), system: 7 };
@@ -277,10 +385,45 @@ mod tests {
         listing.exchange_timelines(&book(BTreeMap::from([(reached.clone(), 3)]))).unwrap();
         listing.exchange_timelines(&book(BTreeMap::from([(reached.clone(), 2)]))).unwrap();
         assert_eq!(listing.heard(), BTreeMap::from([(reached, 3)]));
-        // Nobody is listed where others may write, nor is anything believed that stands there.
-        fs::set_permissions(&listing.directory, fs::Permissions::from_mode(0o777)).unwrap();
-        let error = listing.announce(&router("a"), short).unwrap_err().to_string();
-        assert!(error.contains("mode 777") && !listing.file("a").exists(), "{error}");
+        // Those of which nobody knows who wrote them are not believed, and written anew; so is what is no text.
+        let known = || book(BTreeMap::from([(Lineage { shard: "d/t".into(), system: 8 }, 4)]));
+        let own = |listing: &Listing| listing.heard().keys().map(|lineage| lineage.system).collect::<Vec<_>>();
+        fs::set_permissions(listing.timelines(), fs::Permissions::from_mode(0o660)).unwrap();
+        assert!(listing.heard().is_empty());
+        listing.exchange_timelines(&known()).unwrap();
+        assert_eq!(own(&listing), [8]);
+        fs::rename(listing.timelines(), maps.join("elsewhere")).unwrap();
+        symlink(maps.join("elsewhere"), listing.timelines()).unwrap();
+        assert!(listing.heard().is_empty());
+        fs::remove_file(listing.timelines()).unwrap();
+        fs::write(listing.timelines(), [0xff, 0xfe]).unwrap();
+        fs::set_permissions(listing.timelines(), fs::Permissions::from_mode(0o600)).unwrap();
+        let met = listing.meet(&router(&id("b")), long, &known()).unwrap();
+        assert!(met.exchanged.is_ok() && met.routers.len() == 1);
+        assert_eq!(own(&listing), [8]);
+        // Where they cannot be exchanged the routers are known all the same.
+        fs::remove_file(listing.timelines()).unwrap();
+        fs::create_dir(listing.timelines()).unwrap();
+        let met = listing.meet(&router(&id("b")), long, &known()).unwrap();
+        assert!(met.exchanged.is_err() && met.routers.len() == 1);
+        // What was opened to a group, as by Kubernetes, is closed again.
+        fs::set_permissions(&listing.directory, fs::Permissions::from_mode(0o2770)).unwrap();
+        fs::set_permissions(listing.file(&id("b")), fs::Permissions::from_mode(0o660)).unwrap();
+        assert!(listing.doubt().is_some() && ids(&listing, SystemTime::now(), false).is_empty());
+        listing.announce(&router(&id("b")), long).unwrap();
+        assert_eq!(fs::metadata(&listing.directory).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!((listing.doubt(), ids(&listing, SystemTime::now(), false)), (None, vec!["b".to_owned()]));
+        // Nobody is listed where others may put another directory in the place of this one, or have put a link.
+        let open = |mode| fs::set_permissions(&maps, fs::Permissions::from_mode(mode)).unwrap();
+        open(0o777);
+        let error = listing.announce(&router(&id("a")), short).unwrap_err().to_string();
+        assert!(error.contains("mode 777") && !listing.file(&id("a")).exists(), "{error}");
+        assert!(listing.doubt().is_some_and(|doubt| doubt.contains("mode 777")));
+        open(0o700);
+        fs::rename(&listing.directory, maps.join("moved")).unwrap();
+        symlink(maps.join("moved"), &listing.directory).unwrap();
+        let error = listing.announce(&router(&id("a")), short).unwrap_err().to_string();
+        assert!(error.contains("is no directory") && listing.routers(SystemTime::now(), true).unwrap().is_empty());
         assert!(listing.heard().is_empty());
         fs::remove_dir_all(&maps).unwrap();
     }

@@ -1,6 +1,7 @@
 //! The list of routers: each is there for as long as it keeps its lease, with the epoch that it serves. They tell each other of the shards'
 //! timelines in the same rounds.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,9 +58,14 @@ impl Shared {
     /// Of the shards' timelines. Who may not read or write them in etcd is in the list all the same.
     async fn exchange_timelines(&mut self, connection: &mut Connection) {
         let done = timelines::exchange(connection, &self.servers).await;
-        match &done {
+        self.note_exchange(&done.map_err(|StoreError(error)| error));
+    }
+
+    /// Tells when that begins to fail, and when it does no longer.
+    pub(super) fn note_exchange(&mut self, done: &Result<(), impl Display>) {
+        match done {
             Ok(()) if self.apart => tracing::info!("the shards' timelines are shared with the other routers again"),
-            Err(StoreError(error)) if !self.apart => {
+            Err(error) if !self.apart => {
                 tracing::warn!(%error, "the shards' timelines are not shared with the other routers");
             }
             Ok(()) | Err(_) => {}
