@@ -41,6 +41,7 @@ fn scan_cost(c: &mut Criterion) {
         search_path: &[],
         standard_strings: true,
         changes: &[],
+        defines: false,
         temporary: None,
         temporaries: None,
         own: None,

@@ -234,6 +234,19 @@ fn what_the_router_finds_wrong_is_at_the_clients_line() {
     ] {
         same_errors(&world, &format!("COPY items FROM STDIN {options}"), rows);
     }
+    // Each shard's first row has newlines of all kinds in a value, and one row behind it is wrong: whichever that is, its line is the client's.
+    for newline in ["\n", "\r\n", "\r"] {
+        let good = |id: usize| format!("{id},\"\r\n\n\ra\",1");
+        for wrong in [1, 2, 9, 40] {
+            let row = |id: usize| if id == wrong { format!("{id},\"a\r\nb\",x") } else { good(id) };
+            let rows: Vec<String> = (1..=40).map(row).collect();
+            for options in ["(FORMAT csv)", "(FORMAT csv, HEADER)"] {
+                let header = if options.contains("HEADER") { format!("id,name,n{newline}") } else { String::new() };
+                let rows = header + &rows.join(newline) + newline;
+                same_errors(&world, &format!("COPY items FROM STDIN {options}"), rows);
+            }
+        }
+    }
     let field = |value: i32| [&4_i32.to_be_bytes()[..], &value.to_be_bytes()].concat();
     let row = |id: i32| [&3_i16.to_be_bytes()[..], &field(id), &[0, 0, 0, 1, b'a'], &field(1)].concat();
     let header = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8]].concat();
@@ -258,6 +271,18 @@ fn what_the_router_finds_wrong_is_at_the_clients_line() {
     }
     for rows in ["", "1\ta\n", "1\ta\n2\ta"] {
         begin(rows, "kinds", m::copy_fail("no more"));
+    }
+    // The binary header is before all lines.
+    for read in [0, 11, 15, 19] {
+        let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {
+            raw.send(&m::query("COPY items FROM STDIN BINARY")).unwrap();
+            assert_eq!(raw.read().unwrap().tag, b'G');
+            raw.send(&[m::copy_data(&header[..read]), m::copy_fail("no more")].concat()).unwrap();
+            let error = raw.read().unwrap().report().0;
+            "SCMDHW".chars().map(|field| error.get(&field).cloned()).collect::<Vec<_>>()
+        });
+        assert_eq!(ours, theirs, "after {read} bytes");
+        assert_eq!(ours[5].is_some(), read == header.len());
     }
 }
 

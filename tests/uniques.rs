@@ -788,3 +788,20 @@ fn a_row_that_moves_is_read_at_most_once() {
     });
     world.check();
 }
+
+/// An attribute of a type is renamed in all tables that are made of it.
+#[test]
+fn a_unique_column_is_not_changed_by_its_type() {
+    let world = World::create("uniq_types");
+    let mut raw = world.connect();
+    raw.must("CREATE TYPE person AS (email text, v int)");
+    for sql in [
+        "ALTER TYPE person RENAME ATTRIBUTE email TO mail CASCADE",
+        "ALTER TYPE person ALTER ATTRIBUTE v TYPE bigint CASCADE, ALTER ATTRIBUTE email TYPE varchar(9) CASCADE",
+    ] {
+        let reply = raw.simple(sql);
+        assert_eq!(reply.code(), "0A000", "{sql}: {}", reply.text());
+    }
+    raw.must("ALTER TYPE person ALTER ATTRIBUTE v TYPE bigint CASCADE");
+    raw.must("ALTER TYPE person RENAME ATTRIBUTE email TO mail");
+}

@@ -69,6 +69,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     };
     let names = NameScope {
         changes: &[],
+        defines: false,
         temporary: None,
         temporaries: None,
         own: None,

@@ -47,6 +47,11 @@ impl TupleFinder {
         Self { stage: Stage::Header, scanned: 0, passed: 0, keys: SmallVec::new() }
     }
 
+    /// Whether the header is not read yet.
+    pub fn at_header(&self) -> bool {
+        self.stage == Stage::Header
+    }
+
     /// Looks for the end of what `data` begins with. `limit`: the longest row, so that a field's announced length is refused
     /// before its bytes are awaited.
     pub fn find(&mut self, data: &[u8], eof: bool, limit: usize, wanted: &[Wanted]) -> Result<Found, TooLong> {

@@ -36,10 +36,10 @@ impl Origins {
         self.preamble = self.last.0;
     }
 
-    /// A row of so many lines, of which the last is this one of the client's.
-    pub fn row(&mut self, lines: u64, line: u64) {
-        // Postgres does not count the line breaks within values of the first line that it gets: it does not know yet how lines end.
-        let lines = if self.last.0 == 0 { 1 } else { lines };
+    /// A row of so many lines, of which the last is this one of the client's. `returns`: the carriage returns within its values.
+    pub fn row(&mut self, lines: u64, line: u64, returns: impl FnOnce() -> u64) {
+        // Of the first line that it gets Postgres does not know yet how it ends: within its values it counts carriage returns.
+        let lines = if self.last.0 == 0 { 1 + returns() } else { lines };
         let further = line.saturating_sub(self.last.1);
         self.last = (self.last.0 + lines, line);
         match (lines, u8::try_from(further)) {
@@ -90,8 +90,12 @@ impl Origins {
     }
 }
 
-/// The client's line of which a shard's CONTEXT tells.
-pub fn line_of(context: &str, table: &str, origins: &Origins) -> Option<u64> {
+/// The client's line of which a shard's CONTEXT tells. `canceled`: so it was; before it has got anything it waits at a line that is none of the
+/// client's.
+pub fn line_of(context: &str, table: &str, origins: &Origins, canceled: bool) -> Option<u64> {
+    if canceled && origins.last.0 == 0 {
+        return None;
+    }
     let digits = digits_of(context, table)?;
     origins.client_line(context.get(digits)?.parse().ok()?)
 }
@@ -106,9 +110,9 @@ fn digits_of(context: &str, table: &str) -> Option<std::ops::Range<usize>> {
 
 /// A shard's CONTEXT (`COPY table, line 7, column n: "x"`) with the client's line in it. `None` where it names no line of this table's rows, or
 /// one that is not known.
-pub fn context(context: &str, table: &str, origins: &Origins) -> Option<String> {
+pub fn context(context: &str, table: &str, origins: &Origins, canceled: bool) -> Option<String> {
     let digits = digits_of(context, table)?;
-    let line = line_of(context, table, origins)?;
+    let line = line_of(context, table, origins, canceled)?;
     Some(format!("{}{line}{}", context.get(..digits.start)?, context.get(digits.end..)?))
 }
 
@@ -122,31 +126,41 @@ mod tests {
     fn the_line_of_a_context_is_the_clients() {
         let mut origins = Origins::new(4);
         origins.preamble(1);
-        origins.row(1, 5);
-        origins.row(3, 900);
-        let of = |text: &str| context(text, "t 7", &origins);
+        origins.row(1, 5, || 0);
+        origins.row(3, 900, || 2);
+        let of = |text: &str| context(text, "t 7", &origins, true);
         assert_eq!(of("COPY t 7, line 2, column n: \"1\"").as_deref(), Some("COPY t 7, line 5, column n: \"1\""));
         assert_eq!(of("PL/x\nCOPY t 7, Zeile 5").as_deref(), Some("PL/x\nCOPY t 7, Zeile 900"));
         assert_eq!(of("COPY t 7, line 3"), None);
         assert_eq!(of("COPY t 7, line 1: \"a\"").as_deref(), Some("COPY t 7, line 1: \"a\""));
-        // The first row has three lines, of which the shard counts one.
+        // Without any row only what is read can be about the client's first line.
+        let of_none = |canceled| line_of("COPY t, line 1", "t", &Origins::new(4), canceled);
+        assert_eq!([false, true].map(of_none), [Some(1), None]);
+        // The first row has three lines, of which the shard counts one; of another one, with CR LF within its values, all but the first LF.
         let mut first = Origins::new(4);
-        first.row(3, 7);
-        first.row(2, 11);
+        first.row(3, 7, || 0);
+        first.row(2, 11, || 0);
         assert_eq!((first.client_line(1), first.client_line(3)), (Some(7), Some(11)));
+        let mut first = Origins::new(4);
+        first.row(1, 7, || 2);
+        first.row(2, 11, || 1);
+        assert_eq!([1, 3, 4, 5].map(|line| first.client_line(line)), [None, Some(7), None, Some(11)]);
         assert_eq!(of("COPY other, line 2"), None);
     }
 
     proptest! {
         #[test]
-        fn rows_are_found_or_forgotten(rows in prop::collection::vec((1..4_u64, 1..600_u64), 0..300), most in 9..200_usize) {
+        fn rows_are_found_or_forgotten(
+            rows in prop::collection::vec((1..4_u64, 1..600_u64, 0..3_u64), 0..300),
+            most in 9..200_usize,
+        ) {
             let mut origins = Origins { most, ..Origins::new(1) };
             let (mut own, mut line) = (0, 0);
             let mut ends = Vec::new();
-            for (lines, further) in rows {
-                own += if own == 0 { 1 } else { lines };
+            for (lines, further, returns) in rows {
+                own += if own == 0 { 1 + returns } else { lines };
                 line += further;
-                origins.row(lines, line);
+                origins.row(lines, line, || returns);
                 ends.push((own, line));
             }
             prop_assert!(origins.steps.len() <= most);

@@ -126,25 +126,27 @@ impl RowCutter {
         self.line
     }
 
-    /// The line that is not whole yet: of it is what keeps the next bytes from coming.
-    pub fn unread_line(&self) -> u64 {
+    /// The line that is not whole yet: of it is what keeps the next bytes from coming. `None`: the binary header, which is before all lines.
+    fn unread_line(&self) -> Option<u64> {
         let within = match &self.finder {
             Finder::Lines(lines, _) => lines.embedded(),
+            Finder::Tuples(tuples) if tuples.at_header() => return None,
             Finder::Tuples(_) => 0,
         };
-        self.line + 1 + within
+        Some(self.line + 1 + within)
+    }
+
+    /// What was met there, with the line.
+    pub fn at_unread_line(&self, fault: Fault, table: &str) -> Fault {
+        match self.unread_line() {
+            Some(line) => fault.about(b'W', of_line(table, line)),
+            None => fault,
+        }
     }
 
     /// Whose rows they are: errors tell the line then.
     pub fn of_table(&mut self, name: &str) {
         self.table = Some(name.into());
-    }
-
-    fn at_line(&self, fault: Fault, line: u64) -> Fault {
-        match &self.table {
-            Some(table) => fault.about(b'W', of_line(table, line)),
-            None => fault,
-        }
     }
 
     /// The next piece; `None`: more data is needed, or after [`Self::finish`] there is none. After an error nothing comes.
@@ -154,7 +156,10 @@ impl RowCutter {
             Err(fault) => {
                 self.ended = true;
                 self.start = self.buffer.len();
-                return Some(Err(self.at_line(fault, self.unread_line())));
+                return Some(Err(match &self.table {
+                    Some(table) => self.at_unread_line(fault, table),
+                    None => fault,
+                }));
             }
         };
         let start = self.start;

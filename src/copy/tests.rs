@@ -206,6 +206,24 @@ fn rows_over_the_limit_are_refused() {
     assert_eq!(cut_with(&CopyFormat::Binary, &["a"], &[&data], 40).last().unwrap(), "54000 COPY row is too long");
 }
 
+/// Before the header of the binary format is read there is no line.
+#[test]
+fn what_is_wrong_with_a_header_is_at_no_line() {
+    let fault = || crate::fault::Fault::protocol("gone");
+    for (format, header, place) in [
+        (CopyFormat::Binary, &b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\x7f\xff"[..], None),
+        (text(true), &[b'x'; 60][..], Some("COPY t, line 1")),
+    ] {
+        let mut cutter = RowCutter::new(&format, &[(0, "a".into())], 40);
+        cutter.of_table("t");
+        let place: Option<(u8, Box<str>)> = place.map(|place: &str| (b'W', place.into()));
+        assert_eq!(cutter.at_unread_line(fault(), "t").about.first(), place.as_ref());
+        cutter.feed(header);
+        let told = cutter.next_piece().unwrap().unwrap_err();
+        assert_eq!((told.code.0, told.about.first()), (*b"54000", place.as_ref()));
+    }
+}
+
 fn binary(rows: &[&[Option<&[u8]>]]) -> Vec<u8> {
     let mut data = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\x03ext".to_vec();
     for row in rows {

@@ -20,8 +20,8 @@ use crate::sql::pushdown::reads_clock;
 use crate::sql::template::string_value;
 use crate::sql::temporary;
 use crate::topology::Topology;
-use crate::types::Format;
 use crate::types::canonical::KeyError;
+use crate::types::{Format, oid};
 
 /// A read that a Postgres finishes on rows that were pulled together.
 ///
@@ -379,7 +379,7 @@ fn fill_pull(pull: &PullText, empty: bool, inputs: &Inputs<'_>, view: &View<'_>)
     };
     let mut complete = true;
     for filter in &pull.filters {
-        if varies(filter, inputs) {
+        if must_stay(filter, inputs) {
             complete = false;
             continue;
         }
@@ -387,7 +387,7 @@ fn fill_pull(pull: &PullText, empty: bool, inputs: &Inputs<'_>, view: &View<'_>)
         filter.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
         filtered = true;
     }
-    if let Some(top) = pull.top.as_ref().filter(|top| complete && !varies(&top.order, inputs))
+    if let Some(top) = pull.top.as_ref().filter(|top| complete && !must_stay(&top.order, inputs))
         && let Ok(Window { offset, limit: Some(limit) }) = window(&top.limit, inputs)
     {
         sql.push_str(" ORDER BY ");
@@ -395,7 +395,11 @@ fn fill_pull(pull: &PullText, empty: bool, inputs: &Inputs<'_>, view: &View<'_>)
         sql.push_str(&format!(" LIMIT {}", limit.saturating_add(offset).min(i64::MAX as u64)));
         filtered = true;
     }
-    let mut keys = pull.keys.iter().map(|keys| fill_keys(keys, inputs)).collect::<Option<Vec<_>>>()?;
+    let may_ask = |keys: &&KeysText| match &keys.from {
+        KeysTextFrom::Input { .. } => true,
+        KeysTextFrom::Home(query) => !must_stay(query, inputs),
+    };
+    let mut keys = pull.keys.iter().filter(may_ask).map(|keys| fill_keys(keys, inputs)).collect::<Option<Vec<_>>>()?;
     if empty && !pull.writes {
         sql = format!("SELECT * FROM ({sql}) AS pgloom_none LIMIT 0");
         filtered = true;
@@ -451,19 +455,27 @@ fn fill_keys(keys: &KeysText, inputs: &Inputs<'_>) -> Option<Keys> {
     Some(Keys { from, column: keys.column.clone(), array: keys.array, routes: keys.routes })
 }
 
-/// Whether a condition compares with a text like `now`, which each shard would read at a moment of its own. (As a text it is
-/// harmless, but what it is read as is not known here.)
-fn varies(filter: &Pieces, inputs: &Inputs<'_>) -> bool {
+/// Whether a condition is not for shards to look at: it compares with a text like `now`, which each would read at a moment of its own, or with
+/// one that ends in the middle of an escape, at which LIKE fails, though one Postgres need not come to it. (As a text either is harmless, but
+/// what it is read as is not known here.)
+fn must_stay(filter: &Pieces, inputs: &Inputs<'_>) -> bool {
     filter.0.iter().any(|piece| match piece {
         Piece::Text(_) | Piece::Moment => false,
         Piece::Slot(slot) => {
             let slot = inputs.slots.get(usize::from(*slot));
-            slot.and_then(|slot| string_value(inputs.text, slot)).is_some_and(|text| reads_clock(&text))
+            let value = slot.and_then(|slot| string_value(inputs.text, slot));
+            value.is_some_and(|text| text.ends_with('\\') || reads_clock(&text))
         }
         Piece::Parameter(index) => {
             let value = inputs.parameters.and_then(|parameters| parameters.get(usize::from(*index)));
             match value {
-                Some((_, Format::Text, Some(bytes))) => std::str::from_utf8(bytes).is_ok_and(reads_clock),
+                Some((_, Format::Text, Some(bytes))) => {
+                    bytes.ends_with(b"\\") || std::str::from_utf8(bytes).is_ok_and(reads_clock)
+                }
+                // A number can end in any byte, and no text has a zero.
+                Some((0 | oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME, Format::Binary, Some(bytes))) => {
+                    bytes.ends_with(b"\\") && !bytes.contains(&0)
+                }
                 _ => false,
             }
         }

@@ -25,7 +25,7 @@ use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
-use crate::sql::outcome::{Finish, InsertRows, KeyChange, Many, ManyRows, Outcome, Routed, Scatter};
+use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
 use crate::sql::stamp::Stamped;
 use crate::sql::supply::SupplyTarget;
@@ -478,7 +478,11 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             Err(fault) => return refused(fault),
         },
     };
-    let Some(sql) = scatter.sql.fill(inputs.text, inputs.slots) else { return refused(lost_literals()) };
+    let Some(mut sql) = scatter.sql.fill(inputs.text, inputs.slots) else { return refused(lost_literals()) };
+    let is_parameter = matches!(scatter.limit, Some(Limit { limit: Some(Count::Parameter(_)), .. }));
+    if is_parameter && access == Access::Read && window.as_ref().is_some_and(|window| window.limit == Some(0)) {
+        sql = sql.without_rows();
+    }
     let combine = scatter.combine.clone();
     Plan { kind: PlanKind::Scatter { shards, sql, combine, window }, access, why }
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use crate::backend::inflight::{Audience, Owed};
 use crate::config::limits::Limit;
 use crate::copy::origins::{Origins, context, line_of};
-use crate::copy::shown::{of_field, of_line, of_row, without_added};
+use crate::copy::shown::{of_field, of_row, without_added};
 use crate::copy::{KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{
     Chunks, CopyEnd, Silence, all_ended, begun, break_off, copy_in, fail, is_of_copy, is_told, spoke,
@@ -190,7 +190,7 @@ impl Session {
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         // Rows that are not cut are not counted.
         let at_line = |fault: Fault, cutter: &RowCutter| match cut {
-            true => fault.about(b'W', of_line(&plan.table.name, cutter.unread_line())),
+            true => cutter.at_unread_line(fault, &plan.table.name),
             false => fault,
         };
         loop {
@@ -605,11 +605,22 @@ impl Feed {
                 };
             self.chunks.put(slot, &whole);
             if let Some(origins) = self.origins.get_mut(slot) {
-                origins.row(row.line.saturating_sub(self.line), row.line);
+                let returns = || match plan.format {
+                    CopyFormat::Csv { .. } => returns_within(row.bytes),
+                    CopyFormat::Text { .. } | CopyFormat::Binary => 0,
+                };
+                origins.row(row.line.saturating_sub(self.line), row.line, returns);
             }
             self.line = row.line;
         }
     }
+}
+
+/// The carriage returns in a row, but for those that end it.
+fn returns_within(row: &[u8]) -> u64 {
+    let row = row.strip_suffix(b"\n").unwrap_or(row);
+    let row = row.strip_suffix(b"\r").unwrap_or(row);
+    memchr::memchr_iter(b'\r', row).count() as u64
 }
 
 /// A shard's error with the line that the client sent; with none where that is not known.
@@ -618,7 +629,7 @@ fn with_client_line(error: &Frame, plan: &CopyInPlan, origins: &Origins) -> Fram
         let shown = String::from_utf8_lossy(shown);
         let own = |line: &&str| !line.starts_with("COPY ");
         let without = || shown.lines().filter(own).collect::<Vec<_>>().join("\n");
-        let shown = context(&shown, &plan.table.name, origins).unwrap_or_else(without);
+        let shown = context(&shown, &plan.table.name, origins, is_told(error)).unwrap_or_else(without);
         let added = plan.fill.as_ref().map_or(0, |fill| fill.columns.len() + fill.clocks.len());
         match added {
             0 => shown.into_bytes(),
@@ -630,7 +641,7 @@ fn with_client_line(error: &Frame, plan: &CopyInPlan, origins: &Origins) -> Fram
 /// The client's line that a shard's error is about.
 fn client_line(error: &Frame, table: &str, origins: &Origins) -> Option<u64> {
     let (_, shown) = error_fields::iter(error.body()).find(|(field, _)| *field == b'W')?;
-    line_of(&String::from_utf8_lossy(shown), table, origins)
+    line_of(&String::from_utf8_lossy(shown), table, origins, is_told(error))
 }
 
 /// Why a row has no shard.

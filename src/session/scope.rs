@@ -70,6 +70,7 @@ impl SearchScope {
             search_path: &self.search_path,
             standard_strings: self.standard_strings,
             changes: &[],
+            defines: tx.defines(),
             temporary: None,
             temporaries: None,
             own: None,
@@ -92,6 +93,9 @@ impl SearchScope {
             }
         } else if let Some(own) = own {
             scope.fingerprint = hashed((self.fingerprint, own));
+        }
+        if scope.defines {
+            scope.fingerprint = hashed((scope.fingerprint, "defines"));
         }
         scope
     }

@@ -60,6 +60,8 @@ pub struct Transaction {
     locals: SessionSettings,
     /// Names that it has made and dropped.
     changes: Vec<Change>,
+    /// It has made or dropped something.
+    defines: bool,
     /// Its modes are those of the transaction before it.
     follows_in_chain: bool,
     /// It was opened for the statement that is about to run: nothing is before it.
@@ -366,7 +368,13 @@ impl Transaction {
     pub fn note_changes(&mut self, changes: &[Change]) {
         if self.is_open() {
             self.changes.extend_from_slice(changes);
+            self.defines = true;
         }
+    }
+
+    /// Whether it may have made or dropped something, which the catalog does not know yet; also what was undone with a savepoint.
+    pub fn defines(&self) -> bool {
+        self.defines
     }
 
     pub fn changes(&self) -> &[Change] {
@@ -433,6 +441,7 @@ impl Transaction {
         self.savepoints.clear();
         self.replay.clear();
         self.changes.clear();
+        self.defines = false;
         self.forget_locals();
         self.first = None;
         self.clock = None;
@@ -587,9 +596,9 @@ mod tests {
         tx.savepoint("s", &settings, Parts::default());
         tx.note_changes(&made("b"));
         assert!(tx.rollback_to("s").is_some());
-        assert_eq!(tx.changes(), made("a"));
+        assert_eq!((tx.changes(), tx.defines()), (&made("a")[..], true));
         tx.end();
-        assert!(tx.changes().is_empty());
+        assert_eq!((tx.changes(), tx.defines()), (&[][..], false));
     }
 
     #[test]

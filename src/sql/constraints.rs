@@ -28,7 +28,10 @@ pub(crate) fn check_elements(
             Element::Constraint(constraint) => check_constraint(scope, relation, constraint)?,
             Element::Like { table, indexes } => {
                 let (schema, name) = table;
-                check_like(relation, &resolve(scope, schema.as_deref(), name), name, *indexes)?;
+                let source = resolve(scope, schema.as_deref(), name);
+                if !is_nowhere(scope, &source, name) {
+                    check_like(relation, &source, name, *indexes)?;
+                }
             }
         }
     }
@@ -84,6 +87,9 @@ fn check_key(
             Element::Like { table: (schema, name), .. } => {
                 let relation = resolve(scope, schema.as_deref(), name);
                 let Some(table) = relation.table() else {
+                    if is_nowhere(scope, &relation, name) {
+                        return Some(None);
+                    }
                     return Some(match is_key_of_type(scope, &relation, column, *asked) {
                         true => None,
                         false => Some((format!("unknown (table \"{name}\" has just been made)"), None)),
@@ -122,6 +128,15 @@ fn check_key(
         }
     }
     Ok(())
+}
+
+/// Whether there is no such relation at all, which any Postgres says.
+fn is_nowhere(scope: &NameScope<'_>, relation: &Relation, name: &str) -> bool {
+    let own = scope.temporary.is_some() || scope.is_own_relation(name);
+    matches!(relation, Relation::Unsharded { table: None, .. })
+        && !own
+        && !scope.defines
+        && scope.catalog.unread.is_empty()
 }
 
 /// Of a table that is not in the catalog yet its own key's types are known alone: they were looked at when it was made.

@@ -365,6 +365,7 @@ mod tests {
             search_path: &[],
             standard_strings: true,
             changes: &[],
+            defines: false,
             temporary: None,
             temporaries: None,
             own: None,

@@ -8,7 +8,7 @@ use crate::sql::distinct::{has_distinct, is_sortable};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
 use crate::sql::functions::{FunctionClass, returns_sets};
 use crate::sql::infer::{class_of, may_be_users, type_of};
-use crate::sql::limit::set_limit;
+use crate::sql::limit::{no_rows, set_limit};
 use crate::sql::model::{ColumnType, Obstacle};
 use crate::sql::moment::says_moment;
 use crate::sql::names::parts;
@@ -156,7 +156,7 @@ impl Shape<'_, '_> {
                     })
                 });
                 if limit.is_some() {
-                    set_limit(query, None);
+                    set_limit(query, no_rows(limit));
                 }
             })?
         };

@@ -117,6 +117,7 @@ pub fn refused_by_code(catalog: &Catalog, topology: &Topology) -> Vec<Fault> {
         search_path: &[],
         standard_strings: true,
         changes: &[],
+        defines: false,
         temporary: None,
         temporaries: None,
         own: None,

@@ -220,6 +220,7 @@ fn left_by_conditions(model: &Model<'_>, leaf: LeafId) -> Left {
         Expr::BinaryOp { op: BinaryOperator::Eq, .. } | Expr::InList { negated: false, .. } => Left::Few,
         _ => Left::Some,
     };
-    let of_alone = alone.filter(|expr| print_over(model, &scanned, level, expr).is_some()).map(left).min();
+    let asked = |expr: &&Expr| print_over(model, &scanned, level, expr).is_some() && !model.waits(level, *expr);
+    let of_alone = alone.filter(asked).map(left).min();
     of_alone.unwrap_or(Left::All)
 }

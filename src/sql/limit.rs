@@ -97,6 +97,11 @@ pub(crate) fn set_limit_with_ties(query: &mut Query, limit: Limit) {
     }
 }
 
+/// What is left of a LIMIT for shards that must not have it: of no row of the whole nothing needs to be computed, as in Postgres.
+pub(crate) fn no_rows(limit: Option<Limit>) -> Option<Limit> {
+    limit.filter(|limit| limit.limit == Some(Count::Constant(0))).map(|limit| Limit { offset: None, ..limit })
+}
+
 /// The shards' LIMIT: limit + offset of the whole, or none at all.
 pub(crate) fn set_limit(query: &mut Query, limit: Option<Limit>) {
     query.fetch = None;

@@ -143,6 +143,8 @@ pub struct NameScope<'a> {
     pub standard_strings: bool,
     /// What the transaction has made and dropped so far; empty where no schemas are placed.
     pub changes: &'a [Change],
+    /// Whether it may have made or dropped anything.
+    pub defines: bool,
     /// The shard on whose connection the session may have temporary tables.
     pub temporary: Option<ShardId>,
     /// The temporary tables that the session has on the home shard, as far as they are known; `None`: it can have none there.

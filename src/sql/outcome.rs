@@ -400,6 +400,20 @@ impl ShardSql {
         matches!(self, Self::Timed { .. })
     }
 
+    /// The text of a call of whose rows none is needed: nothing in it is computed. What is as written says so itself.
+    pub fn without_rows(self) -> Self {
+        const BEFORE: &str = "SELECT * FROM (";
+        let wrapped = |text: &str| format!("{BEFORE}{text}) AS pgloom_none LIMIT 0").into();
+        match self {
+            Self::AsWritten => Self::AsWritten,
+            Self::Rewritten { text, parameters } => Self::Rewritten { text: wrapped(&text), parameters },
+            Self::Timed { text, moments, parameters } => {
+                let moments = moments.iter().map(|at| at + BEFORE.len()).collect();
+                Self::Timed { text: wrapped(&text), moments, parameters }
+            }
+        }
+    }
+
     /// The text with the time in it. `time`: a literal that every server reads alike.
     pub fn told(&self, time: &str) -> Self {
         let Self::Timed { text, moments, parameters } = self else { return self.clone() };

@@ -12,7 +12,7 @@ use crate::sql::NameScope;
 use crate::sql::combine::{Assumed, Combine, Gather, SortKey, Step};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::infer::type_of;
-use crate::sql::limit::{read_limit, set_limit};
+use crate::sql::limit::{no_rows, read_limit, set_limit};
 use crate::sql::literals::Literals;
 use crate::sql::locking::LockText;
 use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
@@ -357,7 +357,7 @@ impl Shape<'_, '_> {
                     query.order_by = Some(order_by_ordinals(0..width));
                 }
                 if let Some(limit) = limit {
-                    set_limit(query, push_limit.then_some(limit));
+                    set_limit(query, if push_limit { Some(limit) } else { no_rows(Some(limit)) });
                 }
             })?
         };

@@ -108,6 +108,12 @@ INSERT INTO tenants VALUES (1, 1), (2, 2);
 CREATE TABLE refs (LIKE items INCLUDING ALL);
 INSERT INTO refs VALUES (1, 3), (2, 4);
 /* refused: without its sharding-key column */ CREATE TABLE notes (LIKE items);
+CREATE TABLE notes (LIKE nonexist);
+CREATE TABLE notes (LIKE public.nonexist INCLUDING ALL, more int);
+BEGIN;
+CREATE TABLE just_made (tenant_id int, v int);
+/* refused: LIKE table "just_made" */ CREATE TABLE notes (LIKE just_made);
+ROLLBACK;
 DROP TABLE items, parts, plain, plain_unique, ref, tenants, refs;
 
 -- Key types: equal values must have equal bytes.

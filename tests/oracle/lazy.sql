@@ -43,3 +43,78 @@ SELECT v.id, q.n FROM void v JOIN LATERAL (SELECT count(*) AS n FROM orders o WH
 SELECT coalesce((SELECT max(id) FROM tenants), (SELECT sum(1 / (quantity - quantity)) FROM orders)), count(*) FROM tenants
 
 SELECT id FROM tenants WHERE id = 1 OR id IN (SELECT 1 / (quantity - quantity) FROM orders WHERE status = 'nowhere') ORDER BY id
+
+-- LIMIT 0 that the shards do not have as it stands
+SELECT sum(1 / (id - id)) FROM orders LIMIT 0
+
+SELECT sum(1 / (id - id)) FROM orders LIMIT 0 OFFSET 3
+
+SELECT status, sum(1 / (id - id)) FROM orders GROUP BY status LIMIT 0
+
+SELECT status, count(*) FROM orders GROUP BY status HAVING sum(1 / (id - id)) > 1 LIMIT 0
+
+SELECT count(DISTINCT 1 / (id - id)) FROM orders LIMIT 0
+
+SELECT status, count(DISTINCT 1 / (id - id)) FROM orders GROUP BY status ORDER BY status LIMIT 0
+
+SELECT DISTINCT 1 / (id - id) FROM orders LIMIT 0
+
+SELECT DISTINCT status, 1 / (id - id) FROM orders ORDER BY 1 FETCH FIRST 0 ROWS ONLY
+
+-- params: 0
+SELECT status, sum(1 / (id - id)) FROM orders GROUP BY status LIMIT $1
+
+-- params: 0
+SELECT DISTINCT 1 / (id - id) FROM orders LIMIT $1 OFFSET 2
+
+-- error: 22012
+SELECT status, sum(1 / (id - id)) FROM orders GROUP BY status LIMIT 1
+
+-- Conditions that are looked at once, before any row
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE now() < '2000-01-01' AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE 1 = 0 AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE NULL AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE NOT true AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE EXISTS (SELECT FROM void) AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE (SELECT count(*) FROM void) > 0 AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE EXISTS (SELECT FROM void tenants WHERE tenants.id > 1) AND 1 / (id - id) > 0
+
+SELECT t.id, rank() OVER (ORDER BY t.id) FROM tenants t LEFT JOIN (SELECT id FROM orders WHERE 1 / (quantity - quantity) > 0) o ON 1 = 2 ORDER BY 1 LIMIT 2
+
+SELECT o.id, rank() OVER (ORDER BY o.id) FROM orders o JOIN (SELECT id FROM tenants WHERE now() < '2000-01-01') t ON t.id = o.tenant_id WHERE 1 / (o.quantity - o.quantity) > 0
+
+-- error: 22012
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE 1 = 1 AND 1 / (id - id) > 0
+
+-- error: 22012
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE EXISTS (SELECT FROM tenants) AND 1 / (id - id) > 0
+
+-- LATERAL
+SELECT v.id, q.n FROM void v CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT id FROM orders WHERE 1 / (quantity - quantity) > 0) o WHERE o.id > v.id) q
+
+SELECT v.id, q.id FROM void v LEFT JOIN LATERAL (SELECT o.id FROM orders o WHERE 1 / (o.quantity - o.quantity) > 0 AND o.id > v.id ORDER BY o.id LIMIT 1) q ON true
+
+-- Conditions of subqueries that cannot fail
+SELECT t.id, (SELECT count(*) FROM orders o WHERE o.placed::date > '2024-01-01' AND date_trunc('month', o.placed) < now() AND extract(year FROM o.placed) > 2000 AND o.quantity::bigint = t.id) FROM tenants t ORDER BY 1
+
+SELECT t.id, (SELECT avg(o.quantity) FROM orders o WHERE (o.status || 'x') LIKE '%x' AND o.note ILIKE '%a%') FROM tenants t ORDER BY 1
+
+SELECT count(*) FROM void v WHERE EXISTS (SELECT FROM orders o WHERE date_trunc('nonsense', o.placed) < now() AND o.id > v.id)
+
+SELECT count(*) FROM void v WHERE v.id > (SELECT avg(o.quantity::float8 * 1e308) FROM orders o)
+
+-- A pattern that ends in the middle of an escape
+SELECT v.id FROM void v WHERE v.id = (SELECT max(o.id) FROM orders o WHERE o.note LIKE 'a\')
+
+SELECT v.id FROM void v WHERE v.id IN (SELECT o.id FROM orders o WHERE o.note LIKE 'a\' OR o.status LIKE o.note)
+
+SELECT v.id FROM void v WHERE v.id IN (SELECT n FROM (SELECT status, count(*) AS n FROM orders WHERE note LIKE 'a\' GROUP BY status) q)
+
+-- params: 'a\'
+SELECT v.id FROM void v WHERE v.id = (SELECT max(o.id) FROM orders o WHERE o.note LIKE $1)

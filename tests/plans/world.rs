@@ -211,6 +211,7 @@ impl World {
     pub fn scope(&self) -> NameScope<'_> {
         NameScope {
             changes: &self.changes,
+            defines: !self.changes.is_empty(),
             temporary: self.temporary,
             temporaries: None,
             own: None,

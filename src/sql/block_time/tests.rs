@@ -23,6 +23,7 @@ fn told_with(text: &str, reads: &ReadsTime) -> Result<String, String> {
         search_path: &[],
         standard_strings: true,
         changes: &[],
+        defines: false,
         temporary: None,
         temporaries: None,
         own: None,

@@ -231,7 +231,7 @@ impl Definition<'_, '_> {
     }
 
     /// ALTER TYPE ... ATTRIBUTE ... CASCADE changes the columns of the tables OF the type. Which these are the router does not know, but a
-    /// sharding key among them has the attribute's name.
+    /// sharding key among them, or a column that is unique over all shards, has the attribute's name.
     fn check_attributes(&self) -> Result<(), Fault> {
         let words = &self.words;
         if !words.is(0, "type") || !words.has("cascade") {
@@ -241,12 +241,22 @@ impl Definition<'_, '_> {
             let behind = if words.is(at + 1, "if") { at + 3 } else { at + 1 };
             let adds = at.checked_sub(1).is_some_and(|before| words.is(before, "add"));
             let Some(attribute) = words.name_at(behind).filter(|_| !adds) else { continue };
+            let what =
+                || format!("changing attribute \"{attribute}\" of a type, and of the tables that are made of it,");
             if let Some((table, _)) = self.keys().find(|(_, column)| ***column == *attribute) {
                 return Err(unsupported(
-                    format!("changing attribute \"{attribute}\" of a type, and of the tables that are made of it,"),
+                    what(),
                     format!("table \"{}\" has a sharding-key column of this name, by which its rows are placed", table.name),
                 )
                 .hint("Without CASCADE the attribute of a type of no table can be changed. Else make a table with the other key, and copy the rows."));
+            }
+            let uniques = &self.of.scope.topology.uniques;
+            if let Some(rule) = uniques.iter().find(|rule| rule.columns.iter().any(|column| **column == *attribute)) {
+                return Err(unsupported(
+                    what(),
+                    format!("the configuration has a column of this name under uniques: {} is unique over all shards", rule.scope()),
+                )
+                .hint("Without CASCADE the attribute of a type of no table can be changed. Else take the rule out of the configuration first."));
             }
         }
         Ok(())
