@@ -24,7 +24,16 @@ pub async fn mock_key(settings: &Settings, config: &Path, map: Option<&SharedMap
         return kept(path, &made).map_err(|error| format!("auth_mock_key_file {}: {error}", path.display()));
     }
     let told = match (map, &settings.map) {
-        (Some(map), MapSettings::Etcd(etcd)) => told(map.mock_key(&made).await, &etcd.copy_file),
+        (Some(map), MapSettings::Etcd(etcd)) => {
+            let path = beside(&etcd.copy_file);
+            let asked = map.mock_key(&made).await;
+            if let Ok(told) = asked.clone() {
+                let path = path.clone();
+                // A disk that hangs holds nobody up.
+                std::thread::spawn(move || keep(&path, &told));
+            }
+            asked.or_else(|error| kept_before(&path, error))
+        }
         (Some(_) | None, _) => {
             let path = beside(config);
             kept(&path, &made).map_err(|error| format!("{}: {error}", path.display()))
@@ -36,26 +45,25 @@ pub async fn mock_key(settings: &Settings, config: &Path, map: Option<&SharedMap
     }))
 }
 
-/// What etcd has told, kept for a start without it; and where it does not tell, what was kept.
-fn told(told: Result<Secret, String>, copy_file: &Path) -> Result<Secret, String> {
-    let path = beside(copy_file);
-    match told {
-        Ok(told) => {
-            if read(&path).ok().as_ref() != Some(&told) {
-                let kept = std::str::from_utf8(told.reveal()).map_err(io::Error::other);
-                if let Err(error) = kept.and_then(|text| copy::replace(&path, text)) {
-                    tracing::warn!(file = %path.display(), %error, "the secret of the salts of strangers cannot be kept: a start without etcd shows others");
-                }
-            }
-            Ok(told)
+/// Keeps what etcd has told for a start without it.
+fn keep(path: &Path, told: &Secret) {
+    if read(path).ok().as_ref() == Some(told) {
+        return;
+    }
+    let kept = std::str::from_utf8(told.reveal()).map_err(io::Error::other);
+    if let Err(error) = kept.and_then(|text| copy::replace(path, text)) {
+        tracing::warn!(file = %path.display(), %error, "the secret of the salts of strangers cannot be kept: a start without etcd shows others");
+    }
+}
+
+/// Where etcd does not tell, what was kept.
+fn kept_before(path: &Path, error: String) -> Result<Secret, String> {
+    match read(path) {
+        Ok(kept) => {
+            tracing::warn!(%error, "etcd does not tell the secret of the salts of strangers: that of the last run is used");
+            Ok(kept)
         }
-        Err(error) => match read(&path) {
-            Ok(kept) => {
-                tracing::warn!(%error, "etcd does not tell the secret of the salts of strangers: that of the last run is used");
-                Ok(kept)
-            }
-            Err(_) => Err(error),
-        },
+        Err(_) => Err(error),
     }
 }
 
@@ -151,15 +159,16 @@ mod tests {
         std::fs::write(&path, "short\n").unwrap();
         assert!(kept(&path, &random().unwrap()).is_err());
         // What etcd has told is there when it does not tell.
-        let copy_file = directory.join("map.json");
-        assert_eq!(told(Err("away".to_owned()), &copy_file).unwrap_err(), "away");
-        assert_eq!(told(Ok(made[0].clone()), &copy_file).unwrap(), made[0]);
-        assert_eq!(told(Err("away".to_owned()), &copy_file).unwrap(), made[0]);
-        let mode = std::fs::metadata(beside(&copy_file)).unwrap().permissions().mode();
-        assert_eq!((beside(&copy_file), mode & 0o777), (directory.join("map.json.mock_key"), 0o600));
+        let path = beside(&directory.join("map.json"));
+        let away = || kept_before(&path, "away".to_owned());
+        assert_eq!(away().unwrap_err(), "away");
+        keep(&path, &made[0]);
+        assert_eq!(away().unwrap(), made[0]);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!((&path, mode & 0o777), (&directory.join("map.json.mock_key"), 0o600));
         let other = random().unwrap();
-        assert_eq!(told(Ok(other.clone()), &copy_file).unwrap(), other);
-        assert_eq!(told(Err("away".to_owned()), &copy_file).unwrap(), other);
+        keep(&path, &other);
+        assert_eq!(away().unwrap(), other);
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }
