@@ -245,6 +245,7 @@ impl Roles {
             && other != system
         {
             (self.system, self.newest, self.primary, self.last) = (Some(other), 0, None, None);
+            self.seats.iter_mut().for_each(|seat| seat.behind = None);
         }
         let Some(system) = self.system.or_else(|| self.first_system()) else { return };
         let own = |seat: &Seat| seat.fact.filter(|fact| fact.system == system);

@@ -142,6 +142,11 @@ fn one_that_lacks_what_the_primary_had_written_is_never_written_to_on_that_timel
     assert_eq!(shard.labels(), ["primary", "unknown"]);
     shard.silent(0).says(1, fact(1, false, 1_000));
     assert_eq!(shard.labels(), ["primary", "fenced"]);
+    // A cluster that is made anew begins on the same timeline.
+    let mut anew = Shard { roles: shard.roles.clone(), now: shard.now };
+    let of_other = |lsn| Fact { system: 77, ..fact(1, false, lsn) };
+    anew.says(1, of_other(50)).says(0, Fact { in_recovery: true, ..of_other(50) });
+    assert_eq!(anew.labels(), ["replica", "primary"]);
     // Promoted, it is another one.
     shard.says(1, fact(2, false, 1_100));
     assert_eq!(shard.labels(), ["fenced", "primary"]);
