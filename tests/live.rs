@@ -566,7 +566,8 @@ fn a_paused_shard_is_left_alone_and_the_others_are_not() {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("metrics_listen")).collect();
     std::fs::write(&own, lines.join("\n")).unwrap();
     let settings = pgloom::config::Settings::load(&own).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).thread_stack_size(8 << 20).enable_all().build().unwrap();
     let router =
         runtime.block_on(pgloom::app::Router::start(&settings, &pgloom::secret::Secret::new("of the test"))).unwrap();
     let live = router.live();

@@ -153,7 +153,8 @@ fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
         builder.worker_threads(workers);
         builder
     };
-    builder.enable_all().build()
+    // As much as the first thread has: statements are read on others too.
+    builder.thread_stack_size(8 << 20).enable_all().build()
 }
 
 async fn serve(settings: &Settings, from: Source, config: &Path, logged: Logged) -> Result<(), String> {

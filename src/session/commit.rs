@@ -61,7 +61,7 @@ impl Session {
         self.check_whole()?;
         self.register_values().await?;
         let plan = self.commit_plan(false);
-        let plan = match self.guards_can_fail(plan.guards()).await? {
+        let plan = match Box::pin(self.guards_can_fail(plan.guards())).await? {
             true => self.commit_plan(true),
             false => plan,
         };
