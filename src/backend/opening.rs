@@ -92,9 +92,15 @@ impl Backend {
                 self.opening = Some(opening);
                 Ok(false)
             }
-            Answered::Opened | Answered::Farewell => {
+            Answered::Opened => {
                 self.read.unsplit(opening.answer);
                 Ok(true)
+            }
+            Answered::Farewell => {
+                self.queue.clear();
+                self.out.clear();
+                self.read.unsplit(opening.answer);
+                Ok(false)
             }
             Answered::Cancelled(_) if opening.attempts < ATTEMPTS => {
                 self.queue.push_front(opening.request.clone());

@@ -267,8 +267,8 @@ impl MayFail<'_, '_> {
             | Expr::Between { .. }
             | Expr::Case { .. }
             | Expr::Collate { .. }
+            | Expr::Trim { .. }
             | Expr::UnaryOp { op: UnaryOperator::Not, .. } => true,
-            Expr::Trim { .. } => true,
             Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. } => is_comparison(op),
             Expr::BinaryOp {
                 op: Op::And | Op::Or | Op::Arrow | Op::LongArrow | Op::AtArrow | Op::Question, ..
