@@ -5,6 +5,7 @@ pub mod failures;
 pub mod handshake;
 pub mod http;
 pub mod knocking;
+mod leaving;
 pub mod peers;
 pub mod population;
 
@@ -122,14 +123,7 @@ pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown:
             },
         }
     }
-    // Those who are in the queue think that they are connected: where another router has the port too, nobody is to notice the change.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, peer)) = listener.accept() {
-        match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            Ok(stream) => welcome(stream, peer, &front),
-            Err(error) => tracing::warn!(%error, "could not accept a client"),
-        }
-    }
+    leaving::take_in_the_last(listener, |stream, peer| welcome(stream, peer, &front)).await;
 }
 
 fn welcome(stream: TcpStream, peer: SocketAddr, fronts: &Arc<ArcSwap<Front>>) {
