@@ -88,8 +88,13 @@ impl TupleFinder {
                     self.keys.resize(wanted.len(), None);
                 }
                 while self.passed < count {
-                    let Some(size) = int32(data, self.scanned) else { return Ok(broken_at_end(data)) };
+                    let Some(size) = int32(data, self.scanned) else {
+                        return if data.len() > limit { Err(TooLong) } else { Ok(broken_at_end(data)) };
+                    };
                     let start = self.scanned + 4;
+                    if start > limit {
+                        return Err(TooLong);
+                    }
                     let (end, key) = match usize::try_from(size) {
                         Ok(size) => (start + size, Some((start, start + size))),
                         Err(_) if size == -1 => (start, None),
