@@ -422,6 +422,27 @@ fn what_stands_behind_an_error_changes_no_statement() {
     }
 }
 
+/// A statement in doubt is closed before its name is used again, and that may be skipped, too.
+#[test]
+fn statements_in_doubt_stay_so_until_a_server_has_closed_them() {
+    let world = world("pipelines_doubt");
+    let failing = "SELECT 1 / (n - n) FROM items WHERE id = 6";
+    let fails = [m::bind("", "f", &[], &[]), m::execute("", 0)].concat();
+    let nth = |n: i32| run(&format!("SELECT n + {n} FROM items WHERE id = 6"), &[]);
+    let batches = [
+        m::parse("f", failing, &[]),
+        [nth(1), fails.clone()].concat(),
+        [fails.clone(), nth(2)].concat(),
+        nth(1),
+        [nth(3), fails.clone()].concat(),
+        [fails.clone(), nth(4), nth(3)].concat(),
+        [fails, nth(3)].concat(),
+        [nth(2), nth(3), nth(4)].concat(),
+    ];
+    let script: Vec<Step> = batches.iter().flat_map(|batch| [Send([&batch[..], &m::sync()].concat()), Ready]).collect();
+    world.same("closes that were skipped", &script);
+}
+
 #[test]
 fn what_stands_behind_an_error_closes_no_portal() {
     let world = world("pipelines_portals");

@@ -117,6 +117,8 @@ pub struct Backend {
     pub unproven: Vec<u64>,
     /// Statements of failed batches: the server may or may not have them.
     pub doubtful: Vec<Arc<StatementDef>>,
+    /// Statements that the running batch has closed, which has not been seen to be done yet.
+    closing: Vec<Arc<StatementDef>>,
     /// The first half of what it tells of a definition: [`Owed::Learn`].
     learned: Option<(u64, Bytes)>,
     /// The settings that we have put on this connection; `None` when only a reset makes them known again.
@@ -268,6 +270,7 @@ impl Backend {
             prepared: PreparedSet::new(max_prepared),
             unproven: Vec::new(),
             doubtful: Vec::new(),
+            closing: Vec::new(),
             learned: None,
             applied: Some(SessionSettings::none()),
             applied_before: None,

@@ -8,8 +8,12 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::Meaning;
+use crate::fault::Fault;
 use crate::ids::{Oid, ShardId};
+use crate::wire::request;
 
 /// One distinct prepared statement: same text, same declared parameter types, same catalog generation, names that mean the same.
 #[derive(Debug)]
@@ -188,6 +192,47 @@ impl PreparedSet {
 
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
+    }
+}
+
+impl Backend {
+    /// Has the server parse the statement under its name, behind the Closes of what makes room for it and of what is in doubt.
+    ///
+    /// # Errors
+    /// The message is too long.
+    pub fn make_known(
+        &mut self,
+        def: &Arc<StatementDef>,
+        text: &str,
+        types: &[Oid],
+        audience: Audience,
+    ) -> Result<(), Fault> {
+        let mut closed = std::mem::take(&mut self.doubtful);
+        closed.extend(self.prepared.insert(def));
+        for gone in &closed {
+            // Closing what does not exist is no error.
+            request::close(&mut self.out, request::Target::Statement, gone.name.as_bytes())?;
+            self.inflight.push(Owed::Close(Audience::Router));
+        }
+        self.closing.extend(closed);
+        self.parse(def.name.as_bytes(), text.as_bytes(), types)?;
+        self.inflight.push(Owed::Parse(audience));
+        self.unproven.push(def.id);
+        Ok(())
+    }
+
+    /// The batch has come to its end without an error: what was asked on the way is done.
+    pub fn prove(&mut self) {
+        self.unproven.clear();
+        self.closing.clear();
+    }
+
+    /// After an error, behind which the server skips what it is asked: which statements it has parsed, and which it has closed, nobody knows.
+    pub fn doubt(&mut self) {
+        for id in std::mem::take(&mut self.unproven) {
+            self.doubtful.extend(self.prepared.forget(id));
+        }
+        self.doubtful.append(&mut self.closing);
     }
 }
 

@@ -578,7 +578,7 @@ impl Session {
         // Before a connection is given back: one with a request on its way would be closed.
         self.settle_expired().await;
         if let Some(at) = self.open_at() {
-            self.held[at].server.unproven.clear();
+            self.held[at].server.prove();
         }
         self.batch.open = None;
         self.batch.kept = None;

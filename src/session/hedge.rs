@@ -59,13 +59,7 @@ impl Asked {
         if let Some((statement, def)) = &self.statement
             && !server.prepared.touch(def.id)
         {
-            for evicted in server.prepared.insert(def) {
-                request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
-                server.inflight.push(Owed::Close(Audience::Router));
-            }
-            server.parse(def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
-            server.inflight.push(Owed::Parse(Audience::Router));
-            server.unproven.push(def.id);
+            server.make_known(def, &statement.text, &statement.types, Audience::Router)?;
         }
         server.out.extend_from_slice(&self.bytes);
         server.inflight.append(&self.owed);
@@ -203,10 +197,6 @@ fn stop(mut server: ServerCheckout) {
         let drained = tokio::time::timeout(STOPS, server.drain()).await;
         server.broken |= !matches!(drained, Ok(Ok(())));
         // Nobody knows whether it was parsed before it was to stop.
-        for id in std::mem::take(&mut server.unproven) {
-            if let Some(def) = server.prepared.forget(id) {
-                server.doubtful.push(def);
-            }
-        }
+        server.doubt();
     });
 }

@@ -16,7 +16,7 @@ use crate::sql::Analysis;
 use crate::sql::outcome::{Outcome, Routed};
 use crate::sql::utility::{SetStatement, StatementKind};
 use crate::wire::frame::{Frame, ParseView};
-use crate::wire::{reply, request};
+use crate::wire::reply;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -353,11 +353,7 @@ impl Session {
             if let Some(name) = unproven.get(proven).filter(|_| server.inflight.parse_failed()) {
                 self.statements.remove(name);
             }
-            for id in std::mem::take(&mut server.unproven) {
-                if let Some(def) = server.prepared.forget(id) {
-                    server.doubtful.push(def);
-                }
-            }
+            server.doubt();
         }
     }
 
@@ -382,18 +378,7 @@ impl Session {
         let audience = if parsing.is_some() { Audience::Client } else { Audience::Router };
         self.batch.unproven.extend(parsing);
         let server = &mut self.held[at].server;
-        for evicted in server.prepared.insert(&def) {
-            request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
-            server.inflight.push(Owed::Close(Audience::Router));
-        }
-        for doubtful in std::mem::take(&mut server.doubtful) {
-            // Closing what does not exist is no error.
-            request::close(&mut server.out, request::Target::Statement, doubtful.name.as_bytes())?;
-            server.inflight.push(Owed::Close(Audience::Router));
-        }
-        server.parse(def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
-        server.inflight.push(Owed::Parse(audience));
-        server.unproven.push(def.id);
+        server.make_known(&def, &statement.text, &statement.types, audience)?;
         server.cancel.facts.note_prepared(server.prepared.len());
         self.tally.add(Count::ServerParses, 1);
         Ok(def)
