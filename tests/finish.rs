@@ -782,6 +782,31 @@ fn nothing_of_one_client_reaches_the_next() {
     assert_eq!(other.must(sql).text(), plain);
 }
 
+/// The time is up at any moment, also between the making of an input and the questions behind it: whoever comes next finds no table in the way.
+#[test]
+fn an_input_that_was_made_in_vain_is_in_nobodys_way() {
+    let world = World::create("finishvain", "default_pool_size = 1", "");
+    let mut raw = world.connect();
+    let mut ended = 0;
+    for n in 0..120 {
+        let columns = ["amount", "weight", "day", "note", "feeling", "tags", "body", "buyer"];
+        let of = |at: usize| columns[(n / 8_usize.pow(u32::try_from(at).unwrap()) + at) % 8];
+        let sql = format!(
+            "SELECT max({}::text), max({}::text), max({}::text), percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM sales",
+            of(0),
+            of(1),
+            of(2)
+        );
+        raw.must(&format!("SET statement_timeout = {}", 1 + n % 4));
+        ended += usize::from(raw.simple(&sql).code() == "57014");
+        raw.simple("SET statement_timeout = 0");
+        raw.must("SET statement_timeout = 0");
+        let reply = raw.simple(&sql);
+        assert!(reply.error.is_none(), "{n}: {sql}: {:?}", reply.error);
+    }
+    assert!(ended > 0, "no time was up");
+}
+
 /// Bytes of all inputs on the home shard.
 fn kept(world: &World) -> u64 {
     let sql = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE relname LIKE 'pgloom%' AND relkind = 'r'";

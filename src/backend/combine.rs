@@ -182,8 +182,25 @@ impl Inputs {
         self.made.extend(gone);
     }
 
+    /// A table that may be there, as somebody may have made it: none is known by it, and it goes with the statement.
+    fn doubt(&mut self, name: &str) {
+        self.made.retain(|made| *made.name != *name);
+        self.made.push(Made {
+            name: name.into(),
+            // No table is made by no words.
+            create: "".into(),
+            primary_key: "".into(),
+            generation: 0,
+            keep: false,
+            types: [].into(),
+            used: self.clock,
+            dead: 0,
+        });
+    }
+
     fn note(&mut self, table: &InputTable<'_>, types: Arc<[Oid]>, keep: bool) {
         self.clock += 1;
+        self.made.retain(|made| *made.name != *table.name);
         self.made.push(Made {
             name: table.name.into(),
             create: table.columns.words().into(),
@@ -279,13 +296,21 @@ pub async fn make_inputs(
         }
         sql.push_str("; COMMIT");
         if let Err(fault) = server.query(&sql).await {
-            if server.status != Status::Idle && !server.broken {
-                server.query("ROLLBACK").await?;
+            if server.status == Status::Failed {
+                // The DROPs were undone.
+                server.inputs.put_back(gone);
+                if !server.broken {
+                    server.query("ROLLBACK").await?;
+                }
+            } else {
+                // It was to begin, or to commit: a cancel behind the commit is an error, too.
+                gone.iter().for_each(|made| server.inputs.doubt(&made.name));
+                wanted.iter().for_each(|table| server.inputs.doubt(table.name));
             }
-            // The DROPs were undone.
-            server.inputs.put_back(gone);
             return Err(fault.without_position());
         }
+        // They are there, whatever becomes of the questions behind it.
+        wanted.iter().for_each(|table| server.inputs.doubt(table.name));
         for at in missing {
             let found: Arc<[Oid]> = column_types(server, tables[at].name).await?.into();
             let keep = !leans_on_users(server, tables[at].name).await?;
@@ -435,6 +460,22 @@ mod tests {
         inputs.note(&table("a", 1), [23].into(), true);
         inputs.renew(&table("a", 2));
         assert_eq!(inputs.find(&table("a", 2)).as_deref(), Some(&[23][..]));
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_nobodys_and_goes() {
+        let mut inputs = Inputs::default();
+        inputs.note(&table("a", 1), [23].into(), true);
+        inputs.doubt("a");
+        assert!(inputs.find(&table("a", 1)).is_none() && !inputs.is_stale(&table("a", 2)));
+        let gone = inputs.make_room(&[&table("a", 1)], &[table("a", 1)]);
+        assert_eq!(gone.iter().map(|made| &*made.name).collect::<Vec<_>>(), ["a"]);
+        inputs.doubt("a");
+        inputs.note(&table("a", 1), [23].into(), true);
+        assert_eq!(inputs.clean(), None);
+        inputs.doubt("a");
+        assert_eq!(inputs.clean().as_deref(), Some("BEGIN READ WRITE; DROP TABLE IF EXISTS pg_temp.a; COMMIT"));
+        assert_eq!(inputs.clean(), None);
     }
 
     #[test]
