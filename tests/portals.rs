@@ -715,6 +715,42 @@ fn a_portal_sees_the_moment_of_its_bind() {
     }
 }
 
+/// Drivers that read in pieces send the Close of one portal with what they ask next of another one.
+#[test]
+fn a_portal_is_closed_while_the_rows_of_another_are_on_their_way() {
+    let world = world("portalsc");
+    let distinct = "SELECT DISTINCT n FROM items ORDER BY n";
+    for (first, second) in
+        [(ALL, ALL), (ALL, distinct), (distinct, ALL), (FINISHED, ALL), (ALL, FINISHED), (ONE, ALL), (ALL, ONE)]
+    {
+        for (of_first, of_second) in [(0, 0), (0, 1), (2, 1)] {
+            let name = format!("{first} ({of_first}); {second} ({of_second})");
+            let open = |name: &str, sql: &str, rows: u32| {
+                let mut messages = vec![m::parse("", sql, &[]), m::bind(name, "", &[], &[])];
+                messages.extend((rows > 0).then(|| m::execute(name, rows)));
+                messages.push(m::sync());
+                each(&messages)
+            };
+            for then in [
+                vec![m::execute("b", 2), m::execute("b", 2), m::execute("b", 0)],
+                vec![run("SELECT 1", &[]), m::execute("b", 0)],
+                vec![run("SELECT count(*) FROM items", &[]), m::execute("b", 3)],
+                vec![run("TRUNCATE places", &[]), m::execute("b", 0)],
+                vec![m::close(b'P', "b"), run("TRUNCATE items", &[])],
+                vec![m::execute("a", 1)],
+            ] {
+                let mut script = queries(&["BEGIN"]);
+                script.extend(open("a", first, of_first));
+                script.extend(open("b", second, of_second));
+                script.extend(each(&[&[m::close(b'P', "a")][..], &then, &[m::sync()]].concat()));
+                script.extend(each(&[m::execute("b", 1), m::sync()]));
+                script.extend(queries(&["ROLLBACK", "SELECT count(*) FROM items"]));
+                world.answers(&name, &script);
+            }
+        }
+    }
+}
+
 /// Other sessions commit between Bind and Execute.
 #[test]
 fn a_portal_does_not_see_what_others_commit_behind_its_bind() {

@@ -99,9 +99,7 @@ impl Session {
 
     /// Its rows are waited for no longer.
     pub(super) async fn end_guard(&mut self, slot: ShardId) {
-        let home = [self.view.topology.home];
-        self.close_on(&home, guard_of(slot).as_bytes());
-        self.quiet(&home, true).await;
+        self.close_portal_on(vec![self.view.topology.home], guard_of(slot).into_bytes().into()).await;
     }
 }
 

@@ -226,6 +226,15 @@ pub struct ClientStatements {
     portals: HashMap<Box<[u8]>, Portal, foldhash::fast::RandomState>,
     /// How many portals of ours were given names on shards.
     named_on_shards: u64,
+    /// Portals of ours on shards that the client has closed while the rows of another one were on their way there.
+    pub unclosed: Vec<Unclosed>,
+}
+
+/// A portal of ours that shards still have.
+#[derive(Debug)]
+pub struct Unclosed {
+    pub shards: Vec<ShardId>,
+    pub name: Box<[u8]>,
 }
 
 /// Bytes of the named statements of one client.
@@ -400,6 +409,7 @@ impl ClientStatements {
         if !self.portals.is_empty() {
             self.portals.clear();
         }
+        self.unclosed.clear();
     }
 
     /// RELEASE: what was made behind the savepoint belongs to what is around it.
@@ -432,9 +442,12 @@ impl ClientStatements {
         format!("pgloom_portal_{}", self.named_on_shards).into_bytes()
     }
 
+    /// Whether shards have portals over several of them, or what is left of these.
     pub fn has_running(&self) -> bool {
         let running = |p: &Portal| matches!(p.place, Place::Running(_));
-        self.unnamed_portal.as_ref().is_some_and(running) || self.portals.values().any(running)
+        self.unnamed_portal.as_ref().is_some_and(running)
+            || self.portals.values().any(running)
+            || !self.unclosed.is_empty()
     }
 
     /// Their merges are over before their ends.

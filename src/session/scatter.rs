@@ -15,7 +15,7 @@ use crate::ids::{Oid, ShardId};
 use crate::plan::combine::{Combine, Fold, Step};
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
 use crate::session::held::Held;
-use crate::session::prepared::{ClientStatement, Place};
+use crate::session::prepared::{ClientStatement, Place, Unclosed};
 use crate::session::run::{Ask, How};
 use crate::session::{Failure, Session};
 use crate::sql::utility::fetch::Position;
@@ -60,6 +60,11 @@ impl ScatterRun {
     /// A merge that reads from these shards, within a transaction.
     pub fn new(merged: Merged, shards: Vec<ShardId>) -> Self {
         Self { merged, shards, opened: false, position: Position::default(), waits: None }
+    }
+
+    /// Whether its shards are in the middle of its answer.
+    fn is_under_way(&self) -> bool {
+        self.waits.is_none() && !self.merged.is_finished()
     }
 
     /// What the client sees of each row.
@@ -285,10 +290,7 @@ impl Session {
     /// Another statement needs these connections: suspended merges are read to their end first, into bounded memory.
     pub(super) async fn park_runs(&mut self) -> Result<(), Failure> {
         let mut failed = None;
-        for run in self.statements.running() {
-            if run.merged.is_finished() || run.waits.is_some() {
-                continue;
-            }
+        for run in self.statements.running().filter(|run| run.is_under_way()) {
             let mut servers = self.held.servers(&run.shards);
             if let Err(error) = run.merged.park(&mut servers, &mut self.client).await {
                 failed = Some(error);
@@ -297,17 +299,17 @@ impl Session {
         }
         match failed {
             Some(error) => Err(self.scatter_failure(error, false).await),
-            None => Ok(()),
+            None => {
+                self.close_unclosed().await;
+                Ok(())
+            }
         }
     }
 
     /// The same after an error that the client has been told: a merge that cannot be parked is over, without another one.
     pub(super) async fn park_or_stop_runs(&mut self) {
         let mut over = Vec::new();
-        for run in self.statements.running() {
-            if run.merged.is_finished() || run.waits.is_some() {
-                continue;
-            }
+        for run in self.statements.running().filter(|run| run.is_under_way()) {
             let mut servers = self.held.servers(&run.shards);
             if run.merged.park(&mut servers, &mut self.client).await.is_err() {
                 run.merged.close();
@@ -319,11 +321,31 @@ impl Session {
 
     /// The client closed a portal that was suspended. Its servers may be in a block that goes on: they are read, not cancelled.
     pub(super) async fn close_run(&mut self, mut run: ScatterRun) {
+        // Only then is what these servers are in the middle of its own.
+        let under_way = run.is_under_way();
         run.merged.close();
-        if let Some(waiting) = run.waits.filter(|_| self.tx.is_open()) {
-            self.close_on(&run.shards, &waiting.name);
+        if under_way {
+            self.quiet(&run.shards, self.tx.is_open()).await;
         }
-        self.quiet(&run.shards, self.tx.is_open()).await;
+        if let Some(waiting) = run.waits.filter(|_| self.tx.is_open()) {
+            self.close_portal_on(run.shards, waiting.name).await;
+        }
+    }
+
+    /// Ends a portal of ours on these shards, within the transaction: as soon as no rows of another one are on their way there.
+    pub(super) async fn close_portal_on(&mut self, shards: Vec<ShardId>, name: Box<[u8]>) {
+        self.statements.unclosed.push(Unclosed { shards, name });
+        if !self.statements.running().any(|run| run.is_under_way()) {
+            self.close_unclosed().await;
+        }
+    }
+
+    /// Ends the portals of ours that are nobody's any more; nothing else may be on its way from their shards.
+    async fn close_unclosed(&mut self) {
+        for Unclosed { shards, name } in std::mem::take(&mut self.statements.unclosed) {
+            self.close_on(&shards, &name);
+            self.quiet(&shards, true).await;
+        }
     }
 
     /// The same as [`Self::start_pieces`], within a transaction: the shards have the portal, and run it when its rows are asked for.
@@ -363,7 +385,7 @@ impl Session {
     }
 
     /// Queues the end of a portal of ours on these shards, within the transaction.
-    pub(super) fn close_on(&mut self, shards: &[ShardId], name: &[u8]) {
+    fn close_on(&mut self, shards: &[ShardId], name: &[u8]) {
         for held in self.held.iter_mut().filter(|held| held.joined && shards.contains(&held.shard)) {
             let server = &mut held.server;
             if !server.broken && request::close(&mut server.out, request::Target::Portal, name).is_ok() {
