@@ -217,8 +217,7 @@ impl Watch {
 
     fn look(&self) -> Option<Instant> {
         let door = self.door.upgrade()?;
-        let next = door.state().look(Instant::now());
-        next
+        door.state().look(Instant::now())
     }
 }
 

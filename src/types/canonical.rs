@@ -454,9 +454,9 @@ fn short_hash(bytes: &[u8]) -> Option<Token> {
     const C1: u64 = 0x87c3_7b91_1142_53d5;
     const C2: u64 = 0x4cf5_ad43_2745_937f;
     let mix = |mut h: u64| {
-        h = (h ^ h >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        h = (h ^ h >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        h ^ h >> 33
+        h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        h ^ (h >> 33)
     };
     let length = u64::try_from(bytes.len()).ok().filter(|length| *length < 16)?;
     let mut block = [0; 16];
