@@ -3,7 +3,9 @@
 //! Only a server can tell them, so each is asked after the login. What the home shard says holds for the whole database: a shard with
 //! other settings would read a statement differently, or print its rows differently.
 
-use std::sync::Arc;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
@@ -93,25 +95,36 @@ impl Defaults {
 
 /// What the home shard told last, for all pools of one user.
 #[derive(Debug, Default)]
-pub struct HomeDefaults(ArcSwapOption<Defaults>);
+pub struct HomeDefaults {
+    told: ArcSwapOption<Defaults>,
+    /// Where `told` is, for who has settings in its hand: it need not be borrowed for that.
+    address: AtomicPtr<Defaults>,
+    changing: Mutex<()>,
+}
 
 impl HomeDefaults {
     /// `None`: no login has been tried, or none was let in.
     pub fn get(&self) -> Option<Arc<Defaults>> {
-        self.0.load_full()
+        self.told.load_full()
     }
 
     pub fn is(&self, defaults: &Arc<Defaults>) -> bool {
-        self.0.load().as_ref().is_none_or(|known| Arc::ptr_eq(known, defaults))
+        let known = self.address.load(Ordering::Acquire);
+        known.is_null() || ptr::eq(known, Arc::as_ptr(defaults))
     }
 
     /// Equal settings keep their address, so that connections and sessions with them are known to be up to date.
     pub fn note(&self, fresh: Defaults) -> Arc<Defaults> {
-        let fresh = Arc::new(fresh);
-        self.0.rcu(|known| match known {
-            Some(known) if *known == fresh => Some(Arc::clone(known)),
-            Some(_) | None => Some(Arc::clone(&fresh)),
-        });
-        self.0.load_full().unwrap_or(fresh)
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.told.load_full() {
+            Some(known) if *known == fresh => known,
+            Some(_) | None => {
+                let fresh = Arc::new(fresh);
+                // Kept from here on, so nothing else is ever at the address that is compared.
+                self.told.store(Some(Arc::clone(&fresh)));
+                self.address.store(Arc::as_ptr(&fresh).cast_mut(), Ordering::Release);
+                fresh
+            }
+        }
     }
 }

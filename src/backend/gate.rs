@@ -1,14 +1,19 @@
 //! `Gate`: the one door to all pools of a user. Who comes in has a connection of each pool that it asked for; the others wait, for
 //! so long and no longer, in the order of [`Turns`].
+//!
+//! To wait costs no allocation and no timer: who waits has a bell among others that were used before, and one task looks at the clock for all.
 
-use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::pace::Pace;
+use crate::backend::seats::Seats;
 use crate::backend::turns::{Entry, Place, Ticket, Turns};
 
 /// Why somebody did not get connections.
@@ -74,8 +79,13 @@ impl Patience {
 }
 
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct Gate(Arc<Door>);
+
+#[derive(Debug, Default)]
+struct Door {
     state: Mutex<State>,
+    /// Somebody waits whose time is up before the one who looks at the clock looks again.
+    sooner: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +94,11 @@ struct State {
     /// Of each pool.
     paces: Vec<Pace>,
     /// How those who wait are told that they have been admitted.
-    bells: HashMap<Ticket, Bell>,
+    bells: Seats<Bell>,
+    /// Of the seat of a ticket: where its bell is. A bell stays until it is heard, a seat is another one's as soon as its ticket is admitted.
+    by_seat: Vec<usize>,
+    /// When somebody looks at the clock next; `None`: nobody does.
+    watched: Option<Instant>,
     /// With its size.
     share: Option<(usize, Arc<Semaphore>)>,
     /// How many wait for their share.
@@ -100,28 +114,117 @@ impl Drop for Sharing {
     }
 }
 
+/// Of one who waits.
 #[derive(Debug)]
 struct Bell {
-    sender: oneshot::Sender<()>,
     since: Instant,
+    /// Then its time is up; `None`: never.
+    until: Option<Instant>,
+    said: Option<Said>,
+    /// Of the task in which it waits.
+    waker: Waker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Admitted,
+    Late,
 }
 
 impl State {
     /// The pool for which somebody who comes now would wait for too long, and how long that is.
     fn hopeless(&self, wants: &[Place], useful: Duration) -> Option<(Place, Duration)> {
-        let mut full = wants.iter().filter(|place| self.turns.is_full(**place)).peekable();
-        full.peek()?;
-        let now = Instant::now();
-        let wait = |place: &Place| self.paces.get(*place)?.wait(self.turns.waiting(*place), now);
-        full.filter_map(|place| Some((*place, wait(place)?))).find(|(_, wait)| *wait > useful)
+        let mut full = wants.iter().copied().filter(|place| self.turns.is_full(*place));
+        full.find_map(|place| {
+            let wait = self.paces.get(place)?.longer_than(useful, self.turns.waiting(place), Instant::now)?;
+            Some((place, wait))
+        })
     }
 
+    /// A bell for who has this ticket.
+    fn hang(&mut self, ticket: Ticket, bell: Bell) -> usize {
+        let at = self.bells.put(bell);
+        if self.by_seat.len() <= ticket.seat() {
+            self.by_seat.resize(ticket.seat() + 1, at);
+        }
+        self.by_seat[ticket.seat()] = at;
+        at
+    }
+
+    fn bell_of(&mut self, ticket: Ticket) -> Option<&mut Bell> {
+        self.bells.get_mut(*self.by_seat.get(ticket.seat())?)
+    }
+
+    /// One that has just given up finds that it was admitted, and gives its connections back.
     fn ring(&mut self, admitted: impl IntoIterator<Item = Ticket>) {
         for ticket in admitted {
-            if let Some(bell) = self.bells.remove(&ticket) {
-                // One that has just given up finds that it was admitted, and gives its connections back.
-                let _ = bell.sender.send(());
+            if let Some(bell) = self.bell_of(ticket) {
+                bell.said = Some(Said::Admitted);
+                bell.waker.wake_by_ref();
             }
+        }
+    }
+
+    /// Tells those whose time is up; when that is so for the next one.
+    fn look(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for bell in self.bells.iter_mut().filter(|bell| bell.said.is_none()) {
+            match bell.until {
+                Some(until) if until <= now => {
+                    bell.said = Some(Said::Late);
+                    bell.waker.wake_by_ref();
+                }
+                Some(until) => next = Some(next.map_or(until, |next| next.min(until))),
+                None => {}
+            }
+        }
+        self.watched = next;
+        next
+    }
+}
+
+impl Door {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody is to look at the clock at `until`, where before that was so at `watched`.
+    fn watch(self: &Arc<Self>, watched: Option<Instant>, until: Instant) {
+        match watched {
+            Some(next) if next <= until => {}
+            Some(_) => self.sooner.notify_one(),
+            None => {
+                drop(tokio::spawn(Watch { door: Arc::downgrade(self), ended: false }.run(Arc::clone(&self.sooner))))
+            }
+        }
+    }
+}
+
+/// Looks at the clock for those who wait, as long as there are any. Dropped before: nobody does.
+struct Watch {
+    door: Weak<Door>,
+    ended: bool,
+}
+
+impl Watch {
+    async fn run(mut self, sooner: Arc<Notify>) {
+        while let Some(next) = self.look() {
+            // Told or not, it looks who waits.
+            let _ = tokio::time::timeout_at(next.into(), sooner.notified()).await;
+        }
+        self.ended = true;
+    }
+
+    fn look(&self) -> Option<Instant> {
+        let door = self.door.upgrade()?;
+        door.state().look(Instant::now())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(door) = self.door.upgrade().filter(|_| !self.ended) {
+            door.state().watched = None;
         }
     }
 }
@@ -186,36 +289,49 @@ impl Gate {
 
     /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.
     pub async fn enter(&self, wants: &[Place], holds: &[Place], patience: Patience) -> Result<(), Denied> {
-        let mut waiting = {
-            let mut state = self.state();
-            // Whoever holds something goes before the line.
-            if holds.is_empty()
-                && let Some((place, wait)) = state.hopeless(wants, patience.useful)
-            {
-                return Err(Denied::Late(place, wait));
-            }
-            match state.turns.enter(wants, holds) {
-                Entry::Admitted => return Ok(()),
-                Entry::Alone(place) => return Err(Denied::Alone(place)),
-                Entry::Circle => return Err(Denied::Circle),
-                Entry::Crowded(place) => return Err(Denied::Crowded(place)),
-                Entry::Waits(ticket) => {
-                    let (sender, rung) = oneshot::channel();
-                    state.bells.insert(ticket, Bell { sender, since: Instant::now() });
-                    Waiting { gate: self, ticket, wants, rung, admitted: false }
-                }
-            }
-        };
-        match tokio::time::timeout(patience.wait, &mut waiting.rung).await {
-            Ok(Ok(())) => {
-                waiting.admitted = true;
-                Ok(())
-            }
-            // A bell is not thrown away while somebody listens to it.
-            Ok(Err(_)) | Err(_) => {
+        let begun = poll_fn(|cx| Poll::Ready(self.begin(wants, holds, patience, cx.waker()))).await?;
+        let Some(mut waiting) = begun else { return Ok(()) };
+        match (&mut waiting).await {
+            Said::Admitted => Ok(()),
+            Said::Late => {
                 let state = self.state();
                 let missing = wants.iter().find(|place| state.turns.is_missing(waiting.ticket, **place));
                 Err(Denied::Timeout(missing.or(wants.first()).copied().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// `None`: it is admitted.
+    fn begin<'a>(
+        &'a self,
+        wants: &'a [Place],
+        holds: &[Place],
+        patience: Patience,
+        waker: &Waker,
+    ) -> Result<Option<Waiting<'a>>, Denied> {
+        let mut state = self.state();
+        // Whoever holds something goes before the line.
+        if holds.is_empty()
+            && let Some((place, wait)) = state.hopeless(wants, patience.useful)
+        {
+            return Err(Denied::Late(place, wait));
+        }
+        match state.turns.enter(wants, holds) {
+            Entry::Admitted => Ok(None),
+            Entry::Alone(place) => Err(Denied::Alone(place)),
+            Entry::Circle => Err(Denied::Circle),
+            Entry::Crowded(place) => Err(Denied::Crowded(place)),
+            Entry::Waits(ticket) => {
+                let since = Instant::now();
+                let until = since.checked_add(patience.wait);
+                let bell = state.hang(ticket, Bell { since, until, said: None, waker: waker.clone() });
+                let watched = state.watched;
+                state.watched = watched.into_iter().chain(until).min();
+                drop(state);
+                if let Some(until) = until {
+                    self.0.watch(watched, until);
+                }
+                Ok(Some(Waiting { gate: self, ticket, wants, bell, is_new: true, admitted: false }))
             }
         }
     }
@@ -265,11 +381,11 @@ impl Gate {
     pub fn waiting_since(&self, place: Place) -> Option<Instant> {
         let state = self.state();
         let first = state.turns.first_waiting(place)?;
-        state.bells.get(&first).map(|bell| bell.since)
+        state.bells.get(*state.by_seat.get(first.seat())?).map(|bell| bell.since)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state()
     }
 }
 
@@ -278,8 +394,35 @@ struct Waiting<'a> {
     gate: &'a Gate,
     ticket: Ticket,
     wants: &'a [Place],
-    rung: oneshot::Receiver<()>,
+    bell: usize,
+    /// The one who waits has just been asked for its waker.
+    is_new: bool,
     admitted: bool,
+}
+
+impl Future for Waiting<'_> {
+    type Output = Said;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Said> {
+        if std::mem::take(&mut self.is_new) {
+            return Poll::Pending;
+        }
+        let (gate, at) = (self.gate, self.bell);
+        let mut state = gate.state();
+        let Some(bell) = state.bells.get_mut(at) else { return Poll::Ready(Said::Late) };
+        match bell.said {
+            Some(Said::Admitted) => {
+                state.bells.take(at);
+                self.admitted = true;
+                Poll::Ready(Said::Admitted)
+            }
+            Some(Said::Late) => Poll::Ready(Said::Late),
+            None => {
+                bell.waker.clone_from(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {
@@ -288,7 +431,7 @@ impl Drop for Waiting<'_> {
             return;
         }
         let mut state = self.gate.state();
-        state.bells.remove(&self.ticket);
+        state.bells.take(self.bell);
         match state.turns.leave(self.ticket) {
             Some(admitted) => state.ring(admitted),
             None => {
@@ -378,6 +521,66 @@ mod tests {
         gate.enter(&[0], &[], short).await.unwrap();
         let late = gate.enter(&[0], &[], Patience::of(Duration::from_millis(5))).await;
         assert_eq!(late, Err(Denied::Timeout(0)));
+    }
+
+    /// Counts how often its task is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_comes_first_is_woken_once_and_nobody_else() {
+        let gate = gate(&[1]);
+        gate.enter(&[0], &[], LONG).await.unwrap();
+        let woken: Vec<Arc<Woken>> = (0..4).map(|_| Arc::default()).collect();
+        let wakers: Vec<Waker> = woken.iter().map(|woken| Waker::from(Arc::clone(woken))).collect();
+        let mut waits: Vec<_> = (0..4).map(|_| Box::pin(gate.enter(&[0], &[], LONG))).collect();
+        for (wait, waker) in waits.iter_mut().zip(&wakers) {
+            assert!(wait.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        let counts = || woken.iter().map(|woken| woken.0.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        gate.give_back(0);
+        assert_eq!(counts(), [1, 0, 0, 0]);
+        assert!(waits[0].as_mut().poll(&mut Context::from_waker(&wakers[0])).is_ready());
+        // One that leaves hands on what it was given in that moment; one that was given nothing hands on nothing.
+        gate.give_back(0);
+        drop(waits.remove(1));
+        drop(waits.remove(2));
+        assert_eq!((counts(), gate.waiting(0)), (vec![1, 1, 1, 0], 0));
+        assert!(waits[1].as_mut().poll(&mut Context::from_waker(&wakers[2])).is_ready());
+        gate.give_back(0);
+        assert!(gate.try_enter(0));
+        // Their bells are there for others.
+        let state = gate.state();
+        assert!(state.bells.iter().next().is_none() && state.bells.next() < 4);
+    }
+
+    #[tokio::test]
+    async fn whose_time_is_up_first_is_told_first_and_others_wait_on() {
+        let gate = gate(&[1]);
+        gate.enter(&[0], &[], LONG).await.unwrap();
+        let wait = |millis| gate.enter(&[0], &[], Patience::of(Duration::from_millis(millis)));
+        let begun = Instant::now();
+        let told = async |millis: u64| (wait(millis).await, begun.elapsed() >= Duration::from_millis(millis));
+        let forever = gate.enter(&[0], &[], Patience::of(Duration::MAX));
+        let mut long = std::pin::pin!(gate.enter(&[0], &[], LONG));
+        let late = Err(Denied::Timeout(0));
+        tokio::select! {
+            biased;
+            _ = &mut long => panic!("nothing has come back"),
+            _ = forever => panic!("nothing has come back"),
+            told = async { tokio::join!(told(40), told(10), told(0), told(20)) } => {
+                assert_eq!(told, ((late, true), (late, true), (late, true), (late, true)));
+            }
+        }
+        assert_eq!(gate.waiting(0), 1);
+        gate.give_back(0);
+        long.await.unwrap();
     }
 
     #[tokio::test]

@@ -61,6 +61,8 @@ impl HotKeys {
 #[derive(Debug, Default)]
 struct Sketch {
     keys: Vec<HotKey>,
+    /// Of each of `keys`: [`print`] of its text. Together they are a few lines of cache.
+    prints: Vec<u64>,
     total: u64,
     halved: Option<Instant>,
 }
@@ -73,17 +75,22 @@ impl Sketch {
             Some((end, _)) => &key[..end],
             None => key,
         };
-        if let Some(known) = self.keys.iter_mut().find(|known| known.distribution == distribution && *known.key == *key)
-        {
-            known.count += 1;
-            known.shard = shard;
-            return;
+        let print = print(key);
+        for at in (0..self.keys.len()).filter(|at| self.prints[*at] == print) {
+            let known = &mut self.keys[at];
+            if known.distribution == distribution && *known.key == *key {
+                known.count += 1;
+                known.shard = shard;
+                return;
+            }
         }
         let fresh = |error| HotKey { distribution, key: key.into(), shard, count: error + 1, error };
         if self.keys.len() < KEPT {
             self.keys.push(fresh(0));
-        } else if let Some(rarest) = self.keys.iter_mut().min_by_key(|known| known.count) {
+            self.prints.push(print);
+        } else if let Some((at, rarest)) = self.keys.iter_mut().enumerate().min_by_key(|(_, known)| known.count) {
             *rarest = fresh(rarest.count);
+            self.prints[at] = print;
         }
     }
 
@@ -101,7 +108,14 @@ impl Sketch {
             (key.count, key.error) = (half(key.count), half(key.error));
         }
         self.keys.retain(|key| key.count > 0);
+        self.prints.clear();
+        self.prints.extend(self.keys.iter().map(|key| print(&key.key)));
     }
+}
+
+/// FNV-1a of a text: that of most others is another one.
+fn print(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |print, byte| (print ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -126,6 +140,9 @@ mod tests {
         assert_eq!((&*hot.key, hot.shard), ("hot", ShardId(2)));
         assert!(hot.count >= 400 && hot.count - hot.error <= 400, "{hot:?}");
         assert_eq!(sketch.keys.iter().map(|key| key.count).sum::<u64>(), sketch.total);
+        assert!(sketch.keys.iter().map(|key| print(&key.key)).eq(sketch.prints.iter().copied()));
+        sketch.cool(now + HALVED * 2);
+        assert!(sketch.keys.iter().map(|key| print(&key.key)).eq(sketch.prints.iter().copied()));
     }
 
     #[test]

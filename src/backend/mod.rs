@@ -29,6 +29,7 @@ pub mod quota;
 pub mod retry;
 pub mod roles;
 pub mod rules;
+pub mod seats;
 pub mod sequences;
 pub mod servers;
 pub mod settings;

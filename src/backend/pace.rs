@@ -26,20 +26,39 @@ impl Pace {
         self.0.clear();
     }
 
+    /// How long somebody waits who comes now, behind so many others, where that is longer than so; as [`Self::wait`] says it. Where the last few
+    /// alone show that it is not, which is nearly always, that costs two of its numbers and no clock.
+    pub fn longer_than(&self, useful: Duration, before: usize, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        if turns(self.lately()? / (LEAST as u32 - 1), before) <= useful {
+            return None;
+        }
+        self.wait(before, now()).filter(|wait| *wait > useful)
+    }
+
+    /// How long the last few turns took; `None`: too little is known.
+    fn lately(&self) -> Option<Duration> {
+        let first = *self.0.get(self.0.len().checked_sub(LEAST)?)?;
+        Some(self.0.back()?.saturating_duration_since(first))
+    }
+
     /// How long somebody waits who comes now, behind so many others; `None`: too little is known. What one long transaction has held up
     /// does not count: the longest of the gaps is left out. It is no median, since connections that come back together have hardly any gap
     /// but one. Where the line has become faster, the last few are believed.
     pub fn wait(&self, before: usize, now: Instant) -> Option<Duration> {
         let last = *self.0.back()?;
-        let lately = last.saturating_duration_since(*self.0.get(self.0.len().checked_sub(LEAST)?)?);
+        let lately = self.lately()?;
         let gaps = self.0.iter().zip(self.0.iter().skip(1)).map(|(one, next)| next.saturating_duration_since(*one));
         let (all, longest) =
             gaps.fold((Duration::ZERO, Duration::ZERO), |(all, longest), gap| (all + gap, longest.max(gap)));
         let others = u32::try_from(self.0.len().saturating_sub(2)).ok().filter(|others| *others > 0)?;
         let turn = ((all - longest) / others).min(lately / (LEAST as u32 - 1));
-        let turns = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-        Some(turn.saturating_mul(turns).saturating_sub(now.saturating_duration_since(last).min(turn)))
+        Some(turns(turn, before).saturating_sub(now.saturating_duration_since(last).min(turn)))
     }
+}
+
+/// How long so many take their turns, and one more.
+fn turns(turn: Duration, before: usize) -> Duration {
+    turn.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 #[cfg(test)]
@@ -94,6 +113,20 @@ mod tests {
             let (pace, now) = after(Instant::now(), burst.cycle().take(40));
             assert!((TEN / 3..=2 * TEN).contains(&pace.wait(0, now).unwrap_or_default()), "{:?}", pace.wait(0, now));
         }
+    }
+
+    #[test]
+    fn only_a_wait_that_may_be_too_long_is_worked_out() {
+        let (pace, now) = after(Instant::now(), [10; 40]);
+        let longer = |useful: u32, before: usize| pace.longer_than(useful * TEN, before, || now);
+        assert_eq!((longer(10, 9), longer(9, 9), longer(9, 8)), (None, Some(10 * TEN), None));
+        assert_eq!(pace.longer_than(10 * TEN, 9, || panic!("it reads the clock")), None);
+        // The last few were slow, all of them were not.
+        let (pace, now) = after(Instant::now(), [1; 25].into_iter().chain([20; LEAST - 1]));
+        assert_eq!(pace.longer_than(10 * TEN, 9, || now), None);
+        assert!(pace.wait(9, now) > Some(TEN), "{:?}", pace.wait(9, now));
+        let (pace, now) = after(Instant::now(), [10; LEAST - 1]);
+        assert_eq!(pace.longer_than(Duration::ZERO, 9, || now), None);
     }
 
     #[test]

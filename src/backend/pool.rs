@@ -558,7 +558,8 @@ pub async fn checkout<C: Connect>(
         share = shared.map_err(|denied| Unlent { place: None, fault: first.denied(denied, patience) })?;
         left = patience.less(since.elapsed());
     }
-    let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
+    let mut wants: SmallVec<[Place; 4]> = SmallVec::new();
+    pools.iter().for_each(|pool| wants.push(pool.place));
     if let Err(denied) = first.gate.enter(&wants, holds, left).await {
         let short = match denied {
             Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) | Denied::Late(place, _) => {
@@ -568,12 +569,13 @@ pub async fn checkout<C: Connect>(
         };
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, patience) });
     }
-    let until = Instant::now().checked_add(left.wait);
-    let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend(fit)).collect();
+    let mut checkouts: SmallVec<[Checkout<C>; 1]> = SmallVec::new();
+    pools.iter().for_each(|pool| checkouts.push(pool.lend(fit)));
     if let Some(checkout) = checkouts.first_mut() {
         checkout.share = share;
     }
     if checkouts.iter().any(Checkout::needs_connecting) {
+        let until = Instant::now().checked_add(left.wait);
         let missing = checkouts.iter_mut().filter(|checkout| checkout.needs_connecting());
         let connects = missing.map(async |checkout| {
             let place = Some(checkout.pool.place);

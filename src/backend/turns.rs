@@ -11,17 +11,29 @@
 //! wait for what it holds. Among such a circle is possible, because applications choose the order in which a transaction meets its
 //! shards. The one that would close it is told so instead of waiting.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use smallvec::SmallVec;
+
+use crate::backend::seats::Seats;
 
 /// Names a pool among those of one user.
 pub type Place = usize;
 pub type Places = SmallVec<[Place; 4]>;
 
-/// Names one who waits; a later one has a greater number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+/// Names one who waits; that of a later one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    number: u64,
+    seat: usize,
+}
+
+impl Ticket {
+    /// A small number that nobody else has who waits now.
+    pub fn seat(self) -> usize {
+        self.seat
+    }
+}
 
 /// What comes of asking for connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +52,10 @@ pub enum Entry {
 #[derive(Debug, Default)]
 pub struct Turns {
     pools: Vec<Pool>,
-    newcomers: BTreeMap<Ticket, Newcomer>,
-    holders: BTreeMap<Ticket, Holder>,
+    /// All who wait.
+    seats: Seats<Waiter>,
+    /// Those of them who hold something, in the order in which they came.
+    holders: Vec<Ticket>,
     /// Places of pools that are gone.
     vacant: Vec<Place>,
     last: u64,
@@ -61,16 +75,13 @@ struct Pool {
 }
 
 #[derive(Debug)]
-struct Newcomer {
+struct Waiter {
+    ticket: Ticket,
     wants: Places,
-    /// Pools where it has no claim.
-    missing: usize,
-}
-
-#[derive(Debug)]
-struct Holder {
-    wants: Places,
+    /// Nothing: it is a newcomer.
     holds: Places,
+    /// Pools where a newcomer has no claim.
+    missing: usize,
 }
 
 impl Turns {
@@ -135,7 +146,7 @@ impl Turns {
             missing += usize::from(pool.line.len() >= pool.free);
             pool.line.push_back(ticket);
         }
-        self.newcomers.insert(ticket, Newcomer { wants: wants.into(), missing });
+        self.seats.put(Waiter { ticket, wants: SmallVec::from_slice(wants), holds: SmallVec::new(), missing });
         Entry::Waits(ticket)
     }
 
@@ -149,9 +160,10 @@ impl Turns {
             return Entry::Alone(*place);
         }
         let ticket = self.ticket();
-        self.holders.insert(ticket, Holder { wants: wants.into(), holds: holds.into() });
+        self.seats.put(Waiter { ticket, wants: wants.into(), holds: holds.into(), missing: 0 });
+        self.holders.push(ticket);
         if self.is_stuck(ticket) {
-            self.holders.remove(&ticket);
+            self.remove_waiter(ticket);
             return Entry::Circle;
         }
         Entry::Waits(ticket)
@@ -171,11 +183,11 @@ impl Turns {
     fn admit_one(&mut self, place: Place) -> Option<Ticket> {
         self.pools[place].free += 1;
         let pools = &self.pools;
-        let next = self.holders.iter().find(|(_, holder)| {
-            holder.wants.contains(&place) && holder.wants.iter().all(|place| pools[*place].free > 0)
-        });
-        let Some(ticket) = next.map(|(ticket, _)| *ticket) else { return self.extend_claims(place) };
-        let holder = self.holders.remove(&ticket)?;
+        let next = self
+            .waiting_holders()
+            .find(|holder| holder.wants.contains(&place) && holder.wants.iter().all(|place| pools[*place].free > 0));
+        let Some(ticket) = next.map(|holder| holder.ticket) else { return self.extend_claims(place) };
+        let holder = self.remove_waiter(ticket)?;
         // The one that came back was not claimed by anybody yet.
         self.pools[place].free -= 1;
         holder.wants.iter().filter(|wanted| **wanted != place).for_each(|place| self.take_before_claims(*place));
@@ -184,12 +196,12 @@ impl Turns {
 
     /// Somebody does not wait any longer. `None`: it has been admitted meanwhile; else who has been admitted by its leaving.
     pub fn leave(&mut self, ticket: Ticket) -> Option<SmallVec<[Ticket; 4]>> {
-        if self.holders.remove(&ticket).is_some() {
-            return Some(SmallVec::new());
-        }
-        let newcomer = self.newcomers.remove(&ticket)?;
+        let waiter = self.remove_waiter(ticket)?;
         let mut admitted = SmallVec::new();
-        for place in newcomer.wants {
+        if !waiter.holds.is_empty() {
+            return Some(admitted);
+        }
+        for place in waiter.wants {
             let pool = &mut self.pools[place];
             let Some(at) = pool.line.iter().position(|waits| *waits == ticket) else { continue };
             pool.line.remove(at);
@@ -209,41 +221,64 @@ impl Turns {
     /// How many wait for a connection of this pool.
     pub fn waiting(&self, place: Place) -> usize {
         let pool = &self.pools[place];
-        let holders = self.holders.values().filter(|holder| pool.free == 0 && holder.wants.contains(&place)).count();
+        let holders = self.waiting_holders().filter(|holder| pool.free == 0 && holder.wants.contains(&place)).count();
         pool.line.len().saturating_sub(pool.free) + holders
     }
 
     /// The first of those who wait for a connection of this pool.
     pub fn first_waiting(&self, place: Place) -> Option<Ticket> {
         let pool = &self.pools[place];
-        let holder = self.holders.iter().find(|(_, holder)| pool.free == 0 && holder.wants.contains(&place));
-        pool.line.get(pool.free).into_iter().chain(holder.map(|(ticket, _)| ticket)).min().copied()
+        let holder = self.waiting_holders().find(|holder| pool.free == 0 && holder.wants.contains(&place));
+        pool.line.get(pool.free).copied().into_iter().chain(holder.map(|holder| holder.ticket)).min()
     }
 
     /// Whether a pool has none for the one who waits with this ticket.
     pub fn is_missing(&self, ticket: Ticket, place: Place) -> bool {
         let pool = &self.pools[place];
-        match self.newcomers.contains_key(&ticket) {
+        match self.waiter(ticket).is_some_and(|waiter| waiter.holds.is_empty()) {
             true => !pool.line.iter().take(pool.free).any(|claims| *claims == ticket),
             false => pool.free == 0,
         }
     }
 
+    /// Of the next one who waits.
     fn ticket(&mut self) -> Ticket {
         self.last += 1;
-        Ticket(self.last)
+        Ticket { number: self.last, seat: self.seats.next() }
+    }
+
+    /// The one who waits with this ticket, if it does still.
+    fn waiter(&self, ticket: Ticket) -> Option<&Waiter> {
+        self.seats.get(ticket.seat).filter(|waiter| waiter.ticket == ticket)
+    }
+
+    fn waiter_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
+        self.seats.get_mut(ticket.seat).filter(|waiter| waiter.ticket == ticket)
+    }
+
+    fn remove_waiter(&mut self, ticket: Ticket) -> Option<Waiter> {
+        self.waiter(ticket)?;
+        let waiter = self.seats.take(ticket.seat)?;
+        if !waiter.holds.is_empty() {
+            self.holders.retain(|holder| *holder != ticket);
+        }
+        Some(waiter)
+    }
+
+    fn waiting_holders(&self) -> impl Iterator<Item = &Waiter> {
+        self.holders.iter().filter_map(|ticket| self.waiter(*ticket))
     }
 
     /// One more of the line has a claim: somebody before it has gone, or a connection has come.
     fn extend_claims(&mut self, place: Place) -> Option<Ticket> {
         let pool = &self.pools[place];
         let ticket = *pool.line.get(pool.free.checked_sub(1)?)?;
-        let newcomer = self.newcomers.get_mut(&ticket)?;
+        let newcomer = self.waiter_mut(ticket)?;
         newcomer.missing -= 1;
         if newcomer.missing > 0 {
             return None;
         }
-        let newcomer = self.newcomers.remove(&ticket)?;
+        let newcomer = self.remove_waiter(ticket)?;
         for place in newcomer.wants {
             let pool = &mut self.pools[place];
             // It goes with its connection: the claims of the others stay.
@@ -259,8 +294,8 @@ impl Turns {
     fn take_before_claims(&mut self, place: Place) {
         let pool = &mut self.pools[place];
         pool.free -= 1;
-        if let Some(last) = pool.line.get(pool.free)
-            && let Some(newcomer) = self.newcomers.get_mut(last)
+        if let Some(last) = pool.line.get(pool.free).copied()
+            && let Some(newcomer) = self.waiter_mut(last)
         {
             newcomer.missing += 1;
         }
@@ -270,13 +305,13 @@ impl Turns {
     /// go on then give back theirs, until nobody more can.
     fn is_stuck(&self, ticket: Ticket) -> bool {
         let mut available: Vec<usize> = self.pools.iter().map(|pool| pool.size).collect();
-        for place in self.holders.values().flat_map(|holder| &holder.holds) {
+        for place in self.waiting_holders().flat_map(|holder| &holder.holds) {
             available[*place] = available[*place].saturating_sub(1);
         }
-        let mut stuck: Vec<(&Ticket, &Holder)> = self.holders.iter().collect();
+        let mut stuck: Vec<&Waiter> = self.waiting_holders().collect();
         loop {
             let before = stuck.len();
-            stuck.retain(|(_, holder)| {
+            stuck.retain(|holder| {
                 let goes_on = holder.wants.iter().all(|place| available[*place] > 0);
                 if goes_on {
                     holder.holds.iter().for_each(|place| available[*place] += 1);
@@ -284,7 +319,7 @@ impl Turns {
                 !goes_on
             });
             if stuck.len() == before {
-                return stuck.iter().any(|(waits, _)| **waits == ticket);
+                return stuck.iter().any(|holder| holder.ticket == ticket);
             }
         }
     }

@@ -70,13 +70,15 @@ impl Session {
         self.slot.note_statement(0);
         self.slot.note_prepared(self.statements.len());
         self.tally.add(Count::Queries, 1);
-        if let Some(started) = self.clock.started {
-            self.tally.add_time(Count::QueryTime, now.duration_since(started));
+        let took = self.clock.started.map(|started| now.duration_since(started));
+        if let Some(took) = took {
+            self.tally.add_time(Count::QueryTime, took);
         }
         if !self.tx.in_block() {
             self.tally.add(Count::Xacts, 1);
             if let Some(began) = self.clock.transaction.take() {
-                self.tally.add_time(Count::XactTime, now.duration_since(began));
+                let alone = took.filter(|_| self.clock.started == Some(began));
+                self.tally.add_time(Count::XactTime, alone.unwrap_or_else(|| now.duration_since(began)));
             }
             self.slot.last_moment.store(0, Ordering::Relaxed);
         }

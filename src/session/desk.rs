@@ -82,6 +82,18 @@ impl Desk {
         Self { work: Box::pin(work(Arc::clone(&tray))), tray }
     }
 
+    /// The session whose work is done.
+    fn take_out(&self) -> Option<(Box<Session>, Result<(), Stop>)> {
+        let mut tray = lock(&self.tray);
+        match std::mem::replace(&mut *tray, Tray::Empty) {
+            Tray::Out(session, done) => Some((session, done)),
+            other => {
+                *tray = other;
+                None
+            }
+        }
+    }
+
     /// Nobody polls it who has nothing to do: it never ends.
     fn poll(&mut self, cx: &mut Context<'_>) {
         aside::at_desk(|| {
@@ -162,23 +174,23 @@ impl Desks {
         loop {
             let turn = poll_fn(|cx| {
                 desk.poll(cx);
-                match (&*lock(&desk.tray), aside::asked()) {
-                    (Tray::Out(..), _) => Poll::Ready(None),
-                    (_, Some(turn)) => Poll::Ready(Some(turn)),
-                    (_, None) => Poll::Pending,
+                match (desk.take_out(), aside::asked()) {
+                    (Some(out), _) => Poll::Ready(Ok(out)),
+                    (None, Some(turn)) => Poll::Ready(Err(turn)),
+                    (None, None) => Poll::Pending,
                 }
             })
             .await;
-            if let Some(turn) = turn {
-                desk = Box::pin(aside::poll_aside(desk, turn, Desk::poll)).await;
-            }
-            let tray = std::mem::replace(&mut *lock(&desk.tray), Tray::Empty);
-            match tray {
-                Tray::Out(session, done) => {
-                    (at.desk, at.done) = (Some(desk), true);
-                    return (session, done);
+            let out = match turn {
+                Ok(out) => Some(out),
+                Err(turn) => {
+                    desk = Box::pin(aside::poll_aside(desk, turn, Desk::poll)).await;
+                    desk.take_out()
                 }
-                other => *lock(&desk.tray) = other,
+            };
+            if let Some(out) = out {
+                (at.desk, at.done) = (Some(desk), true);
+                return out;
             }
         }
     }

@@ -497,7 +497,10 @@ impl Session {
             beside: None,
         });
         self.tally.add(Count::Assignments, 1);
-        let now = self.clock.started.map_or(1, |started| self.shared.cancels.moment(started));
+        let now = match self.slot.statement() {
+            0 => self.clock.started.map_or(1, |started| self.shared.cancels.moment(started)),
+            moment => moment,
+        };
         self.slot.add(self.held[at].running(), now);
         at
     }

@@ -112,7 +112,7 @@ impl Session {
             let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
             self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
         }
-        let user = std::sync::Arc::clone(&self.pools);
+        let (user, shared) = (std::sync::Arc::clone(&self.pools), std::sync::Arc::clone(&self.shared));
         let placeholders = match fit {
             Fit::Session => Some(self.placeholders()),
             Fit::Any => None,
@@ -121,19 +121,19 @@ impl Session {
         // A turn is a session's whole life there, which says nothing of the next one's.
         let useful = if self.session_mode { Duration::MAX } else { limit.min(self.time_left()) };
         let patience = Patience { wait: limit, useful, reach: self.own_reach() };
-        let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
-        let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
+        // Pushed: nearly always it is none and one.
+        let (mut holds, mut pools) = (SmallVec::<[Place; 4]>::new(), SmallVec::<[_; 4]>::new());
+        self.held.iter().for_each(|held| holds.push(held.server.place()));
+        places.iter().for_each(|place| pools.push(user.at(*place)));
         // Who holds nothing is in nobody's way.
         let _wanting =
             (!holds.is_empty()).then(|| self.slot.want(pools.iter().map(|pool| std::sync::Arc::clone(pool))));
-        let fanout = std::sync::Arc::clone(&self.shared.fanout);
-        let metrics = std::sync::Arc::clone(&self.shared.metrics);
         let lending = async {
             let (mut right, mut left) = (None, patience);
             // Whoever holds something goes on: others may wait for it.
             if pools.len() > 1 && holds.is_empty() {
                 let since = Instant::now();
-                right = fanout.enter(pools.len(), limit).await.map_err(|fault| Unlent::Failure(fault.into()))?;
+                right = shared.fanout.enter(pools.len(), limit).await.map_err(|fault| Unlent::Failure(fault.into()))?;
                 left = patience.less(since.elapsed());
             }
             let lent = pool::checkout(&pools, &holds, placeholders.as_ref(), left).await;
@@ -141,7 +141,7 @@ impl Session {
                 Some(place) => Unlent::Connect(place, fault),
                 None => {
                     if fault.message == pool::WAITED_TOO_LONG {
-                        metrics.overdue(Overdue::QueryWait);
+                        shared.metrics.overdue(Overdue::QueryWait);
                     }
                     Unlent::Failure(fault.into())
                 }

@@ -405,6 +405,9 @@ impl Session {
 
     /// The merges of suspended portals are over; their servers come to rest.
     pub(super) async fn stop_runs(&mut self, patient: bool) {
+        if !self.statements.has_running() {
+            return;
+        }
         let mut shards = Vec::new();
         for run in self.statements.running() {
             run.merged.close();

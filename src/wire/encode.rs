@@ -12,8 +12,8 @@ pub const MAX_FRAME: usize = 0x3fff_ffff;
 /// Appends one tagged frame whose body `body` writes. On an error `out` is as it was before.
 pub fn frame(out: &mut BytesMut, tag: u8, body: impl FnOnce(&mut BytesMut) -> Result<()>) -> Result<()> {
     let start = out.len();
-    out.put_u8(tag);
-    let written = counted(out, body);
+    out.extend_from_slice(&[tag, 0, 0, 0, 0]);
+    let written = body(out).and_then(|()| put_length(out, start + 1));
     if written.is_err() {
         out.truncate(start);
     }
@@ -26,6 +26,11 @@ pub fn counted(out: &mut BytesMut, body: impl FnOnce(&mut BytesMut) -> Result<()
     let start = out.len();
     out.put_u32(0);
     body(out)?;
+    put_length(out, start)
+}
+
+/// The length word at `start`, of all from there on.
+fn put_length(out: &mut BytesMut, start: usize) -> Result<()> {
     let length = length_word(out.len() - start)?;
     if let Some(word) = out.get_mut(start..start + 4) {
         word.copy_from_slice(&length.to_be_bytes());
@@ -43,6 +48,10 @@ pub fn header(out: &mut BytesMut, tag: u8, body: usize) -> Result<()> {
 
 /// Appends `text` and its terminator. A NUL within it would end it early, so it is refused.
 pub fn cstring(out: &mut BytesMut, text: &[u8]) -> Result<()> {
+    if text.is_empty() {
+        out.put_u8(0);
+        return Ok(());
+    }
     if memchr::memchr(0, text).is_some() {
         return Err(Fault::new(
             SqlState::CHARACTER_NOT_IN_REPERTOIRE,

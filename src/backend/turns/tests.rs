@@ -210,12 +210,16 @@ impl World {
         for pool in &self.turns.pools {
             assert!(pool.line.len() <= pool.size.saturating_add(pool.queue), "{pool:?}");
         }
-        for (ticket, newcomer) in &self.turns.newcomers {
-            let missing = newcomer.wants.iter().filter(|place| self.turns.is_missing(*ticket, **place)).count();
+        for newcomer in self.turns.seats.iter().filter(|waiter| waiter.holds.is_empty()) {
+            let missing = newcomer.wants.iter().filter(|place| self.turns.is_missing(newcomer.ticket, **place)).count();
             assert_eq!(missing, newcomer.missing);
             assert!(missing > 0, "one with all its claims still waits");
         }
-        for holder in self.turns.holders.values() {
+        assert_eq!(
+            self.turns.waiting_holders().count(),
+            self.turns.seats.iter().filter(|waiter| !waiter.holds.is_empty()).count()
+        );
+        for holder in self.turns.waiting_holders() {
             assert!(holder.wants.iter().any(|place| self.turns.pools[*place].free == 0), "{holder:?}");
         }
     }

@@ -112,6 +112,34 @@ fn numeric_binary(negative: bool, int: &str, frac: &str) -> Vec<u8> {
     bytes
 }
 
+/// The reference is the crate.
+fn murmur3_of(mut bytes: &[u8]) -> Token {
+    Token(murmur3::murmur3_x64_128(&mut bytes, 0).unwrap() as u64)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn what_is_hashed_here_is_hashed_as_elsewhere(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        prop_assert_eq!(hash(&bytes), Some(murmur3_of(&bytes)));
+        prop_assert_eq!(short_hash(&bytes).is_some(), bytes.len() < 16);
+    }
+
+    #[test]
+    fn an_integer_of_plain_digits_is_the_one_of_postgres_s_input(digits in "[0-9]{0,20}", other in "[-+ 0-9a-f_x.]{0,6}") {
+        for key in [KeyType::Int2, KeyType::Int4, KeyType::Int8] {
+            for text in [&digits, &other] {
+                let read = key.parse_text(text);
+                if let Some(value) = key.plain_integer(text.as_bytes()) {
+                    prop_assert_eq!(&read, &Ok(KeyValue::Int(value)));
+                }
+                prop_assert_eq!(&typed(key, 0, Format::Text, text.as_bytes()), &read);
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn integers_in_text_and_binary_have_one_token(value: i64) {
