@@ -223,6 +223,34 @@ fn replicas_that_lag_or_do_not_answer_are_not_read() {
     }
 }
 
+/// A definition that was changed through another router has not come to the replica: the primary, which has it, has the last word.
+#[test]
+fn what_a_replica_does_not_know_yet_is_asked_of_the_primary() {
+    let world = World::create("");
+    let (mut own, account) = world.client();
+    let any = world.another(ANY_LAG);
+    let mut raw = replica_client(&any);
+    let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    eventually(20, "the replica is read", || {
+        raw.must(&read);
+        replica_is_used(&world, &any)
+    });
+    world.b.connect(NAME).must("SELECT pg_wal_replay_pause()");
+    own.must("ALTER TABLE accounts ADD COLUMN added int DEFAULT 7");
+    let one = format!("SELECT added FROM accounts WHERE id = {account}");
+    for sql in [&*one, "SELECT max(added) FROM accounts", "SELECT added FROM accounts ORDER BY id LIMIT 1"] {
+        assert_eq!(raw.value(sql), "7", "{sql}");
+        let reply = raw.extended(sql, &[], &[], 0);
+        assert_eq!((reply.code(), &reply.answers[0].rows), ("", &vec![vec![Some(b"7".to_vec())]]), "{sql}: {reply:?}");
+    }
+    let all = raw.must("SELECT * FROM accounts ORDER BY id LIMIT 3");
+    assert!(all.answers[0].rows.iter().all(|row| row.last() == Some(&Some(b"7".to_vec()))), "{all:?}");
+    // What the primary does not know either is an error as ever.
+    assert_eq!(raw.simple("SELECT nothing FROM accounts").code(), "42703");
+    assert_eq!(raw.simple(&format!("SELECT nothing FROM accounts WHERE id = {account}")).code(), "42703");
+    world.b.connect(NAME).must("SELECT pg_wal_replay_resume()");
+}
+
 /// `/* pgloom: read_preference=... */` before a statement, where the configuration has switched that on.
 #[test]
 fn a_comment_before_a_statement_chooses_its_servers() {
