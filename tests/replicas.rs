@@ -143,6 +143,24 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     let refused = raw.simple("SELECT pg_is_in_recovery()");
     assert_eq!((refused.code(), refused.status), ("0A000", b'E'), "{refused:?}");
     raw.must("ROLLBACK");
+    // What would write is refused as one Postgres does it, on one shard and on all.
+    let key = format!("WHERE id = {account}");
+    for (sql, code, message) in [
+        (format!("UPDATE accounts SET balance = 0 {key}"), "25006", "cannot execute UPDATE in a read-only transaction"),
+        ("DELETE FROM accounts".to_owned(), "25006", "cannot execute DELETE in a read-only transaction"),
+        (format!("{read} FOR UPDATE"), "25006", "cannot execute SELECT FOR UPDATE in a read-only transaction"),
+        (format!("UPDATE accounts SET nothing = 0 {key}"), "42703", ""),
+    ] {
+        for extended in [false, true] {
+            raw.must("BEGIN READ ONLY");
+            raw.must(&read);
+            let reply = if extended { raw.extended(&sql, &[], &[], 0) } else { raw.simple(&sql) };
+            let error = reply.error.as_ref().expect("an error");
+            assert_eq!((error.code(), reply.status), (code, b'E'), "{sql}: {error}");
+            assert!(error.message().contains(message), "{sql}: {error}");
+            raw.must("ROLLBACK");
+        }
+    }
     raw.must("BEGIN READ ONLY");
     assert_eq!(raw.value("SELECT pg_is_in_recovery()"), "f");
     assert_eq!(who(&raw.value(&read)), "primary");
