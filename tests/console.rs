@@ -335,6 +335,15 @@ fn databases_are_disabled_killed_and_reconnected() {
     raw.must(&format!("KILL {name}"));
     assert_eq!(client.read().unwrap().report().code(), "57P01");
     eventually(20, "nothing runs any more", || world.waiting(0) + world.waiting(3) == 0);
+    // Who comes now waits until somebody has said RESUME.
+    let mut next = world.connect();
+    next.send(&m::query("SELECT 1")).unwrap();
+    next.set_patience(Duration::from_millis(300));
+    assert!(next.read().is_err(), "it waits");
+    next.set_patience(Duration::from_secs(60));
+    raw.must(&format!("RESUME {name}"));
+    assert!(next.read_to_ready().unwrap().iter().any(|message| message.tag == b'D'));
+    assert_eq!(raw.simple(&format!("RESUME {name}")).code(), "55000");
     for command in ["DISABLE", "ENABLE", "KILL", "RECONNECT", "WAIT_CLOSE"] {
         assert_eq!(raw.simple(&format!("{command} nowhere")).code(), "3D000", "{command}");
     }
@@ -705,6 +714,9 @@ fn what_clients_send_waits_while_the_router_is_suspended() {
     assert_eq!(watch.simple("SUSPEND").code(), "42501");
     let mut block = world.connect();
     block.must("BEGIN; INSERT INTO items VALUES (777001, 0, 'a')");
+    let (mut hasty, mut hasty_block) = (world.connect(), world.connect());
+    hasty.must("SET pgloom.query_timeout = '400ms'");
+    hasty_block.must("SET pgloom.query_timeout = '400ms'; BEGIN; INSERT INTO items VALUES (777002, 0, 'b')");
     let mut busy = world.connect();
     busy.send(&m::query("SELECT pg_sleep(1.5), count(*) FROM items")).unwrap();
     eventually(10, "it runs", || watch.named("SHOW CLIENTS").iter().any(|row| row["state"] == "active"));
@@ -763,6 +775,16 @@ fn what_clients_send_waits_while_the_router_is_suspended() {
         waiting.set_patience(Duration::from_millis(300));
         assert!(waiting.read().is_err(), "it waits");
         waiting.set_patience(Duration::from_secs(60));
+    }
+    // The time of a statement counts as well, also of one in a block.
+    for (hasty, status) in [(&mut hasty, b'I'), (&mut hasty_block, b'E')] {
+        let start = Instant::now();
+        hasty.send(&m::query("UPDATE items SET n = 6")).unwrap();
+        let answers = hasty.read_to_ready().unwrap();
+        let error = answers.iter().find(|message| message.tag == b'E').expect("an error").report();
+        assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to statement timeout"));
+        assert_eq!(answers.last().unwrap().body, [status]);
+        assert!((Duration::from_millis(400)..Duration::from_secs(5)).contains(&start.elapsed()));
     }
     // A block has failed then, as in Postgres.
     {

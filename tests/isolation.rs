@@ -123,6 +123,17 @@ fn a_lock_on_a_shard_that_is_not_written_is_free_behind_all_commits() {
             }
             let route = writer.must("EXPLAIN (ROUTE) COMMIT").text();
             assert_eq!(route.contains("then give back the locks on s0"), level != "SERIALIZABLE", "{route}");
+            // Also where it is what transactions begin with.
+            let mut by_default = world.connect();
+            by_default.must(&format!("SET default_transaction_isolation = '{level}'"));
+            for (begin, is) in [("BEGIN", level == "SERIALIZABLE"), ("BEGIN ISOLATION LEVEL REPEATABLE READ", false)] {
+                by_default.must(begin);
+                by_default.must("SELECT pg_advisory_xact_lock(4711)");
+                by_default.must(&format!("UPDATE items SET n = n WHERE id = {}", world.id(3, 1)));
+                let route = by_default.must("EXPLAIN (ROUTE) COMMIT").text();
+                assert_eq!(route.contains("then give back the locks on s0"), !is, "{begin}: {route}");
+                by_default.must("ROLLBACK");
+            }
             writer.must("COMMIT");
             sprung.recv_timeout(Duration::from_secs(20)).unwrap();
             assert_eq!(hears.recv().unwrap(), "55P03", "{lock}, {shards:?}, {level}");

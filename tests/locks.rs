@@ -402,3 +402,26 @@ fn locks_are_given_back_with_the_writes_that_they_guard() {
         waits.must("COMMIT");
     }
 }
+
+/// REFRESH keeps a connection for its client only where what it runs can leave locks behind.
+#[test]
+fn a_refresh_that_locks_nothing_gives_its_connection_back() {
+    let world = Sharded::create("refreshpin", "default_pool_size = 1\nquery_wait_timeout = \"500ms\"");
+    let (mut raw, mut other) = (world.connect(), world.connect());
+    raw.must("CREATE TABLE kept (n int)");
+    raw.must("CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n, md5(count(*)::text) AS mark FROM kept");
+    raw.must("CREATE VIEW between AS SELECT n FROM counted");
+    raw.must("CREATE MATERIALIZED VIEW again AS SELECT n + 1 AS n FROM between");
+    raw.must("INSERT INTO kept VALUES (1), (2)");
+    for view in ["counted", "again"] {
+        raw.must(&format!("REFRESH MATERIALIZED VIEW {view}"));
+        assert_eq!(other.simple("SELECT count(*) FROM kept").code(), "", "{view}");
+    }
+    assert_eq!([other.value("SELECT n FROM counted"), other.value("SELECT n FROM again")], ["2", "3"]);
+    raw.must("CREATE VIEW locks AS SELECT pg_advisory_lock(77)::text AS locked");
+    raw.must("CREATE MATERIALIZED VIEW locking AS SELECT locked FROM locks WITH NO DATA");
+    raw.must("REFRESH MATERIALIZED VIEW locking");
+    assert_eq!(other.simple("SELECT count(*) FROM kept").code(), "53300", "it holds a lock");
+    drop(raw);
+    eventually(10, "the lock is gone", || other.simple("SELECT count(*) FROM kept").code().is_empty());
+}

@@ -98,7 +98,7 @@ fn is_finished(transaction: &Transaction) -> bool {
     transaction.parts.iter().all(ended) && transaction.router.is_none()
 }
 
-const NONE: Faults = Faults { cuts: 0, shard_crashes: 0, router_crashes: 0, refusals: 0 };
+const NONE: Faults = Faults { cuts: 0, shard_crashes: 0, router_crashes: 0, refusals: 0, withdrawals: 0 };
 
 impl Commit {
     /// One transaction, one resolver, the right protocol.
@@ -156,8 +156,26 @@ fn two_resolvers_at_once_with_a_refusal_and_a_cut() {
 }
 
 #[test]
+fn two_resolvers_at_once_with_a_commit_that_is_taken_back_and_a_cut() {
+    let faults = Faults { withdrawals: 1, cuts: 1, ..NONE };
+    Commit { resolvers: 2, ..Commit::with(faults) }.holds("2 resolvers, taken back, cut");
+}
+
+#[test]
+fn a_commit_that_is_taken_back_with_a_cut_and_a_crashed_router() {
+    let faults = Faults { withdrawals: 1, cuts: 1, router_crashes: 1, ..NONE };
+    Commit::with(faults).holds("1 resolver, taken back, cut, router crash");
+}
+
+#[test]
+fn a_commit_that_is_taken_back_on_two_shards_while_one_crashes() {
+    let faults = Faults { withdrawals: 2, shard_crashes: 1, refusals: 1, ..NONE };
+    Commit::with(faults).holds("1 resolver, taken back twice, shard crash, refusal");
+}
+
+#[test]
 fn one_of_every_fault() {
-    let faults = Faults { cuts: 1, shard_crashes: 1, router_crashes: 1, refusals: 1 };
+    let faults = Faults { cuts: 1, shard_crashes: 1, router_crashes: 1, refusals: 1, withdrawals: 0 };
     Commit::with(faults).holds("1 resolver, every fault once");
 }
 

@@ -143,6 +143,24 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     let refused = raw.simple("SELECT pg_is_in_recovery()");
     assert_eq!((refused.code(), refused.status), ("0A000", b'E'), "{refused:?}");
     raw.must("ROLLBACK");
+    // What would write is refused as one Postgres does it, on one shard and on all.
+    let key = format!("WHERE id = {account}");
+    for (sql, code, message) in [
+        (format!("UPDATE accounts SET balance = 0 {key}"), "25006", "cannot execute UPDATE in a read-only transaction"),
+        ("DELETE FROM accounts".to_owned(), "25006", "cannot execute DELETE in a read-only transaction"),
+        (format!("{read} FOR UPDATE"), "25006", "cannot execute SELECT FOR UPDATE in a read-only transaction"),
+        (format!("UPDATE accounts SET nothing = 0 {key}"), "42703", ""),
+    ] {
+        for extended in [false, true] {
+            raw.must("BEGIN READ ONLY");
+            raw.must(&read);
+            let reply = if extended { raw.extended(&sql, &[], &[], 0) } else { raw.simple(&sql) };
+            let error = reply.error.as_ref().expect("an error");
+            assert_eq!((error.code(), reply.status), (code, b'E'), "{sql}: {error}");
+            assert!(error.message().contains(message), "{sql}: {error}");
+            raw.must("ROLLBACK");
+        }
+    }
     raw.must("BEGIN READ ONLY");
     assert_eq!(raw.value("SELECT pg_is_in_recovery()"), "f");
     assert_eq!(who(&raw.value(&read)), "primary");
@@ -221,6 +239,34 @@ fn replicas_that_lag_or_do_not_answer_are_not_read() {
     for _ in 0..5 {
         assert_eq!([ask(any_raw), ask(own_raw)], ["primary", "primary"]);
     }
+}
+
+/// A definition that was changed through another router has not come to the replica: the primary, which has it, has the last word.
+#[test]
+fn what_a_replica_does_not_know_yet_is_asked_of_the_primary() {
+    let world = World::create("");
+    let (mut own, account) = world.client();
+    let any = world.another(ANY_LAG);
+    let mut raw = replica_client(&any);
+    let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    eventually(20, "the replica is read", || {
+        raw.must(&read);
+        replica_is_used(&world, &any)
+    });
+    world.b.connect(NAME).must("SELECT pg_wal_replay_pause()");
+    own.must("ALTER TABLE accounts ADD COLUMN added int DEFAULT 7");
+    let one = format!("SELECT added FROM accounts WHERE id = {account}");
+    for sql in [&*one, "SELECT max(added) FROM accounts", "SELECT added FROM accounts ORDER BY id LIMIT 1"] {
+        assert_eq!(raw.value(sql), "7", "{sql}");
+        let reply = raw.extended(sql, &[], &[], 0);
+        assert_eq!((reply.code(), &reply.answers[0].rows), ("", &vec![vec![Some(b"7".to_vec())]]), "{sql}: {reply:?}");
+    }
+    let all = raw.must("SELECT * FROM accounts ORDER BY id LIMIT 3");
+    assert!(all.answers[0].rows.iter().all(|row| row.last() == Some(&Some(b"7".to_vec()))), "{all:?}");
+    // What the primary does not know either is an error as ever.
+    assert_eq!(raw.simple("SELECT nothing FROM accounts").code(), "42703");
+    assert_eq!(raw.simple(&format!("SELECT nothing FROM accounts WHERE id = {account}")).code(), "42703");
+    world.b.connect(NAME).must("SELECT pg_wal_replay_resume()");
 }
 
 /// `/* pgloom: read_preference=... */` before a statement, where the configuration has switched that on.

@@ -382,6 +382,47 @@ fn a_server_that_heeds_no_cancel_is_left_behind_and_its_client_goes_on() {
     while killed.read().is_ok() {}
     kill_process(Pid::from_raw(backend).unwrap(), Signal::CONT).unwrap();
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+
+    // Nor does one that leaves, where no time is limited: before its statement, and in whatever ends its block.
+    for (begin, sql) in [("", &*one), ("BEGIN", &*one), (&*block, "SAVEPOINT a"), (&*block, "ROLLBACK")] {
+        let mut first = world.connect();
+        let backend: i32 = pid(&mut first, &world, 1).parse().unwrap();
+        let mut leaves = world.connect();
+        leaves.must("SET pgloom.query_timeout = 0; SET application_name = 'leaves'");
+        if !begin.is_empty() {
+            leaves.must(begin);
+        }
+        let leaves_id = leaves.key.0.to_string();
+        let shown = |ops: &mut Raw| ops.named("SHOW CLIENTS").iter().any(|row| row["id"] == leaves_id);
+        assert!(shown(&mut ops));
+        kill_process(Pid::from_raw(backend).unwrap(), Signal::STOP).unwrap();
+        leaves.send(&m::query(sql)).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        drop(leaves);
+        eventually(10, sql, || !shown(&mut ops));
+        kill_process(Pid::from_raw(backend).unwrap(), Signal::CONT).unwrap();
+    }
+
+    // The middle of a message that the server does not take, which has nothing else to answer.
+    let mut first = world.connect();
+    let backend: i32 = pid(&mut first, &world, 1).parse().unwrap();
+    let mut writes = world.connect();
+    writes.must("BEGIN");
+    let update = format!("UPDATE items SET name = $1 WHERE id = {}", world.id(1, 0));
+    let step = |value: &[u8]| [m::bind("", "p", &[Value::binary(value)], &[]), m::execute("", 0), m::sync()].concat();
+    let reply = writes.exchange_with(&[m::parse("p", &update, &[25]), step(b"x")].concat(), None, true);
+    assert_eq!((reply.code(), reply.status), ("", b'T'), "{reply:?}");
+    kill_process(Pid::from_raw(backend).unwrap(), Signal::STOP).unwrap();
+    let batch = step(&vec![b'x'; 32 << 20]);
+    let start = Instant::now();
+    // Nobody may take all of it.
+    let _ = writes.send(&batch);
+    let heard = writes.read_to_ready();
+    kill_process(Pid::from_raw(backend).unwrap(), Signal::CONT).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    if let Ok(heard) = heard {
+        assert!(heard.iter().any(|message| message.tag == b'E'), "{heard:?}");
+    }
 }
 
 /// A transaction that a server does not open (its time was up, somebody cancelled it, it does not take what was set in it) has nothing there.
@@ -509,7 +550,7 @@ fn a_commit_whose_shard_falls_silent_is_undone_in_time() {
     let mut raw = world.connect();
     let [here, there] = [1, 2].map(|shard| world.id(shard, 0));
     let set = |id| format!("UPDATE items SET n = 5 WHERE id = {id}");
-    for (limit, time) in [("query_timeout", "700ms"), ("transaction_timeout", "4s")] {
+    for (limit, time, code) in [("query_timeout", "700ms", "57014"), ("transaction_timeout", "4s", "25P04")] {
         raw.must(&format!("SET pgloom.{limit} = '{time}'"));
         // The last is the anchor; whichever is silent, the other one's row is free again.
         for silent in [1, 2] {
@@ -524,7 +565,7 @@ fn a_commit_whose_shard_falls_silent_is_undone_in_time() {
             let other = world.id(3 - silent, 0);
             world.connect().must(&format!("SET lock_timeout = '10s'; UPDATE items SET n = 0 WHERE id = {other}"));
             kill_process(process, Signal::CONT).unwrap();
-            assert_eq!((reply.code(), reply.status), ("57014", b'I'), "{limit} {silent}: {reply:?}");
+            assert_eq!((reply.code(), reply.status), (code, b'I'), "{limit} {silent}: {reply:?}");
             assert!((600..15_000).contains(&took.as_millis()), "{limit} {silent}: {took:?}");
             eventually(30, "nothing is left", || {
                 let gone = |shard: usize| world.db.shard(shard).value("SELECT count(*) FROM pg_prepared_xacts") == "0";

@@ -114,7 +114,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("ENABLE database", "takes DISABLE back"),
     (
         "KILL [database]",
-        "ends all clients of the database, or of all, and cancels what they run; server connections are closed",
+        "ends all clients of the database, or of all, and cancels what they run; server connections are closed, and whoever comes then waits until RESUME",
     ),
     ("KILL_CLIENT id", "ends one client, of SHOW CLIENTS, and cancels what it runs"),
     (

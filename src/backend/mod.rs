@@ -192,6 +192,8 @@ pub struct Backend {
 #[derive(Default)]
 struct Said {
     notices: Vec<Frame>,
+    /// That its wait for synchronous standbys was ended.
+    unreplicated: Option<Frame>,
     /// Of all of them, also of those that were dropped.
     bytes: usize,
     dropped: usize,
@@ -513,6 +515,16 @@ impl Backend {
         Some(self.cancel.verdict())
     }
 
+    /// Ready, with what is told then, once nobody waits for its server any more: for whoever writes to one that owes nothing.
+    pub fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        self.cancel.wait_with(cx.waker());
+        if !self.cancel.is_abandoned() {
+            return Poll::Pending;
+        }
+        let _ = self.lost("abandoned");
+        Poll::Ready(self.cancel.verdict())
+    }
+
     /// Writes what is queued; Ready when all of it is gone, or held back by a transaction that is being opened.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unopened.is_some() || self.out.is_empty() && !self.unflushed && self.queue.is_empty() {
@@ -764,6 +776,10 @@ impl Backend {
         /// Beyond it they are dropped: the statement may no longer fail.
         const MOST_SAID: usize = 1 << 20;
         let Some(said) = self.said.as_mut().filter(|_| frame.tag == b'N') else { return };
+        if error_fields::is_unreplicated(frame.body()) {
+            said.unreplicated = Some(frame.clone());
+            return;
+        }
         said.bytes += frame.bytes.len();
         match said.bytes <= MOST_SAID {
             true => said.notices.push(frame.clone()),
@@ -771,9 +787,15 @@ impl Backend {
         }
     }
 
+    /// Where it has said since [`Self::heed`] that its wait for synchronous standbys was ended: that notice.
+    pub fn take_unreplicated(&mut self) -> Option<Frame> {
+        self.said.as_mut()?.unreplicated.take()
+    }
+
     /// What it has said since [`Self::heed`]; it is listened to no longer.
     pub fn take_said(&mut self) -> Vec<Frame> {
-        let Said { notices, dropped, .. } = self.said.take().unwrap_or_default();
+        let Said { mut notices, unreplicated, dropped, .. } = self.said.take().unwrap_or_default();
+        notices.extend(unreplicated);
         if dropped > 0 {
             tracing::warn!(server = %self.address, dropped, "notices of one statement were too many to be kept");
         }

@@ -173,10 +173,23 @@ impl Roles {
         }
     }
 
-    /// The roles of other servers of the same shard, which know as much of its cluster.
-    pub fn of_others(&self, servers: usize) -> Self {
+    /// The roles of other servers of the same shard, which know as much of its cluster. `before`: the place that one of them has here. While
+    /// the last primary is among them it is known how far it had written, and who is behind that.
+    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>) -> Self {
         let known = self.known.clone();
-        Self { system: self.system, newest: self.newest, known, stints: self.stints, ..Self::new(servers) }
+        let mut roles =
+            Self { system: self.system, newest: self.newest, known, stints: self.stints, ..Self::new(servers) };
+        let stays = |last: Last| {
+            let seat = (0..servers).find(|at| before(*at) == Some(last.seat))?;
+            Some(Last { seat, ..last })
+        };
+        roles.last = self.last.and_then(stays);
+        if roles.last.is_some() {
+            for (at, seat) in roles.seats.iter_mut().enumerate() {
+                seat.behind = before(at).and_then(|before| self.seats.get(before)?.behind);
+            }
+        }
+        roles
     }
 
     /// There is, or was, this timeline of a cluster.
@@ -326,7 +339,8 @@ impl Roles {
             self.seats[at].behind = match (role, self.seats[at].fact) {
                 (Role::Fenced(Why::Behind), Some(fact)) => Some(fact.timeline),
                 (_, Some(fact)) => self.seats[at].behind.filter(|behind| !fact.in_recovery && fact.timeline == *behind),
-                (_, None) => None,
+                // It has not been heard yet: what was known before still is.
+                (_, None) => self.seats[at].behind,
             };
             if role != self.seats[at].role {
                 self.stints += 1;

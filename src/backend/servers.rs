@@ -99,11 +99,15 @@ impl ServerBook {
         }
         let known = all.entry(Arc::clone(database)).or_default();
         // The same shard with other servers: what was heard of its timelines is not forgotten.
-        let is_here = |server: &Server| {
-            shard.servers.iter().any(|own| own.address() == server.address() && own.dbname == server.dbname)
-        };
-        let before = known.iter().find(|(servers, _)| servers.iter().any(is_here));
-        let roles = before.map(|(_, before)| before.roles().of_others(shard.servers.len()));
+        let same = |one: &Server, other: &Server| one.address() == other.address() && one.dbname == other.dbname;
+        let is_here = |server: &Server| shard.servers.iter().any(|own| same(own, server));
+        // Of those that had some of them, the one that had most.
+        let before = known.iter().max_by_key(|(servers, _)| servers.iter().filter(|server| is_here(server)).count());
+        let before = before.filter(|(servers, _)| servers.iter().any(is_here));
+        let roles = before.map(|(servers, before)| {
+            let place = |at: usize| servers.iter().position(|server| same(server, &shard.servers[at]));
+            before.roles().of_others(shard.servers.len(), place)
+        });
         let roles = roles.unwrap_or_else(|| Roles::new(shard.servers.len()));
         let made = Arc::new(ShardServers::new(database, shard, breakers, roles, Arc::clone(&self.timelines)));
         known.insert(shard.servers.clone(), Arc::clone(&made));

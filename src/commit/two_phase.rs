@@ -35,6 +35,9 @@ pub enum Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reply {
     Done,
+    /// It was done, to [`Request::Decide`] or [`Request::Prepare`], and is to be undone: who wants the commit has taken that back, or the
+    /// server does not vouch for what it has prepared.
+    Unwanted,
     /// There is nothing prepared of that name: somebody else has finished it.
     Absent,
     /// The server refused. The transaction that it was asked in is aborted.
@@ -121,6 +124,8 @@ enum Part {
     /// Asked, not answered.
     Asked,
     Prepared,
+    /// That too, and it is to be rolled back.
+    Unwanted,
     /// PREPARE was not answered: it may be prepared.
     Doubtful,
     /// PREPARE was refused: it is rolled back.
@@ -183,7 +188,7 @@ impl TwoPhase {
                 self.ask_others(Request::Prepare)
             }
             // Its transaction waits for its end.
-            Reply::Failed => self.roll_back(self.anchor, true),
+            Reply::Failed | Reply::Unwanted => self.roll_back(self.anchor, true),
             Reply::Lost | Reply::Absent | Reply::Verdict { .. } => {
                 self.put(self.anchor, Part::Ended);
                 self.roll_back(self.anchor, true)
@@ -196,6 +201,7 @@ impl TwoPhase {
             shard,
             match reply {
                 Reply::Done => Part::Prepared,
+                Reply::Unwanted => Part::Unwanted,
                 Reply::Failed => Part::Refused,
                 Reply::Lost | Reply::Absent | Reply::Verdict { .. } => Part::Doubtful,
             },
@@ -205,7 +211,7 @@ impl TwoPhase {
         }
         let with = |wanted: Part| self.parts.iter().find(|(_, part)| *part == wanted).map(|(shard, _)| *shard);
         // What a server said tells the client more than that another one said nothing.
-        match with(Part::Refused).or(with(Part::Doubtful)) {
+        match with(Part::Refused).or(with(Part::Unwanted)).or(with(Part::Doubtful)) {
             // COMMIT was not sent: whatever is prepared by now or later, the anchor's row is not there.
             Some(cause) => self.roll_back(cause, true),
             None => {
@@ -221,7 +227,7 @@ impl TwoPhase {
         match reply {
             Reply::Done => self.commit(),
             Reply::Failed => self.roll_back(self.anchor, true),
-            Reply::Lost | Reply::Absent | Reply::Verdict { .. } => {
+            Reply::Lost | Reply::Absent | Reply::Unwanted | Reply::Verdict { .. } => {
                 self.phase = Phase::Fencing;
                 vec![ask(self.anchor, Request::Fence)]
             }
@@ -234,7 +240,7 @@ impl TwoPhase {
                 self.phase = Phase::Reading;
                 vec![ask(self.anchor, Request::Read)]
             }
-            Reply::Absent | Reply::Failed | Reply::Lost | Reply::Verdict { .. } => self.give_up(),
+            Reply::Absent | Reply::Failed | Reply::Lost | Reply::Unwanted | Reply::Verdict { .. } => self.give_up(),
         }
     }
 
@@ -242,7 +248,7 @@ impl TwoPhase {
         match reply {
             Reply::Verdict { committed: true, .. } => self.commit(),
             Reply::Verdict { committed: false, proven } => self.roll_back(self.anchor, proven),
-            Reply::Done | Reply::Absent | Reply::Failed | Reply::Lost => self.give_up(),
+            Reply::Done | Reply::Absent | Reply::Failed | Reply::Lost | Reply::Unwanted => self.give_up(),
         }
     }
 
@@ -255,8 +261,10 @@ impl TwoPhase {
                 self.set(shard, Part::Ended)
             }
             Reply::Absent => self.set(shard, Part::Ended),
-            Reply::Failed | Reply::Lost | Reply::Verdict { .. } if anew => self.set(shard, Part::Left),
-            Reply::Failed | Reply::Lost | Reply::Verdict { .. } => {
+            Reply::Failed | Reply::Lost | Reply::Unwanted | Reply::Verdict { .. } if anew => {
+                self.set(shard, Part::Left)
+            }
+            Reply::Failed | Reply::Lost | Reply::Unwanted | Reply::Verdict { .. } => {
                 vec![ask(shard, Request::Finish { commit, anew: true })]
             }
         }
@@ -275,7 +283,7 @@ impl TwoPhase {
         for (shard, part) in &mut self.parts {
             let request = match part {
                 Part::Open => Request::RollBack,
-                Part::Prepared => Request::Finish { commit: false, anew: self.anew },
+                Part::Prepared | Part::Unwanted => Request::Finish { commit: false, anew: self.anew },
                 Part::Doubtful => Request::Finish { commit: false, anew: true },
                 Part::Refused | Part::Ended => {
                     *part = Part::Ended;
@@ -398,6 +406,18 @@ mod tests {
             Action::Conclude(Outcome::RolledBack { cause: C, left: vec![B] }),
         ];
         assert_eq!(actions[3..], expected);
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_is_undone_where_it_was_prepared() {
+        let prepared = [(A, Request::Decide, Reply::Done), (B, Request::Prepare, Reply::Done)];
+        let then = [(C, Request::Prepare, Reply::Unwanted), (A, Request::RollBack, Reply::Done)];
+        let ends = [(B, UNDO, Reply::Done), (C, UNDO, Reply::Done)];
+        let actions = run(TwoPhase::begin(A, &[B, C]), &[&prepared[..], &then, &ends].concat());
+        let over = Action::Conclude(Outcome::RolledBack { cause: C, left: vec![] });
+        assert_eq!(actions[3..], [ask(A, Request::RollBack), ask(B, UNDO), ask(C, UNDO), over]);
+        let early = [(A, Request::Decide, Reply::Unwanted)];
+        assert_eq!(run(TwoPhase::begin(A, &[B, C]), &early)[1..2], [ask(A, Request::RollBack)]);
     }
 
     #[test]

@@ -241,6 +241,20 @@ fn users_are_checked_against_auth_type_and_databases() {
     );
     assert_errors(&with("", &user(md5)), &["pgloom.toml:3: user `u` has an md5 password, which SCRAM cannot check"]);
     assert_errors(&with("", &user("")), &["pgloom.toml:5: password is empty"]);
+    for broken in [
+        "SCRAM-SHA-256$4096:x",
+        "SCRAM-SHA-256$",
+        "SCRAM-SHA-256$0:x$y:z",
+        "SCRAM-SHA-256$4096:x$y:",
+        "SCRAM-SHA-256$4096:x$y z:z",
+    ] {
+        for auth_type in ["trust", "md5", "scram-sha-256"] {
+            let errors = ["pgloom.toml:3: the password of user `u` begins as a SCRAM verifier and is none"];
+            assert_errors(&with(&format!("auth_type = '{auth_type}'"), &user(broken)), &errors);
+        }
+    }
+    let clear = good(&with("auth_type = 'md5'", &user("md5x")));
+    assert!(clear.warnings[0].message.contains("begins with md5 and is no hash"), "{:?}", clear.warnings);
     assert_errors(&with("", &(user("a") + &user("b"))), &["pgloom.toml:7: user `u` is named twice"]);
     assert_errors(
         &with("", &(user("a") + "databases = ['shpo']\n")),

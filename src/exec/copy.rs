@@ -219,8 +219,11 @@ async fn pass_rest(
     while *rest > 0 {
         if client.read.is_empty() {
             let came = poll_fn(|cx| match client.poll_more(cx) {
-                Poll::Ready(more) => Poll::Ready(more.map(|()| true)),
-                Poll::Pending => silence.poll(cx).map(|()| Ok(false)),
+                Poll::Ready(more) => Poll::Ready(more.map(|()| true).map_err(Broken::from)),
+                Poll::Pending => match server.poll_given_up(cx) {
+                    Poll::Ready(verdict) => Poll::Ready(Err(Broken::Server(verdict))),
+                    Poll::Pending => silence.poll(cx).map(|()| Ok(false)),
+                },
             });
             if !came.await? {
                 client.control.end(stopped());
@@ -236,7 +239,10 @@ async fn pass_rest(
             if client.control.poll_kill(cx).is_ready() {
                 return Poll::Ready(Err(Broken::Client));
             }
-            server.poll_flush(cx).map_err(|e| Broken::Server(server.lost(&e.to_string())))
+            match server.poll_flush(cx) {
+                Poll::Ready(sent) => Poll::Ready(sent.map_err(|e| Broken::Server(server.lost(&e.to_string())))),
+                Poll::Pending => server.poll_given_up(cx).map(|verdict| Err(Broken::Server(verdict))),
+            }
         })
         .await?;
     }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 
@@ -261,6 +262,24 @@ pub async fn watched<T>(client: &mut Client, work: impl Future<Output = T>) -> R
         Poll::Pending => poll_client(client, cx).map(|_| Err(ClientGone)),
     })
     .await
+}
+
+/// The same for what is worth a little more time then; `None`: it is over. Writes nothing to the client: its answer may still be taken back.
+pub async fn outlived<T>(client: &mut Client, more: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let left = poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        match client.control.poll_kill(cx).is_ready() || client.poll_watch(cx).is_ready() {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
+        }
+    });
+    match left.await {
+        Some(done) => Some(done),
+        None => tokio::time::timeout(more, work).await.ok(),
+    }
 }
 
 pub async fn flush(client: &mut Client) -> Result<(), ScatterError> {

@@ -4,17 +4,23 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::backend::settings::quote_identifier;
 use crate::commit::{CommitPlan, Did};
 use crate::config::TwoPhaseCommit;
+use crate::exec::replies::outlived;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::held::{Finishing, Held};
 use crate::session::two_phase::unknown_outcome;
-use crate::session::undecided::{Undecided, decided_within};
+use crate::session::undecided::{Patience, Stage, decided_within};
 use crate::session::{Failure, Session};
+use crate::sql::utility::{Mode, modes};
 use crate::wire::reply::{self, NoticeLevel, Status};
+
+/// How long a server may take for the ROLLBACK of a client that is gone.
+const UNDONE: Duration = Duration::from_secs(5);
 
 impl Session {
     /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
@@ -109,7 +115,10 @@ impl Session {
         let copies = !self.held.iter().any(|held| held.wrote && held.wrote_apart);
         let home = self.view.topology.home;
         let one = self.held.iter().find(|held| held.wrote && held.shard == home).map(|held| held.shard);
+        let mut unreplicated = None;
         for held in self.held.iter_mut() {
+            // Said once in one Postgres.
+            unreplicated = held.server.take_unreplicated().or(unreplicated);
             let said = held.server.take_said();
             if copies && held.wrote && one.is_some_and(|one| one != held.shard) {
                 continue;
@@ -118,6 +127,7 @@ impl Session {
                 self.client.notice(&notice);
             }
         }
+        unreplicated.iter().for_each(|notice| self.client.notice(notice));
     }
 
     /// Every shard that the transaction has touched still has its part of it: else there is nothing whole to commit.
@@ -143,7 +153,7 @@ impl Session {
         }
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let mut stop = Undecided::new(&mut self.client, &slot, &self.times);
+        let mut patience = Patience::new(Stage::Undecided, &mut self.client, &slot, &self.times, None);
         let answers = {
             let asks = self
                 .held
@@ -153,7 +163,7 @@ impl Session {
             let mut asks = pin!(futures::future::join_all(asks));
             poll_fn(|cx| match asks.as_mut().poll(cx) {
                 Poll::Ready(answers) => Poll::Ready(Ok(answers)),
-                Poll::Pending => stop.poll(cx).map(Err),
+                Poll::Pending => patience.poll(cx, &[]).map(Err),
             })
             .await
         };
@@ -233,7 +243,7 @@ impl Session {
     /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
     pub(super) fn explain_commit(&self) -> String {
         let names = |shards: &[ShardId]| self.shard_names(shards);
-        let plan = self.commit_plan(self.tx.is_serializable());
+        let plan = self.commit_plan(self.is_serializable());
         let guarded = match plan.guards() {
             [] => String::new(),
             guards => format!("; then give back the locks on {}", names(guards)),
@@ -260,6 +270,14 @@ impl Session {
             },
         };
         said + &guarded
+    }
+
+    /// Whether the open transaction is, by what the client has said of it and by what its transactions begin with.
+    fn is_serializable(&self) -> bool {
+        let mut all = self.tx.chained(true);
+        let before = self.tx.settings_before().unwrap_or(&self.settings);
+        all.or_defaults(|name| self.value_in(before, name));
+        modes(&all.text()).contains(&Mode::Isolation("serializable"))
     }
 
     pub(super) fn shard_names(&self, shards: &[ShardId]) -> String {
@@ -345,6 +363,17 @@ impl Session {
         self.ask_each(shards, |_| sql.to_owned()).await
     }
 
+    /// ROLLBACK to these. Where the client is gone, one that has not answered a little later has its connection closed, and that is one, too.
+    async fn undo(&mut self, shards: &[ShardId]) {
+        let asks =
+            self.held.select(shards).into_iter().map(|(_, server)| async move { server.query("ROLLBACK").await });
+        if outlived(&mut self.client, UNDONE, futures::future::join_all(asks)).await.is_none() {
+            for (_, server) in self.held.select(shards) {
+                server.broken |= !server.inflight.is_empty();
+            }
+        }
+    }
+
     /// To each of these shards its own statement, all at once.
     async fn ask_each(&mut self, shards: &[ShardId], sql: impl Fn(ShardId) -> String) -> Vec<Result<(), Fault>> {
         let asks = self.held.select(shards).into_iter().map(|(shard, server)| {
@@ -388,7 +417,7 @@ impl Session {
     pub(super) async fn roll_back_quietly(&mut self) {
         self.close_all_runs(false).await;
         let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
-        self.ask_many(&joined, "ROLLBACK").await;
+        self.undo(&joined).await;
         if let Some(settings) = self.tx.end() {
             let settings = self.with_placeholders(&settings);
             self.adopt(settings);
@@ -401,7 +430,7 @@ impl Session {
     pub(super) async fn leave_servers(&mut self) {
         self.close_all_runs(false).await;
         let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
-        self.ask_many(&joined, "ROLLBACK").await;
+        self.undo(&joined).await;
         self.part_joined(false);
         self.tx.begin_anew();
         self.drop_broken();

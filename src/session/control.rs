@@ -294,12 +294,15 @@ impl Session {
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
         self.park_runs().await?;
         let (mut failed, mut unknown) = (None, None);
-        for held in self.held.iter_mut().filter(|h| h.joined || matches!(h.finishing, Finishing::Cursor { .. })) {
+        for at in 0..self.held.len() {
+            if !self.held[at].joined && !matches!(self.held[at].finishing, Finishing::Cursor { .. }) {
+                continue;
+            }
             // The client's unnamed portal outlives it: see `Backend::ask`.
-            match held.server.query(sql).await.map(drop) {
+            match self.ask_at(at, sql).await?.map(drop) {
                 Ok(()) => {}
                 // The shards may know what a server beside them does not.
-                Err(fault) if held.beside.is_some() && !held.server.broken => {
+                Err(fault) if self.held[at].beside.is_some() && !self.held[at].server.broken => {
                     unknown.get_or_insert_with(|| unknown_beside(&fault));
                 }
                 Err(fault) => {

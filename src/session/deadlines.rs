@@ -34,7 +34,8 @@ pub struct Limited {
     first: Notify,
 }
 
-fn of_statement() -> Fault {
+/// Its time is up.
+pub(super) fn of_statement() -> Fault {
     Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
 }
 

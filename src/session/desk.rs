@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tracing::Instrument;
@@ -147,13 +147,14 @@ impl Desks {
 
     /// A place at which a session works, as soon as that may be: at once for one whose message was cancelled, until its client has been told.
     pub(super) async fn enter(&self, session: &mut Session) -> Result<AtDesk<'_>, Stop> {
+        let came = Instant::now();
         loop {
             // Who is told from now on has been waiting.
             let resumed = self.resumed.notified();
             if let Some(at) = self.take(session.telling.is_some()) {
                 return Ok(at);
             }
-            match session.wait_out(resumed, None).await {
+            match session.wait_for_work(resumed, came).await {
                 Ok(()) => {}
                 Err(Failure::Stop(stop)) => return Err(stop),
                 // What is skipped up to its Sync has failed already.

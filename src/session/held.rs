@@ -3,6 +3,7 @@
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,6 +17,7 @@ use crate::backend::settings::SessionSettings;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;
 use crate::catalog::numbers::Numbers;
+use crate::exec::replies::outlived;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
@@ -27,7 +29,7 @@ use crate::session::memory::SequenceMemory;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::transaction::Parts;
-use crate::session::{Failure, Session};
+use crate::session::{Failure, Session, Stop};
 use crate::sql::Temporaries;
 use crate::sql::analyze::PinReason;
 use crate::topology::Topology;
@@ -368,7 +370,7 @@ impl Session {
                 self.held[at].server.numbers = self.numbers_for(shard);
             }
             let wanted = self.settings_at_begin();
-            if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
+            if let Err(fault) = self.put_settings_at(at, &wanted).await? {
                 self.let_go(at);
                 return Err(lost_role(fault).into());
             }
@@ -406,6 +408,42 @@ impl Session {
             }
         }
         Ok(at)
+    }
+
+    /// Brings a connection of the session's to these settings; a client that is gone is not waited for.
+    ///
+    /// # Errors
+    /// The client is gone, or to go. The fault of the server.
+    pub(super) async fn put_settings_at(
+        &mut self,
+        at: usize,
+        wanted: &Arc<SessionSettings>,
+    ) -> Result<Result<(), Fault>, Failure> {
+        let server = &mut self.held[at].server;
+        let put = outlived(&mut self.client, Duration::ZERO, put_settings(server, wanted)).await;
+        self.or_gone(at, put)
+    }
+
+    /// The same for a statement of the session's own, such as SAVEPOINT: its rows.
+    ///
+    /// # Errors
+    /// As [`Self::put_settings_at`].
+    pub(super) async fn ask_at(
+        &mut self,
+        at: usize,
+        sql: &str,
+    ) -> Result<Result<Vec<Vec<Option<String>>>, Fault>, Failure> {
+        let asked = outlived(&mut self.client, Duration::ZERO, self.held[at].server.query(sql)).await;
+        self.or_gone(at, asked)
+    }
+
+    fn or_gone<T>(&mut self, at: usize, done: Option<T>) -> Result<T, Failure> {
+        done.ok_or_else(|| {
+            // It is in the middle of it.
+            let server = &mut self.held[at].server;
+            server.broken |= !server.inflight.is_empty();
+            Stop::Gone.into()
+        })
     }
 
     /// How descriptions of a shard are changed for this client. Who works in a placed schema asks its shard for the catalog, and is told what

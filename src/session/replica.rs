@@ -69,7 +69,11 @@ impl Session {
                     Ok(Servers::Replicas)
                 }
                 None | Some(false) => Ok(Servers::Primaries),
-                Some(true) if analysis.on_replicas || matches!(analysis.kind, StatementKind::Show(_)) => {
+                Some(true)
+                    if analysis.on_replicas
+                        || analysis.is_refused_read_only
+                        || matches!(analysis.kind, StatementKind::Show(_)) =>
+                {
                     Ok(Servers::Replicas)
                 }
                 Some(true) => Err(Fault::unsupported(

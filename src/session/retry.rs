@@ -64,7 +64,10 @@ impl Session {
     /// Whether a failure of several servers' answer is one of the servers', not of the statement.
     pub(super) fn is_of_servers(&self, failure: &Failure, on_replicas: bool) -> bool {
         match failure {
-            Failure::Fault(fault) => is_break(fault),
+            // Replicas of two shards may have come to different places of a definition that changes.
+            Failure::Fault(fault) => {
+                is_break(fault) || on_replicas && fault.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Failure::Reported => {
                 let code = self.client.kept_error();
                 self.pools.has_replicas() && code.is_some_and(|code| is_of_the_server(code, on_replicas))
@@ -329,5 +332,7 @@ fn is_of_the_server(code: SqlState, is_replica: bool) -> bool {
     let ends = [b"57P01", b"57P02", b"57P03"].contains(&&code.0);
     // Recovery was in the way; it would write; it cannot be serializable.
     let conflicts = [b"40001", b"40P01", b"57P04", b"25006", b"0A000"].contains(&&code.0);
-    ends || is_replica && conflicts
+    // Names and types that it does not have may be those of a change that has not come to it yet.
+    let unknown = code.0.starts_with(b"42") || code.0.starts_with(b"3F");
+    ends || is_replica && (conflicts || unknown)
 }

@@ -9,7 +9,7 @@ use crate::catalog::placeholders::Placeholders;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::deadlines::{check_limit, unknown_setting};
-use crate::session::held::{missing_role, put_settings};
+use crate::session::held::missing_role;
 use crate::session::local::LocalRows;
 use crate::session::replica;
 use crate::session::scope::SearchScope;
@@ -193,22 +193,25 @@ impl Session {
                     self.hold(home, server)
                 }
             };
-            let server = &mut self.held[at].server;
-            server.placeholders.join(wanted.placeholders());
+            self.held[at].server.placeholders.join(wanted.placeholders());
             // Whether the user may be that one is asked each time, whoever the connection's user is just then.
             let taken = wanted.taking() != self.settings.taking();
             let ordered = taken || self.settings.has_roles() || self.settings.has_of_others();
+            let own = Arc::clone(&self.settings);
             let done = match ordered || always && Arc::ptr_eq(&self.settings, &wanted) {
                 // What it may set is the role's own matter, and the order of roles counts.
-                true => match put_settings(server, &self.settings).await {
-                    Ok(()) => server.query(sql).await.map(|_| server.applied = Some(Arc::clone(&wanted))),
+                true => match self.put_settings_at(at, &own).await? {
+                    Ok(()) => {
+                        let done = self.ask_at(at, sql).await?;
+                        done.map(|_| self.held[at].server.applied = Some(Arc::clone(&wanted)))
+                    }
                     // A role that was dropped is left all the same.
                     Err(fault) if missing_role(&fault).is_some() && !wanted.has_roles() => {
-                        put_settings(server, &wanted).await
+                        self.put_settings_at(at, &wanted).await?
                     }
                     failed => failed,
                 },
-                false => put_settings(server, &wanted).await,
+                false => self.put_settings_at(at, &wanted).await?,
             };
             if let Err(fault) = done {
                 self.release_idle();

@@ -3,13 +3,15 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::cluster::Database;
 use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
+use crate::metrics::Overdue;
+use crate::session::deadlines::of_statement;
 use crate::session::held::Unlent;
 use crate::session::lend::Fit;
 use crate::session::own_catalog::is_own;
@@ -69,7 +71,7 @@ impl Session {
     /// Work is held back: for a moment, or for as long as an operator wants.
     async fn wait_for_release(&mut self) -> Result<(), Failure> {
         let traffic = Arc::clone(self.database.traffic());
-        self.wait_out(traffic.released(), Some("the database")).await
+        self.wait_out(traffic.released(), "the database").await
     }
 
     /// A statement is about to use these shards: it waits while one of them is paused for it.
@@ -84,15 +86,30 @@ impl Session {
         let names: Vec<Arc<str>> = names.map(|shard| Arc::clone(&shard.name)).filter(paused).collect();
         let Some(first) = names.first() else { return Ok(()) };
         let what = format!("shard {first}");
-        self.wait_out(traffic.shards_released(&names, turn), Some(&what)).await
+        self.wait_out(traffic.shards_released(&names, turn), &what).await
     }
 
-    /// Waits for the end of what an operator has paused, as for a server connection. `None`: of all work, however long that takes.
-    pub(super) async fn wait_out(&mut self, end: impl Future<Output = ()>, what: Option<&str>) -> Result<(), Failure> {
+    /// Waits for the end of what an operator has paused, as for a server connection.
+    async fn wait_out(&mut self, end: impl Future<Output = ()>, what: &str) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let limit = what.and_then(|_| self.times.get(Limit::QueryWait)).unwrap_or(Duration::MAX);
-        self.wait_at_most(limit, end, || paused(what.unwrap_or_default(), limit)).await
+        let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
+        self.wait_at_most(limit, end, || paused(what, limit)).await
+    }
+
+    /// Waits until an operator lets all work go on, for no longer than a statement may take that came at this moment.
+    pub(super) async fn wait_for_work(&mut self, end: impl Future<Output = ()>, came: Instant) -> Result<(), Failure> {
+        let slot = Arc::clone(&self.slot);
+        let _waiting = slot.wait();
+        // One that has begun has its end already, which is looked after.
+        let time = self.times.get(Limit::Query).filter(|_| slot.statement() == 0);
+        let limit = time.map_or(Duration::MAX, |time| time.saturating_sub(came.elapsed()));
+        let metrics = Arc::clone(&self.shared.metrics);
+        self.wait_at_most(limit, end, || {
+            metrics.overdue(Overdue::Statement);
+            of_statement()
+        })
+        .await
     }
 
     /// The same with another error, within a wait of the slot's that the caller has begun.

@@ -211,11 +211,6 @@ impl Transaction {
         last == Some(&Mode::ReadOnly(true)) && !modes.contains(&Mode::Isolation("serializable")) && !changed
     }
 
-    /// Whether the client has said so.
-    pub fn is_serializable(&self) -> bool {
-        modes(&self.modes).contains(&Mode::Isolation("serializable"))
-    }
-
     /// What it had there was let go, and is not missed when it commits.
     pub fn forget_part(&mut self, shard: ShardId) {
         self.touched.remove(shard);

@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::OptionFuture;
 use futures::stream::FuturesUnordered;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
@@ -23,7 +22,7 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::metrics::Ended;
 use crate::session::transaction::Decided;
-use crate::session::undecided::{self, Undecided};
+use crate::session::undecided::{self, Patience, Stage};
 use crate::session::{Failure, Session};
 use crate::topology::Topology;
 use crate::wire::reply::{self, NoticeLevel};
@@ -32,6 +31,8 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 /// How long a client waits at most for the shards to answer again after a connection broke in its commit.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a part is ended anew that a cancel request has met before its end had begun.
+const ATTEMPTS: usize = 20;
 
 /// One commit: its name, and why it failed on which shard.
 struct Run {
@@ -42,6 +43,8 @@ struct Run {
     /// The number of its transaction, once the row is written.
     number: Option<u64>,
     faults: Vec<Failed>,
+    /// Why it is to be rolled back, where its client or a limit wants that.
+    told: Option<Fault>,
     /// Connections of the router's own, once they are needed, and how long they may be.
     errands: Option<(Errands, Instant)>,
 }
@@ -118,10 +121,13 @@ impl Session {
                 (gid, decide)
             }
         };
-        let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
+        let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), told: None, errands: None };
         self.slot.note_commit(Some(run.gid.to_string()));
         let began = Instant::now();
+        let slot = Arc::clone(&self.slot);
+        let waiting = slot.wait();
         let outcome = self.run_two_phase(&mut run, anchor, others).await;
+        drop(waiting);
         let ended = match &outcome {
             Outcome::Committed { .. } => Ended::Committed,
             Outcome::RolledBack { .. } => Ended::RolledBack,
@@ -184,14 +190,12 @@ impl Session {
             |request: &Request| matches!(request, Request::Fence | Request::Read | Request::Finish { anew: true, .. });
         let (own, held): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, request)| is_own(request));
         let shards: Vec<ShardId> = held.iter().map(|(shard, _)| *shard).collect();
-        let undecided = held.iter().all(|(_, request)| is_undecided(*request));
+        let stage = Stage::of(held.iter().map(|(_, request)| *request));
         let slot = Arc::clone(&self.slot);
-        let _waiting = undecided.then(|| slot.wait());
-        let decided = undecided::decided_within(&self.times).filter(|_| !undecided);
-        let mut end = std::pin::pin!(OptionFuture::from(decided.map(tokio::time::sleep)));
-        let mut stop = Undecided::new(&mut self.client, &slot, &self.times);
+        let mut patience = Patience::new(stage, &mut self.client, &slot, &self.times, run.told.take());
         let servers = self.held.select(&shards);
         let known: Vec<ShardId> = servers.iter().map(|(shard, _)| *shard).collect();
+        let mut working: Vec<_> = servers.iter().map(|(shard, server)| (*shard, Arc::clone(&server.cancel))).collect();
         let mut asked: FuturesUnordered<_> = servers
             .into_iter()
             .filter_map(|(shard, server)| {
@@ -207,21 +211,35 @@ impl Session {
         let given_up = poll_fn(|cx| {
             while let Poll::Ready(answer) = asked.poll_next_unpin(cx) {
                 match answer {
-                    Some(answer) => answers.push(answer),
+                    Some(answer) => {
+                        working.retain(|(shard, _)| *shard != answer.0);
+                        if let (_, _, Err(fault), false) = &answer {
+                            patience.undo(fault);
+                        }
+                        answers.push(answer);
+                    }
                     None => return Poll::Ready(None),
                 }
             }
-            match (undecided, decided) {
-                (true, _) => stop.poll(cx).map(Some),
-                (false, None) => Poll::Pending,
-                (false, Some(_)) => end.as_mut().poll(cx).map(|_| Some(undecided::silent())),
-            }
+            patience.poll(cx, &working).map(Some)
         })
         .await;
         drop(asked);
+        run.told = patience.settle(&working).await;
         let mut events = Vec::new();
         for (shard, request, answer, broken) in answers {
-            let reply = run.note(shard, answer, broken);
+            let answer = answer.map_err(|fault| match &run.told {
+                Some(told) if fault.code == SqlState::QUERY_CANCELED => told.clone(),
+                Some(_) | None => fault,
+            });
+            let reply = match (request, run.note(shard, answer, broken)) {
+                (Request::Decide | Request::Prepare, Reply::Done) if run.told.is_some() => Reply::Unwanted,
+                (_, reply) => reply,
+            };
+            if reply == Reply::Unwanted {
+                let fault = run.told.clone().unwrap_or_else(unreplicated);
+                run.faults.push(Failed { shard, fault, lost: false });
+            }
             events.push(Event { shard, request, reply });
         }
         for (shard, request) in held {
@@ -282,14 +300,6 @@ impl Session {
     }
 }
 
-/// Whether the transaction can still be rolled back on every shard when such a request has no answer.
-fn is_undecided(request: Request) -> bool {
-    match request {
-        Request::Decide | Request::Prepare | Request::RollBack => true,
-        Request::Commit | Request::Finish { .. } | Request::Fence | Request::Read => false,
-    }
-}
-
 fn name_of(topology: &Topology, shard: ShardId) -> &str {
     topology.shards.get(shard.index()).map_or("", |shard| &shard.name)
 }
@@ -306,15 +316,44 @@ async fn ask_held(server: &mut Backend, request: Request, sql: &str) -> Result<A
             Ok(Answer { reply: Reply::Done, number })
         }
         // A failed transaction answers with a rollback and no error.
-        Request::Prepare => expect(&server.command(sql).await?, "PREPARE TRANSACTION"),
+        Request::Prepare => {
+            let prepared = expect(&server.command(sql).await?, "PREPARE TRANSACTION")?;
+            // With a failover it could be gone while the others are committed.
+            Ok(server.take_unreplicated().map_or(prepared, |_| Reply::Unwanted.into()))
+        }
         Request::Commit => expect(&server.command(sql).await?, "COMMIT"),
         Request::RollBack => server.query(sql).await.map(|_| Reply::Done.into()),
         // Refused where it was prepared under a role of the transaction's own (SET LOCAL ROLE): it is tried anew then.
-        Request::Finish { commit, .. } => finish_on(server, sql, commit).await.map(Answer::from),
+        Request::Finish { commit, .. } => finish_held(server, sql, commit).await.map(Answer::from),
         Request::Fence | Request::Read => {
             Err(Fault::new(SqlState::INTERNAL_ERROR, "a request of the router's own was sent in a transaction"))
         }
     }
+}
+
+/// The end of a part on the connection that has prepared it, where cancel requests of before may still come.
+async fn finish_held(server: &mut Backend, name: &str, commit: bool) -> Result<Reply, Fault> {
+    let mut done = finish_on(server, name, commit).await;
+    for _ in 1..ATTEMPTS {
+        match &done {
+            Err(fault) if fault.code == SqlState::QUERY_CANCELED && !server.broken => {
+                done = finish_on(server, name, commit).await;
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    if !commit {
+        // Nobody waits for standbys to hear of what is undone.
+        server.take_unreplicated();
+    }
+    done
+}
+
+/// Somebody has ended a server's wait for its standbys before the transaction was decided.
+fn unreplicated() -> Fault {
+    Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
+        .detail("A shard's wait for synchronous replication was ended before the transaction was decided.")
+        .hint("It was rolled back on every shard, and can be repeated.")
 }
 
 fn expect(tag: &str, wanted: &str) -> Result<Answer, Fault> {

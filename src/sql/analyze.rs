@@ -77,6 +77,8 @@ pub struct Analysis {
     pub only_reads: bool,
     /// A replica that has come far enough answers it as the primary did at some moment before.
     pub on_replicas: bool,
+    /// A server that only reads refuses it in its own words, and does nothing of it before.
+    pub is_refused_read_only: bool,
     /// It reads the time of its transaction, which it is to be told where that began on another shard.
     pub reads_time: Option<Arc<ReadsTime>>,
     /// A definition, or a lock, of a reference table: nobody who writes such a table is half way then.
@@ -132,6 +134,8 @@ pub(crate) struct Verdict {
     pub resolved: Option<u64>,
     /// What it uses does nothing but read.
     pub only_reads: bool,
+    /// It writes or locks rows of tables by itself.
+    pub touches_rows: bool,
     pub settled: bool,
     pub reads_time: ReadsTime,
     pub numbering: Numbering,
@@ -152,6 +156,7 @@ impl Verdict {
             takes_any: false,
             unseen: false,
             only_reads: false,
+            touches_rows: false,
             settled: false,
             reads_time: ReadsTime::default(),
             numbering: Numbering::default(),
@@ -319,7 +324,7 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         }
         None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { only_reads, settled, ref mut reads_time, ref mut numbering, .. } = verdict;
+    let Verdict { only_reads, touches_rows, settled, ref mut reads_time, ref mut numbering, .. } = verdict;
     let (reads_time, numbering) = (std::mem::take(reads_time), std::mem::take(numbering));
     let Verdict {
         outcome,
@@ -368,6 +373,16 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         | Outcome::Supply(_) => false,
     };
     let only_reads = only_reads && reads && access == Access::Read && pin.is_none() && sequences.is_none() && !unlocks;
+    let of_rows = matches!(
+        kind,
+        StatementKind::Query
+            | StatementKind::Insert
+            | StatementKind::Update
+            | StatementKind::Delete
+            | StatementKind::Merge
+    );
+    let runs_as_it_is = matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_));
+    let is_refused_read_only = touches_rows && of_rows && runs_as_it_is && !unlocks;
     let unknown = Box::default();
     let takes_turn = match &outcome {
         Outcome::Broadcast(Why::Ddl) | Outcome::Each(..) | Outcome::Stamp(_) => analyzer.stops_writers_of_copies(),
@@ -403,6 +418,7 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         may_be_temporary: false,
         only_reads,
         on_replicas: only_reads && settled,
+        is_refused_read_only,
         reads_time,
         takes_turn,
         numbering,
@@ -651,6 +667,7 @@ impl Analyzer<'_> {
             && uses.server.is_none()
             && uses.volatile.is_none()
             && uses.runs_sql.is_none();
+        let touches_rows = uses.writing || uses.locking;
         let settled = !uses.unsettled;
         let Uses { takes, surely, mut reads_time, moment, numbering, random, .. } = model.uses;
         reads_time.moment |= moment;
@@ -667,6 +684,7 @@ impl Analyzer<'_> {
             takes_any,
             unseen,
             only_reads,
+            touches_rows,
             settled,
             reads_time,
             numbering,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::catalog::source::hidden;
-use crate::catalog::{Operator, Sets, code};
+use crate::catalog::{Operator, RelationKind, Sets, code};
 use crate::fault::{Fault, SqlState};
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::called::is_unsafe;
@@ -20,6 +20,8 @@ use crate::sql::utility::StatementKind;
 use crate::sql::{NameScope, utility, words};
 use crate::topology::Closed;
 
+/// A function of the router's own, which is on every shard: it takes a lock.
+const OWN: &str = "unique_id";
 /// Words of statements that write, or lock rows.
 const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "share", "truncate"];
 
@@ -228,6 +230,38 @@ impl Analyzer<'_> {
         Sets::of_all(found.chain(uncalled))
     }
 
+    /// What may stay behind of the query that REFRESH runs: locks, where something is called that takes them, or nobody knows.
+    fn refreshed_sets(&self) -> Sets {
+        let catalog = &self.scope.catalog;
+        let placed = catalog.placed.values().flat_map(|schema| &schema.functions);
+        let of_users = catalog.functions.iter().chain(placed).filter(|(name, _)| ***name != *OWN);
+        let unseen = catalog.operators.values().chain(catalog.casts.iter().map(|cast| &cast.function));
+        let mut functions = of_users.map(|(_, function)| function).chain(unseen.map(|of| &of.function));
+        // Also what operators, casts and indexes call is not in the text.
+        if functions.any(|function| function.sets != Sets::Nothing) {
+            return Sets::Locks;
+        }
+        let is_view = |kind: RelationKind| matches!(kind, RelationKind::View | RelationKind::MaterializedView);
+        let mut texts = vec![self.text];
+        let mut seen = HashSet::new();
+        while let Some(text) = texts.pop() {
+            let Some(words) = words::identifiers(text, self.scope.standard_strings) else { return Sets::Locks };
+            if code::leaves(text) != Sets::Nothing
+                || words.iter().any(|word| **word == *OWN || matches!(builtin(word), FunctionClass::RunsSql))
+            {
+                return Sets::Locks;
+            }
+            let named = |name: &str| words.iter().any(|word| **word == *name);
+            for view in catalog.tables.values().filter(|table| is_view(table.kind) && named(&table.name.name)) {
+                if seen.insert(&view.name) {
+                    let Some(definition) = view.definition.as_deref() else { return Sets::Locks };
+                    texts.push(definition);
+                }
+            }
+        }
+        if seen.is_empty() { Sets::Locks } else { Sets::Nothing }
+    }
+
     /// Whether the statement may make something temporary: a SELECT INTO, or a CREATE in EXPLAIN, by its words.
     fn may_make_temporary(&self) -> bool {
         let makes = |word: &String| matches!(&**word, "into" | "create");
@@ -247,7 +281,7 @@ impl Analyzer<'_> {
         let refreshes = words::identifiers(self.text, self.scope.standard_strings)
             .is_some_and(|words| words.first().is_some_and(|word| word == "refresh"));
         if refreshes && matches!(verdict.outcome, Outcome::Home(_) | Outcome::Shard(..)) {
-            return Verdict { pin: PinReason::of(Sets::Locks), ..verdict };
+            return Verdict { pin: PinReason::of(self.refreshed_sets()), ..verdict };
         }
         let sets = code::leaves(self.text).and(self.called_sets());
         if sets == Sets::Nothing || !self.computes() {

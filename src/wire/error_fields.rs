@@ -105,6 +105,11 @@ pub fn is_changed_plan(body: &[u8]) -> bool {
     has(b'C', b"0A000") && has(b'R', b"RevalidateCachedQuery")
 }
 
+/// Whether the notice says that a wait for synchronous standbys was ended, in whatever language it says so.
+pub fn is_unreplicated(body: &[u8]) -> bool {
+    iter(body).any(|(field, value)| field == b'R' && value == b"SyncRepWaitForLSN")
+}
+
 /// Whether the connection is gone after this error, without keeping its texts.
 pub fn is_fatal(body: &[u8]) -> bool {
     let severity = |wanted: u8| iter(body).find(|(field, _)| *field == wanted).map(|(_, value)| value);

@@ -74,6 +74,8 @@ pub struct Faults {
     pub router_crashes: u8,
     /// A shard refuses to prepare or to commit (a deferred constraint).
     pub refusals: u8,
+    /// A client takes its COMMIT back, or a shard does not vouch for what it has prepared.
+    pub withdrawals: u8,
 }
 
 /// The protocol, or one that is wrong on purpose.
@@ -122,6 +124,8 @@ pub enum Step {
     Arrive(Who, usize),
     /// It arrives and is refused.
     Refuse(Who, usize),
+    /// It arrives, is carried out, and is not wanted any more by then.
+    Withdraw(Who, usize),
     /// The connection on which this process waits for this shard breaks; what it asked may still arrive.
     Cut(Who, usize),
     /// A connection of the client's transaction breaks while nothing is asked on it.
@@ -378,6 +382,9 @@ impl World {
                 if matches!(request, Request::Prepare | Request::Commit) && faults.refusals > 0 {
                     steps.push(Step::Refuse(who, shard));
                 }
+                if matches!(request, Request::Decide | Request::Prepare) && faults.withdrawals > 0 {
+                    steps.push(Step::Withdraw(who, shard));
+                }
                 if faults.cuts > 0 {
                     steps.push(Step::Cut(who, shard));
                 }
@@ -433,7 +440,11 @@ impl World {
 
     fn follow(&mut self, step: Step, rule: Rule) {
         match step {
-            Step::Arrive(who, shard) => self.arrive(who, shard, rule),
+            Step::Arrive(who, shard) => self.arrive(who, shard, false, rule),
+            Step::Withdraw(who, shard) => {
+                self.faults.withdrawals -= 1;
+                self.arrive(who, shard, true, rule);
+            }
             Step::Refuse(who, shard) => {
                 self.faults.refusals -= 1;
                 let Some((number, process)) = self.process(who) else { return };
@@ -477,10 +488,11 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, who: Who, shard: usize, rule: Rule) {
+    fn arrive(&mut self, who: Who, shard: usize, withdrawn: bool, rule: Rule) {
         let Some((number, process)) = self.process(who) else { return };
         let Some(request) = process.asked[shard] else { return };
         if let Some(reply) = self.transactions[number].carry_out(shard, number, request) {
+            let reply = if withdrawn && reply == Reply::Done { Reply::Unwanted } else { reply };
             self.answer(who, Event { shard: id(shard), request, reply }, rule);
         }
     }

@@ -86,7 +86,7 @@ fn when_servers_are_added_the_newest_timeline_is_still_known() {
     let mut shard = Shard::new(2);
     shard.says(0, fact(3, false, 100)).says(1, fact(3, true, 100));
     let stint = shard.roles.seats()[0].stint;
-    shard.roles = shard.roles.of_others(2);
+    shard.roles = shard.roles.of_others(2, |_| None);
     shard.says(0, fact(2, false, 900));
     assert_eq!(shard.roles.primary(), None);
     shard.says(1, fact(2, true, 900));
@@ -150,6 +150,26 @@ fn one_that_lacks_what_the_primary_had_written_is_never_written_to_on_that_timel
     // Promoted, it is another one.
     shard.says(1, fact(2, false, 1_100));
     assert_eq!(shard.labels(), ["fenced", "primary"]);
+}
+
+#[test]
+fn who_is_behind_stays_so_when_servers_come_and_go_beside_it() {
+    let mut shard = Shard::new(2);
+    shard.says(0, fact(1, false, 300)).says(1, fact(1, true, 100)).says(0, fact(1, false, 300));
+    // The list is changed before it is found behind, and behind that.
+    for (found, last, label) in [(false, Some(0), "fenced"), (true, Some(0), "fenced"), (true, None, "primary")] {
+        let mut before = Shard { roles: shard.roles.clone(), now: shard.now };
+        if found {
+            before.says(1, fact(1, false, 200)).silent(0);
+            assert_eq!(before.labels(), ["unknown", "fenced"]);
+        }
+        // Another one in front; the last primary stays in the list, or is taken out of it.
+        let place = move |at: usize| [None, Some(1), last].get(at).copied().flatten();
+        let mut after = Shard { roles: before.roles.of_others(3, place), now: before.now };
+        // What it writes itself changes nothing, where it was found.
+        after.silent(0).silent(2).says(1, fact(1, false, if found { 400 } else { 200 }));
+        assert_eq!(after.labels()[1], label, "{found} {last:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `pgloom topology get|validate|diff|history`: what only reads.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -55,21 +56,26 @@ pub(super) fn readable(epoch: u64, found: Option<Result<String, Unreadable>>) ->
 #[derive(Debug, clap::Args)]
 pub(super) struct ValidateArgs {
     #[command(flatten)]
-    map: MapFile,
+    config: ConfigArg,
+    /// The map, JSON, or a configuration file (.toml) that has the databases with their shards; - for standard input. Without it: the
+    /// configuration file
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode, Failed> {
+    let file = args.file.as_ref().unwrap_or(&args.config.config);
     // With the lines of the file, where it has more than a map.
-    if is_config(&args.map.file) {
-        let draft = Draft::load(&args.map.file)?;
+    if is_config(file) {
+        let draft = Draft::load(file)?;
         if let MapSettings::Etcd(_) = draft.map_source()? {
             let message = "has no map, which stands in etcd; give it a name that ends in .json if it is one";
-            return Err(Failed::unusable(format!("{} {message}", args.map.file.display())));
+            return Err(Failed::unusable(format!("{} {message}", file.display())));
         }
         draft.settings(None).map_err(|errors| Failed::refused(errors.to_string()))?;
     }
-    let text = text_of(&args.map.file)?;
-    match Document::parse(&args.map.file.display().to_string(), &text) {
+    let text = text_of(file)?;
+    match Document::parse(&file.display().to_string(), &text) {
         Ok(document) => {
             document.warnings.iter().for_each(|warning| say!("warning: {warning}"));
             for placed in &document.databases {
@@ -82,7 +88,7 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode, Failed> {
                     topology.tables.len()
                 );
             }
-            say!("{}: the map is valid", args.map.file.display());
+            say!("{}: the map is valid", file.display());
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => Err(Failed::refused(errors.to_string())),

@@ -21,13 +21,26 @@ enum Stored {
     Clear,
     Scram,
     Md5,
+    /// What was to be a verifier, and is none.
+    Broken,
+}
+
+/// `<iterations>:<salt>$<stored key>:<server key>`, each of the last three in base64.
+fn is_scram(rest: &str) -> bool {
+    let coded = |text: &str| {
+        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'='))
+    };
+    let halves = rest.split_once('$').and_then(|(how, keys)| Some((how.split_once(':')?, keys.split_once(':')?)));
+    halves.is_some_and(|((iterations, salt), (stored, server))| {
+        iterations.parse::<u32>().is_ok_and(|count| count > 0) && [salt, stored, server].into_iter().all(coded)
+    })
 }
 
 fn stored(password: &Secret) -> Stored {
     let bytes = password.reveal();
     let is_md5 = |hash: &[u8]| hash.len() == 32 && hash.iter().all(u8::is_ascii_hexdigit);
-    if bytes.starts_with(b"SCRAM-SHA-256$") {
-        Stored::Scram
+    if let Some(rest) = bytes.strip_prefix(b"SCRAM-SHA-256$") {
+        if std::str::from_utf8(rest).is_ok_and(is_scram) { Stored::Scram } else { Stored::Broken }
     } else if bytes.strip_prefix(b"md5").is_some_and(is_md5) {
         Stored::Md5
     } else {
@@ -216,8 +229,22 @@ impl Build<'_> {
         password: Option<&Secret>,
         auth_type: AuthType,
     ) {
+        if let Some(password) = password.filter(|password| password.reveal().starts_with(b"md5"))
+            && stored(password) == Stored::Clear
+        {
+            let message = format!(
+                "the password of user `{name}` begins with md5 and is no hash (32 hexadecimal digits behind it): it is taken for one in clear text"
+            );
+            self.warn(origin, message);
+        }
         let word = auth_type.word();
         match (auth_type, password.map(stored)) {
+            (_, Some(Stored::Broken)) => {
+                let message = format!(
+                    "the password of user `{name}` begins as a SCRAM verifier and is none; copy all of what pg_authid.rolpassword has: SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>"
+                );
+                self.fail(origin, message);
+            }
             (AuthType::Trust | AuthType::Cert | AuthType::Hba, _) | (AuthType::Md5, Some(_)) => {}
             (AuthType::Md5 | AuthType::ScramSha256, None) if given => {}
             (AuthType::Md5 | AuthType::ScramSha256, None) => {

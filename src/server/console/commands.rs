@@ -77,6 +77,8 @@ impl Front {
                 .hint("SHOW CLIENTS has the ids.")),
             Command::Kill(name) => {
                 for database in self.chosen(name.as_deref())? {
+                    // Nobody takes their places before RESUME.
+                    database.traffic().pause();
                     let clients = self.shared.cancels.kill_all_of(&database.name);
                     database.reconnect();
                     tracing::warn!(database = %database.name, clients, "clients are ended by KILL");
