@@ -29,6 +29,8 @@ pub struct CancelHandle {
     pub facts: Facts,
     /// Requests on their way: the connection is not reused while there is one.
     under_way: AtomicUsize,
+    /// Those that there have been.
+    announced: AtomicUsize,
     /// It is cancelled by the router itself; the client is told this.
     sentence: Mutex<Option<Fault>>,
     /// Whether there is one, for those who look at every answer.
@@ -63,6 +65,7 @@ impl CancelHandle {
             key,
             facts,
             under_way: AtomicUsize::new(0),
+            announced: AtomicUsize::new(0),
             sentence: Mutex::default(),
             sentenced: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -99,6 +102,7 @@ impl CancelHandle {
 
     /// Announces a request before it is sent, so that the connection does not go to another client meanwhile.
     pub fn announce(&self) {
+        self.announced.fetch_add(1, Ordering::AcqRel);
         self.under_way.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -109,6 +113,11 @@ impl CancelHandle {
 
     pub fn is_announced(&self) -> bool {
         self.requests() > 0
+    }
+
+    /// How many requests there have been.
+    pub fn announced(&self) -> usize {
+        self.announced.load(Ordering::Acquire)
     }
 
     /// How many requests are on their way.

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod hedge;
 pub mod hot_keys;
 pub mod inflight;
+pub mod insist;
 pub mod key_places;
 pub mod login;
 pub mod names;

@@ -365,8 +365,7 @@ impl Session {
 
     /// ROLLBACK to these. Where the client is gone, one that has not answered a little later has its connection closed, and that is one, too.
     async fn undo(&mut self, shards: &[ShardId]) {
-        let asks =
-            self.held.select(shards).into_iter().map(|(_, server)| async move { server.query("ROLLBACK").await });
+        let asks = self.held.select(shards).into_iter().map(|(_, server)| async move { server.roll_back().await });
         if outlived(&mut self.client, UNDONE, futures::future::join_all(asks)).await.is_none() {
             for (_, server) in self.held.select(shards) {
                 server.broken |= !server.inflight.is_empty();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::backend::Backend;
 use crate::backend::clock::{self, Moment};
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::insist::was_cancelled;
 use crate::backend::numbers::Origin;
 use crate::backend::settings::{SessionSettings, assign};
 use crate::exec::client::Client;
@@ -486,12 +487,15 @@ pub(super) fn with(shards: &[ShardId], one: Option<ShardId>) -> Vec<ShardId> {
 /// A finishing transaction is always rolled back: it has written nothing but its inputs, which are empty again by that, and what
 /// it has set is undone.
 async fn end_transaction(server: &mut Backend) -> Result<(), Fault> {
-    server.settle().await?;
+    let settled = server.settle().await.map(drop);
+    if !was_cancelled(server, &settled) {
+        settled?;
+    }
     if server.status != Status::Idle {
-        server.query("ROLLBACK").await?;
+        server.roll_back().await?;
     }
     match server.inputs.clean() {
-        Some(sql) => server.query(&sql).await.map(drop),
+        Some(sql) => server.insist(&sql).await,
         None => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::combiners::Running;
 use crate::backend::connector::Aim;
+use crate::backend::insist::was_cancelled;
 use crate::backend::settings::SessionSettings;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;
@@ -370,8 +371,13 @@ impl Session {
                 self.held[at].server.numbers = self.numbers_for(shard);
             }
             let wanted = self.settings_at_begin();
-            if let Err(fault) = self.put_settings_at(at, &wanted).await? {
-                self.let_go(at);
+            let put = self.put_settings_at(at, &wanted).await?;
+            let lives = was_cancelled(&self.held[at].server, &put) && self.held[at].pin.is_some();
+            if let Err(fault) = put {
+                // What a session has on a connection outlives a statement that was cancelled.
+                if !lives {
+                    self.let_go(at);
+                }
                 return Err(lost_role(fault).into());
             }
             if self.tx.is_open() || self.held[at].pin.is_some() {
@@ -654,10 +660,15 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
     let before = server.applied.take();
     server.placeholders.join(wanted.placeholders());
     if let Some(sql) = wanted.statements_from(before.as_deref()) {
-        let mut done = server.query(&sql).await;
+        let requests = server.cancel.announced();
+        let mut done = server.query(&sql).await.map(drop);
+        if was_cancelled(server, &done) && server.status == Status::Idle && server.cancel.announced() == requests {
+            // By the time limit of whoever had it before.
+            done = server.insist(&sql).await;
+        }
         if let (true, Some(whole)) = (before.is_some() && lacks_right(&done), wanted.statements_from(None)) {
             // Of what another client had the right to set: RESET ALL asks for none.
-            done = server.query(&whole).await;
+            done = server.query(&whole).await.map(drop);
         }
         done?;
     }

@@ -154,7 +154,7 @@ impl Session {
             let server = &mut held.server;
             let end = async {
                 server.drain().await?;
-                server.query("ROLLBACK").await
+                server.roll_back().await
             };
             let ended = matches!(tokio::time::timeout(END, end).await, Ok(Ok(_)));
             held.server.broken |= !ended;
