@@ -128,7 +128,8 @@ impl Active {
             let id = id.to_string();
             (m::query(&read(&id)), m::query(&write(&id)))
         } else {
-            let prepare = [m::parse("read", &read("$1"), &[]), m::parse("write", &write("$1"), &[]), m::sync()].concat();
+            let prepare =
+                [m::parse("read", &read("$1"), &[]), m::parse("write", &write("$1"), &[]), m::sync()].concat();
             if let Some(error) = client.ask(&prepare).await?.error {
                 return Err(error.to_string());
             }
@@ -332,9 +333,16 @@ impl Outcome {
         );
         for (nth, end) in self.ends.iter().enumerate() {
             let name = if nth.is_multiple_of(2) { "alone" } else { "beside abusers" };
-            println!("FIGURE | end of round {}, {name} | {} kB | {} files |", nth / 2 + 1, end.resident, end.descriptors);
+            println!(
+                "FIGURE | end of round {}, {name} | {} kB | {} files |",
+                nth / 2 + 1,
+                end.resident,
+                end.descriptors
+            );
         }
-        for (name, waits) in [("alone", self.waits(|work| &work.alone)), ("beside abusers", self.waits(|work| &work.beside))] {
+        for (name, waits) in
+            [("alone", self.waits(|work| &work.alone)), ("beside abusers", self.waits(|work| &work.beside))]
+        {
             println!(
                 "FIGURE | {name} | {} statements | median {:?} | p99 of the median client {:?} | of one in a thousand {:?} | of the slowest {:?} | ratio {:.2} |",
                 waits.statements,
@@ -397,11 +405,7 @@ impl Outcome {
             assert!(now.resident <= most, "memory grows {name}: {before:?}, {now:?}");
         }
         let pools = settings.connections;
-        assert!(
-            alone.descriptors <= self.warm.descriptors + pools + FILES,
-            "files grow: {:?}, {alone:?}",
-            self.warm
-        );
+        assert!(alone.descriptors <= self.warm.descriptors + pools + FILES, "files grow: {:?}, {alone:?}", self.warm);
 
         let deeds = &self.deeds;
         assert!(deeds.came.get() > 0 && deeds.half_messages.get() > 0 && deeds.slow_bytes.get() > 0, "{deeds:?}");
