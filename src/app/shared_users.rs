@@ -1,7 +1,7 @@
 //! The users that stand in etcd, in a running router: read before it starts, and put in force as soon as they are others. Those that cannot
 //! be, or are gone, leave the ones of before; these are kept on disk for a start without etcd.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ impl Follower {
         &mut self,
         connection: &mut Connection,
         etcd: &mut Etcd,
-        file: &PathBuf,
+        file: &Path,
     ) -> Result<(), StoreError> {
         loop {
             let (at, found) = connection.users().await?;
