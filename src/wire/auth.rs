@@ -139,8 +139,9 @@ impl MockKey {
         let tag = hmac::sign(&self.key, user.as_bytes());
         // Other bytes than those of the salt.
         let place = tag.as_ref().get(16..20).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-        let at = (u64::from(place) * self.iterations.len() as u64) >> 32;
-        self.iterations.get(at as usize).copied().unwrap_or(scram::DEFAULT_ITERATIONS)
+        let count = u32::try_from(self.iterations.len()).unwrap_or(u32::MAX);
+        let at = usize::try_from((u64::from(place) * u64::from(count)) >> 32).ok();
+        at.and_then(|at| self.iterations.get(at)).copied().unwrap_or(scram::DEFAULT_ITERATIONS)
     }
 
     /// 16 bytes, as Postgres's own salts.
