@@ -68,7 +68,7 @@ impl Session {
             return Ok(None);
         }
         let known = Known {
-            bound: BoundValues { types: &statement.types, values: &view.parameters },
+            bound: BoundValues { statement: &statement, values: &view.parameters },
             missed: Cell::new(false),
         };
         let plan = self.plan_values(&statement, &known);
