@@ -295,7 +295,8 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false, draws: false, told: Rc::default() };
+    let analyzer =
+        Analyzer { scope: *scope, text, scan, used, parameters, once: false, draws: false, told: Rc::default() };
     let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),

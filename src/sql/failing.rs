@@ -83,8 +83,8 @@ impl Visitor for Aggregates<'_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let Self(model, level) = *self;
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let class = parts(&function.name)
-            .map(|(schema, name)| class_of(model, level, function, schema.as_deref(), &name));
+        let class =
+            parts(&function.name).map(|(schema, name)| class_of(model, level, function, schema.as_deref(), &name));
         match class {
             Some(FunctionClass::Pure) if function.over.is_none() => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
@@ -347,7 +347,7 @@ impl MayFail<'_, '_> {
         let model = self.model;
         let written = || names.iter().map(|name| folded(name)).collect::<Vec<_>>().join(".");
         // In a query inside, a name can mean what this level does not know.
-        let Some(found) = model.find_column(self.level, names).filter(|_| self.queries < 2) else { return None };
+        let found = model.find_column(self.level, names).filter(|_| self.queries < 2)?;
         let ty = found.column.ty?;
         if !is_text(ty.oid) {
             return None;

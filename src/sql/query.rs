@@ -16,7 +16,9 @@ use crate::sql::facts::{conjuncts, unnest};
 use crate::sql::failing::is_empty;
 use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
-use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, PartOf, RefId, Spread, Stop, Window};
+use crate::sql::model::{
+    Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, PartOf, RefId, Spread, Stop, Window,
+};
 use crate::sql::names::{folded, parts};
 use crate::sql::sets::Expanding;
 use crate::sql::spelling::MORE_COLUMNS;
@@ -367,7 +369,7 @@ impl Model<'_> {
         self.walk_all(&at, select.having.as_ref())?;
         if let Some(having) = select.having.as_ref().filter(|_| self.collected.is_some()) {
             // What asks nothing of aggregates Postgres asks of the rows.
-            let of_rows = |part: &&Expr| !self.levels[level].grouping_sets && !self.may_aggregate(level, *part);
+            let of_rows = |part: &&Expr| !self.levels[level].grouping_sets && !self.may_aggregate(level, part);
             let parts: Vec<&Expr> = conjuncts(having).into_iter().filter(of_rows).collect();
             for part in parts {
                 self.collect_filter(level, part, || tree.as_ref().map_or_else(Vec::new, JoinTree::preserved));

@@ -111,8 +111,7 @@ impl Source<'_> {
             return None;
         }
         let (mut depth, mut label, mut end) = (0usize, false, start);
-        for at in first..tokens.len() {
-            let token = &tokens[at];
+        for (at, token) in tokens.iter().enumerate().skip(first) {
             let is_label = std::mem::take(&mut label);
             if token.is(b'(') || token.is(b'[') {
                 depth += 1;
