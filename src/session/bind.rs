@@ -312,7 +312,7 @@ impl Session {
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
-        self.plan_values(statement, &BoundValues { types: &statement.types, values })
+        self.plan_values(statement, &BoundValues { statement, values })
     }
 
     pub(super) fn plan_values(&self, statement: &ClientStatement, values: &dyn Parameters) -> Plan {

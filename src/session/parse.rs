@@ -148,6 +148,7 @@ impl Session {
             def: Mutex::new(None),
             description: Mutex::new(None),
             arguments: OnceLock::new(),
+            told: OnceLock::new(),
             behind: OnceLock::new(),
             promise: OnceLock::new(),
             kept: AtomicBool::new(false),
