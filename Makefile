@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-idle bench-growth bench-logins bench-micro instructions check-deploy fmt lint deny fuzz release release-fast sbom check clean
+.PHONY: help setup build demo test test-one oracle chaos soak faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-idle bench-growth bench-logins bench-micro instructions check-deploy fmt lint deny fuzz release release-fast sbom check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -37,6 +37,10 @@ oracle: ## only the comparison with one Postgres: the hand-written statements an
 chaos: ## 30 rounds of money transfers while shards and routers are killed, frozen and restarted (PGLOOM_CHAOS_ROUNDS=5: fewer)
 	@scripts/setup test
 	@scripts/test chaos $(ARGS)
+
+soak: ## 10,000 idle and 5,000 active clients over 64 server connections, alone and beside abusers, for 30 minutes (SECONDS=60 IDLE=500 ACTIVE=100: less)
+	@scripts/setup test
+	@LENGTH="$(SECONDS)" scripts/soak $(ARGS)
 
 faults: ## what clients see of a network that fails: delays, drops, resets, cut cables, slow bytes; figures for each
 	@scripts/setup test

@@ -7,6 +7,7 @@ pub mod map;
 mod moves;
 pub mod reading;
 mod scrape;
+pub mod shared_users;
 pub mod strangers;
 mod watch;
 mod words;

@@ -92,13 +92,20 @@ fn psql() {
 fn pgbench() {
     let shop = Shop::empty("pgbench", &[]);
     // `G`: the rows are made by the server.
+    // libpq's pipeline mode, in which there are no simple queries.
+    let pipeline = source("pgbench/pipeline.sql");
+    let pipeline = pipeline.to_str().unwrap();
     for (mode, init) in [("simple", "dtgvp"), ("extended", "dtGvp"), ("prepared", "dtgvp")] {
         for (what, options) in [
             ("pgbench -i", vec!["-q", "-i", "-s", "1", "-I", init]),
             ("pgbench", vec!["-n", "-c", "4", "-j", "2", "-t", "25", "-M", mode]),
             ("pgbench -S", vec!["-n", "-c", "4", "-t", "25", "-S", "-M", mode]),
             ("pgbench -N", vec!["-n", "-c", "4", "-t", "25", "-N", "-M", mode]),
+            ("pipelines of pgbench", vec!["-n", "-c", "4", "-t", "25", "-f", pipeline, "-M", mode]),
         ] {
+            if what.starts_with("pipelines") && mode == "simple" {
+                continue;
+            }
             for ended in shop.both(what, |_| {
                 let mut command = Command::new("pgbench");
                 command.args(&options);

@@ -688,6 +688,154 @@ fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
     assert!(wrong.contains("authentication failed"), "{wrong}");
 }
 
+/// Where routers of a test keep the users of etcd: beside their configuration.
+const USERS: &str = "users-of-etcd-test";
+
+/// What psql says to this user with this password.
+fn as_user(router: &Router, database: &str, user: &str, password: &str) -> Result<String, String> {
+    let port = router.port.to_string();
+    let mut psql = Command::new("psql");
+    psql.args([
+        "-X",
+        "-A",
+        "-t",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-U",
+        user,
+        "-d",
+        database,
+        "-c",
+        "SELECT current_user",
+    ]);
+    let output = psql.env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "20").stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// They come in with a SCRAM verifier that `pgloom users` makes, by the watch; what cannot be taken is told and leaves those of before.
+#[test]
+fn users_in_etcd_come_and_go_while_routers_run() {
+    let mut world = World::create("users");
+    world.more = "users_file = \"users-of-etcd-test\"\n";
+    let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(USERS);
+    let _ = fs::remove_file(&kept);
+    let file = |copy: &str| {
+        let text = world.file(copy, "").replace("\"trust\"", "\"scram-sha-256\"\nauth_failure_limit = 100000");
+        text.replace("[[users]]\nname = \"postgres\"", "[[users]]\nname = \"postgres\"\npassword = \"own\"")
+    };
+    let routers = [Router::start(&file("a.json")), Router::start(&file("b.json"))];
+    let name = world.db.name.clone();
+    let comes_in =
+        |router: &Router, password: &str| as_user(router, &name, "app", password).is_ok_and(|user| user == "app");
+    let refused = |router: &Router, password: &str| {
+        as_user(router, &name, "app", password).is_err_and(|error| error.contains("password authentication failed"))
+    };
+    let put = |users: &str| {
+        world.etcd.ask(async |mut client| client.put("/pgloom/users", users, None).await.map(drop));
+    };
+    let stored = || {
+        let found = world.etcd.ask(async |mut client| client.get("/pgloom/users", None).await);
+        found.kvs().first().map(|users| users.value_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let set = |password: &str| {
+        fs::write(world.dir.join("password"), format!("{password}\n")).unwrap();
+        world.says(0, &["users", "set", "app", "--password-file", "password"])
+    };
+    for router in &routers {
+        assert!(refused(router, "first"));
+        assert_eq!(as_user(router, &name, "postgres", "own"), Ok("postgres".to_owned()));
+    }
+
+    assert!(set("first").contains("user app is added"));
+    assert!(stored().starts_with("\"app\" \"SCRAM-SHA-256$4096:") && !stored().contains("first"), "{}", stored());
+    for router in &routers {
+        eventually(20, "the user comes in", || comes_in(router, "first"));
+        assert!(refused(router, "second"));
+        assert_eq!(as_user(router, &name, "postgres", "own"), Ok("postgres".to_owned()));
+    }
+    assert!(set("second").contains("user app has another password"));
+    for router in &routers {
+        eventually(20, "the new password counts", || comes_in(router, "second"));
+        assert!(refused(router, "first"));
+    }
+    assert_eq!(world.says(0, &["users", "list"]), "app\n");
+
+    // What is wrong is told without its secrets, and the users of before stay; so do they where the configuration is read again.
+    let good = stored();
+    let bad = [
+        (
+            "\"app\" \"hunter2\"\n".to_owned(),
+            "line 1: user `app` has no SCRAM verifier, and nothing else may stand there",
+        ),
+        (
+            format!("{good}\"eve\" \"md5900150983cd24fb0d6963f7d28e17f72\"\n"),
+            "line 2: user `eve` has no SCRAM verifier",
+        ),
+        (
+            format!("{good}\"eve\" \"SCRAM-SHA-256$hunter2\"\n"),
+            "user \"eve\": the password starts like a SCRAM verifier, but is none",
+        ),
+        (format!("{good}\"eve hunter2\n"), "line 2: expected \"user\" \"password\", each in quotes"),
+        (format!("{good}{good}"), "line 2: user `app` is named twice"),
+        (
+            good.replace("\"app\"", "\"postgres\""),
+            "user `postgres` has a password here and in line 1 of the users in etcd; keep one",
+        ),
+    ];
+    for (text, told) in &bad {
+        let before = routers[0].log_text().matches(told).count();
+        let reloads = routers[0].reloads();
+        put(text);
+        eventually(20, told, || routers[0].log_text().matches(told).count() > before);
+        assert_eq!(routers[0].next_reload(&reloads), "rejected");
+        assert!(comes_in(&routers[0], "second"), "{told}");
+    }
+    assert!(!routers[0].log_text().contains("hunter2"));
+    assert_eq!(routers[0].reload(&(routers[0].config_text() + "\n# another\n")), "unchanged");
+    assert!(comes_in(&routers[0], "second"));
+    put(&good);
+
+    // They are kept for a start without etcd, by their owner alone.
+    use std::os::unix::fs::PermissionsExt;
+    eventually(20, "they are kept", || fs::read_to_string(&kept).is_ok_and(|text| text.ends_with(&good)));
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    world.etcd.ask(async |mut client| client.delete("/pgloom/users", None).await.map(drop));
+    eventually(20, "it is told that they are gone", || {
+        routers.iter().all(|router| router.log_text().contains("the users in etcd are gone"))
+    });
+    assert!(routers.iter().all(|router| comes_in(router, "second")));
+    put(&good);
+
+    assert!(world.says(1, &["users", "remove", "eve"]).contains("there is no user eve"));
+    assert!(world.says(0, &["users", "remove", "app"]).contains("user app is removed"));
+    for router in &routers {
+        eventually(20, "the user is out", || refused(router, "second"));
+        assert_eq!(as_user(router, &name, "postgres", "own"), Ok("postgres".to_owned()));
+    }
+    set("third");
+    eventually(20, "it is in again", || routers.iter().all(|router| comes_in(router, "third")));
+    let third = stored();
+    eventually(20, "they are kept", || fs::read_to_string(&kept).is_ok_and(|text| text.ends_with(&third)));
+    drop(routers);
+
+    // A start with users that cannot be used takes those that were kept; so does one without etcd.
+    put("\"app\" \"hunter2\"\n");
+    let started = Router::start(&file("a.json"));
+    assert!(comes_in(&started, "third"));
+    let told = "line 1: user `app` has no SCRAM verifier";
+    assert!(started.log_text().contains(told));
+    drop(started);
+    let away = file("a.json");
+    world.etcd.kill_all();
+    let started = Router::start(&away);
+    assert!(comes_in(&started, "third") && refused(&started, "second"));
+    assert_eq!(as_user(&started, &name, "postgres", "own"), Ok("postgres".to_owned()));
+    let _ = fs::remove_file(&kept);
+}
+
 #[test]
 fn etcd_and_router_show_each_other_their_certificates() {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcd-tls-{}", std::process::id()));

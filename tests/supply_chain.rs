@@ -169,6 +169,41 @@ fn every_package_comes_from_the_registry_with_its_checksum() {
     }
 }
 
+/// cargo-deny looks at the same list, by the name of each version.
+#[test]
+fn no_second_version_of_a_crate_comes_in_unseen() {
+    let deny: toml::Table = read("deny.toml").parse().unwrap();
+    assert_eq!(deny["bans"]["multiple-versions"].as_str(), Some("deny"));
+    let mut known = BTreeSet::new();
+    for skip in deny["bans"]["skip"].as_array().unwrap() {
+        let reason = skip["reason"].as_str().unwrap();
+        assert!(reason.len() > 3, "{skip}");
+        known.insert(skip["crate"].as_str().unwrap().to_owned());
+    }
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        for line in run("cargo", &["tree", "--locked", "--prefix", "none", "--target", target]).lines() {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next().unwrap(), words.next().unwrap_or_default());
+            if let Some(version) = version.strip_prefix('v') {
+                versions.entry(name.to_owned()).or_default().insert(version.to_owned());
+            }
+        }
+    }
+    // All but the newest.
+    let number =
+        |version: &str| -> Vec<u64> { version.split(['.', '-', '+']).filter_map(|part| part.parse().ok()).collect() };
+    let mut older = BTreeSet::new();
+    for (name, versions) in versions {
+        let newest = versions.iter().max_by_key(|version| number(version)).unwrap();
+        older.extend(versions.iter().filter(|version| *version != newest).map(|version| format!("{name}@{version}")));
+    }
+    assert_eq!(
+        older, known,
+        "of two versions of a crate the older one stands in skip of deny.toml, with its reason, and no other"
+    );
+}
+
 #[test]
 fn the_bill_of_materials_lists_every_package() {
     let bill: Value = serde_json::from_str(&run("scripts/sbom", &[])).unwrap();

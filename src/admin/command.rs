@@ -12,6 +12,10 @@ pub enum Command {
     /// An empty text, or comments alone.
     Nothing,
     Show(What),
+    /// A setting of the operator's own session, and its value: drivers ask for some of them by themselves.
+    ShowSession(&'static str, &'static str),
+    /// One of these given a value, which changes nothing: every answer is text in UTF-8.
+    SetSession,
     KillClient(u32),
     /// `None` is every database, here and below.
     Kill(Option<String>),
@@ -39,7 +43,7 @@ impl Command {
     /// Who may give it.
     pub fn access(&self) -> Access {
         match self {
-            Self::Nothing | Self::Show(_) => Access::Stats,
+            Self::Nothing | Self::Show(_) | Self::ShowSession(..) | Self::SetSession => Access::Stats,
             Self::KillClient(_)
             | Self::Kill(_)
             | Self::Reconnect(_)
@@ -59,7 +63,7 @@ impl Command {
     pub fn tag(&self) -> &'static str {
         match self {
             Self::Nothing => "",
-            Self::Show(_) => "SHOW",
+            Self::Show(_) | Self::ShowSession(..) => "SHOW",
             Self::KillClient(_) => "KILL_CLIENT",
             Self::Kill(_) => "KILL",
             Self::Reconnect(_) => "RECONNECT",
@@ -70,7 +74,7 @@ impl Command {
             Self::Pause(_) => "PAUSE",
             Self::Suspend => "SUSPEND",
             Self::Resume(_) => "RESUME",
-            Self::Set(..) => "SET",
+            Self::Set(..) | Self::SetSession => "SET",
             Self::Shutdown(_) => "SHUTDOWN",
         }
     }
@@ -84,7 +88,10 @@ impl Command {
         let words = words(sql)?;
         let Some((name, arguments)) = words.split_first() else { return Ok(Self::Nothing) };
         let command = match name.to_ascii_uppercase().as_str() {
-            "SHOW" => Self::Show(shown(arguments)?),
+            "SHOW" => match session_setting(arguments) {
+                Some((name, value)) => Self::ShowSession(name, value),
+                None => Self::Show(shown(arguments)?),
+            },
             "KILL_CLIENT" => {
                 let id = one(name, arguments)?;
                 Self::KillClient(id.parse().map_err(|_| {
@@ -106,6 +113,61 @@ impl Command {
         };
         Ok(command)
     }
+}
+
+/// What a session of the console is told of itself when it begins.
+pub const SESSION: &[(&str, &str)] = &[
+    ("server_version", concat!(env!("CARGO_PKG_VERSION"), "/pgloom")),
+    ("client_encoding", "UTF8"),
+    ("server_encoding", "UTF8"),
+    ("DateStyle", "ISO"),
+    ("TimeZone", "GMT"),
+    ("standard_conforming_strings", "on"),
+];
+
+/// What else drivers ask for, or set, before anything else.
+const ASKED_BY_DRIVERS: &[(&str, &str)] = &[
+    ("application_name", ""),
+    ("bytea_output", "hex"),
+    ("client_min_messages", "notice"),
+    ("extra_float_digits", "1"),
+    ("IntervalStyle", "postgres"),
+    ("search_path", ""),
+    ("statement_timeout", "0"),
+    ("default_transaction_isolation", "read committed"),
+    ("transaction_isolation", "read committed"),
+];
+
+fn session_setting(arguments: &[String]) -> Option<(&'static str, &'static str)> {
+    let name = match arguments {
+        [name] => name.as_str(),
+        [time, zone] if time.eq_ignore_ascii_case("time") && zone.eq_ignore_ascii_case("zone") => "TimeZone",
+        [transaction, isolation, level]
+            if transaction.eq_ignore_ascii_case("transaction")
+                && isolation.eq_ignore_ascii_case("isolation")
+                && level.eq_ignore_ascii_case("level") =>
+        {
+            "transaction_isolation"
+        }
+        _ => return None,
+    };
+    SESSION.iter().chain(ASKED_BY_DRIVERS).copied().find(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether this is what a driver sets in its session, to what it has: another encoding than UTF-8 there is none.
+fn set_session(key: &str, value: &str) -> Option<Result<Command, Fault>> {
+    let (name, _) = session_setting(&[key.to_owned()])?;
+    let is_utf8 = ["utf8", "utf-8", "unicode"].iter().any(|utf8| value.eq_ignore_ascii_case(utf8));
+    Some(match name {
+        "client_encoding" if !is_utf8 => Err(Fault::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("the console speaks UTF8, not \"{}\"", value.chars().take(100).collect::<String>()),
+        )),
+        "server_version" | "server_encoding" => {
+            Err(Fault::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, format!("parameter \"{name}\" cannot be changed")))
+        }
+        _ => Ok(Command::SetSession),
+    })
 }
 
 /// Commands as HELP shows them, and what they do.
@@ -217,6 +279,9 @@ fn setting(sql: &str) -> Option<Result<Command, Fault>> {
         to.and_then(|_| rest.get(3..))
     });
     let value = value.map(str::trim).filter(|value| !value.is_empty() && !key.is_empty());
+    if let Some(set) = value.and_then(|value| set_session(key, value.trim_matches(['\'', '"']))) {
+        return Some(set);
+    }
     Some(match value {
         Some(value) if value.starts_with('\'') => match words(value) {
             Ok(words) if words.len() == 1 => Ok(Command::Set(key.to_ascii_lowercase(), words.concat())),
@@ -292,6 +357,15 @@ mod tests {
         assert_eq!(parse("set  Query_Timeout='5 s'"), set("query_timeout", "5 s"));
         assert_eq!(parse("SET admin_users TO ops, watch"), set("admin_users", "ops, watch"));
         assert_eq!(parse("SET client_tls_ca_file = ''"), set("client_tls_ca_file", ""));
+        for (sql, value) in [("SHOW client_encoding", "UTF8"), ("show DATESTYLE;", "ISO"), ("SHOW time zone", "GMT")] {
+            assert!(matches!(parse(sql), Command::ShowSession(_, told) if told == value), "{sql}");
+        }
+        for sql in ["SET client_encoding TO 'utf-8'", "set extra_float_digits = 3", "SET DateStyle = ISO"] {
+            assert_eq!(parse(sql), Command::SetSession, "{sql}");
+        }
+        for (sql, code) in [("SET client_encoding = latin1", "22023"), ("SET server_version = '9'", "55P02")] {
+            assert_eq!(Command::parse(sql).unwrap_err().code.as_str(), code, "{sql}");
+        }
         assert_eq!(parse("shutdown"), Command::Shutdown(Ending::AtOnce));
         assert_eq!(parse("SHUTDOWN wait_for_clients;"), Command::Shutdown(Ending::OfClients));
         assert_eq!(parse("SHUTDOWN WAIT_FOR_SERVERS"), Command::Shutdown(Ending::OfTransactions));

@@ -407,6 +407,8 @@ fn front(
     Doorstep { accounts, context, population, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<Knocking>),
 ) -> Front {
+    let verifiers = accounts.values().filter_map(|account| account.verifier.as_deref());
+    let context = HandshakeContext { mock: Arc::new(context.mock.among(verifiers)), ..context };
     derive_beside(&accounts, &context.mock);
     Front {
         shared,

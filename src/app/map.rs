@@ -13,7 +13,8 @@ use tokio::sync::watch;
 
 use crate::app::Router;
 use crate::app::live::Live;
-use crate::app::reading::Reading;
+use crate::app::reading::{Reading, SharedUsers};
+use crate::app::shared_users;
 use crate::backend::timelines::Lineage;
 use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, MapSettings, Settings};
 use crate::control::etcd::{StoreError, Ways};
@@ -33,6 +34,7 @@ pub struct SharedMap {
     follower: Follower,
     state: Arc<MapState>,
     documents: Documents,
+    users: SharedUsers,
     /// Which timelines of the shards' clusters other routers have heard of.
     reached: BTreeMap<Lineage, u32>,
 }
@@ -45,7 +47,14 @@ impl SharedMap {
         let state = MapState::new("etcd", &etcd.endpoints.join(","));
         let ways = Arc::new(Ways::new(etcd));
         let follower = Follower::new(ways.etcd(), Arc::clone(&state));
-        Self { ways, follower, state, documents: Documents::default(), reached: BTreeMap::new() }
+        Self {
+            ways,
+            follower,
+            state,
+            documents: Documents::default(),
+            users: SharedUsers::default(),
+            reached: BTreeMap::new(),
+        }
     }
 
     /// The settings with which the router starts. Waits until there is a map.
@@ -53,13 +62,46 @@ impl SharedMap {
     /// # Errors
     /// All that is wrong with the file beside the map.
     pub async fn settings(&mut self, draft: &Draft) -> Result<Settings, ConfigErrors> {
-        let (document, settings) = self.follower.first(draft).await?;
+        let (document, settings) = self.first(draft).await?;
         self.documents.store(Some(Arc::new(document)));
         // Where etcd gives no map, the router's own file alone says which primaries are old.
         if self.state.status().source == "etcd" {
             self.ask_for_timelines().await;
         }
         Ok(settings)
+    }
+
+    /// The map with which the router starts, and the users that stand beside it: those of etcd, or, where they cannot be had or used, what
+    /// was kept of them.
+    async fn first(&mut self, draft: &Draft) -> Result<(Document, Settings), ConfigErrors> {
+        let mut etcd = self.ways.etcd();
+        let settings = etcd.settings();
+        if settings.users_file.is_none() {
+            return self.follower.first(draft).await;
+        }
+        let told = shared_users::in_etcd(&mut etcd).await;
+        let kept = shared_users::kept(&settings);
+        let all = [told.clone(), kept.clone()].into_iter().flatten();
+        let mut wrong = None;
+        for users in all {
+            match self.follower.first(&draft.with_users(&users)).await {
+                Ok(first) => {
+                    if told.as_ref() == Some(&users) && told != kept {
+                        shared_users::keep(&settings, &users);
+                    }
+                    self.users.store(Some(Arc::new(users)));
+                    return Ok(first);
+                }
+                Err(errors) => {
+                    errors.0.iter().for_each(|error| tracing::error!("{error}"));
+                    wrong = Some(errors);
+                }
+            }
+        }
+        match wrong {
+            Some(errors) => Err(errors),
+            None => self.follower.first(draft).await,
+        }
     }
 
     /// Before a primary is chosen: it may be one that others know for an old one.
@@ -99,7 +141,7 @@ impl SharedMap {
     pub fn steer(&self, live: &Live, path: PathBuf, draft: Draft) {
         live.servers().learn(self.reached.clone());
         live.lead_by(Arc::clone(&self.ways));
-        live.read_by(Reading::beside(path, draft, Arc::clone(&self.documents)));
+        live.read_by(Reading::beside(path, draft, Arc::clone(&self.documents), Arc::clone(&self.users)));
     }
 
     /// Follows the map, and stays in the list of routers, until `stopping` says so.
@@ -108,6 +150,8 @@ impl SharedMap {
         let id = live.share_map(&self.state);
         let (entry, shared) = among_others(router, id, self.state);
         let listed = register(self.ways.etcd(), entry, shared, stopped(stopping.clone()));
+        let users = self.users.load_full().map(|users| users.to_string());
+        let users = shared_users::follow(self.ways.etcd(), Arc::clone(&live), users);
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
         let keeper = follower.keeper();
@@ -116,6 +160,7 @@ impl SharedMap {
                 biased;
                 () = stop => {}
                 () = follower.run(taker) => {}
+                () = users => {}
             }
         });
         Following { listed: tokio::spawn(listed), keeper: Some(keeper) }

@@ -13,6 +13,9 @@ use crate::control::map::history::{History, KeptMap};
 /// Settings of `[general]` that somebody has given other values in the console.
 pub(super) type Said = BTreeMap<String, String>;
 
+/// What stands in etcd of users, as auth_file would say it; `None`: nothing was told yet.
+pub(super) type SharedUsers = Arc<ArcSwapOption<String>>;
+
 /// Where it is read.
 pub struct Reading {
     path: PathBuf,
@@ -22,6 +25,8 @@ pub struct Reading {
     next: Mutex<Option<Draft>>,
     /// The map that is in force, where it does not stand in the file.
     map: Option<Arc<ArcSwapOption<Document>>>,
+    /// The users in etcd that are in force.
+    users: SharedUsers,
     /// With what the router began, where the map in the file was wrong.
     instead: Option<Instead>,
 }
@@ -36,12 +41,19 @@ pub struct Instead {
 impl Reading {
     /// A file that places everything itself; `draft` is what was read of it.
     pub fn of_file(path: PathBuf, draft: Draft, instead: Option<Instead>) -> Self {
-        Self { path, last: Mutex::new(draft), next: Mutex::default(), map: None, instead }
+        Self {
+            path,
+            last: Mutex::new(draft),
+            next: Mutex::default(),
+            map: None,
+            users: SharedUsers::default(),
+            instead,
+        }
     }
 
     /// One beside a map.
-    pub(super) fn beside(path: PathBuf, draft: Draft, map: Arc<ArcSwapOption<Document>>) -> Self {
-        Self { path, last: Mutex::new(draft), next: Mutex::default(), map: Some(map), instead: None }
+    pub(super) fn beside(path: PathBuf, draft: Draft, map: Arc<ArcSwapOption<Document>>, users: SharedUsers) -> Self {
+        Self { path, last: Mutex::new(draft), next: Mutex::default(), map: Some(map), users, instead: None }
     }
 
     /// The file in which the map stands; `None`: it stands elsewhere.
@@ -89,7 +101,25 @@ impl Reading {
         self.settings(&draft)
     }
 
+    /// The file as it was when it came in force, with other users in etcd.
+    pub(super) fn with_users(&self, said: &Said, users: &str) -> Result<Settings, ConfigErrors> {
+        let draft = self.last.lock().unwrap_or_else(PoisonError::into_inner).with_said(said);
+        self.settings_of(&draft.with_users(users))
+    }
+
+    /// Those are in force.
+    pub(super) fn took_users(&self, users: String) {
+        self.users.store(Some(Arc::new(users)));
+    }
+
     fn settings(&self, draft: &Draft) -> Result<Settings, ConfigErrors> {
+        match self.users.load_full() {
+            Some(users) => self.settings_of(&draft.with_users(&users)),
+            None => self.settings_of(draft),
+        }
+    }
+
+    fn settings_of(&self, draft: &Draft) -> Result<Settings, ConfigErrors> {
         let is_elsewhere = !matches!(draft.map_source()?, MapSettings::File { .. });
         if is_elsewhere != self.map.is_some() {
             let message = "source in [topology] cannot change while the router runs: it takes effect at the next start, and until then this \

@@ -10,6 +10,7 @@ pub mod serve;
 pub mod topology;
 pub mod txn;
 pub mod unique;
+pub mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,8 +18,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use out::complain;
 
+use crate::app::shared_users;
 use crate::config::{ConfigErrors, Document, Draft, MapSettings, Settings};
-use crate::control::etcd::Etcd;
+use crate::control::etcd::{Etcd, StoreError};
 use crate::control::map::copy;
 
 /// Exit code of a command that did what it was asked and found something wrong (`check`, `explain` of a refusal).
@@ -57,6 +59,8 @@ enum Command {
     Topology(topology::TopologyArgs),
     /// List the routers that share a shard map, and the epoch that each serves
     Routers(routers::RoutersArgs),
+    /// List, add and remove the users that routers share through etcd
+    Users(users::UsersArgs),
     /// Register the values that are unique over all shards
     Unique(unique::UniqueArgs),
     /// Start real local shards and a router, load a sample shop, show what happens
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Txn(args) => txn::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Routers(args) => routers::run(&args),
+        Command::Users(args) => users::run(&args),
         Command::Unique(args) => unique::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
@@ -95,7 +100,19 @@ fn load(path: &Path) -> Result<Settings, ExitCode> {
         complain!("pgloom: {error}");
         ExitCode::from(UNUSABLE)
     };
-    let look = runtime()?.block_on(async { Etcd::new(&etcd).any().await?.look().await });
+    let look = runtime()?.block_on(async {
+        let mut connection = Etcd::new(&etcd).any().await?;
+        let users = match &etcd.users_file {
+            Some(_) => connection.users().await?.1,
+            None => None,
+        };
+        Ok::<_, StoreError>((connection.look().await?, users.map(|users| users.text)))
+    });
+    let (look, users) = match look {
+        Ok((look, users)) => (Ok(look), users),
+        Err(error) => (Err(error), shared_users::kept(&etcd)),
+    };
+    let draft = users.map_or_else(|| draft.clone(), |users| draft.with_users(&users));
     let text = match look {
         Ok(look) => look
             .map

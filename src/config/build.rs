@@ -36,6 +36,8 @@ pub(super) struct Source {
     pub environment: HashMap<String, String>,
     /// Settings of `[general]` that the console has given other values, by key.
     pub console: HashMap<String, String>,
+    /// What stands in etcd of users, as auth_file would say it.
+    pub users: Option<String>,
 }
 
 impl Source {
@@ -127,6 +129,8 @@ struct Build<'a> {
     files: Vec<PathBuf>,
     /// Where it was read from.
     path: Option<&'a Path>,
+    /// Users that stand in etcd.
+    shared_users: Option<&'a str>,
 }
 
 impl<'a> Build<'a> {
@@ -138,11 +142,13 @@ impl<'a> Build<'a> {
             warnings: Vec::new(),
             files: Vec::new(),
             path: None,
+            shared_users: None,
         }
     }
 
     fn of(reader: Reader, source: &'a Source) -> Self {
-        Self { path: source.path.as_deref(), ..Self::new(reader, &source.directory) }
+        let (path, shared_users) = (source.path.as_deref(), source.users.as_deref());
+        Self { path, shared_users, ..Self::new(reader, &source.directory) }
     }
 
     /// What was built with the warnings, where there was no error.
@@ -169,6 +175,8 @@ impl<'a> Build<'a> {
     }
 
     fn all(&mut self, read: File, map: Option<&Document>) -> Option<Settings> {
+        let shares_users = read.topology.as_ref().is_some_and(map_source::shares_users);
+        self.shared_users = shares_users.then(|| self.shared_users.unwrap_or_default());
         let users = read.users.as_deref().map(|users| self.users(users, &read.database_names, read.general.as_ref()));
         if read.database_names.is_empty() {
             self.fail(&Origin::Default, "no database; add [databases.NAME] with its [[databases.NAME.shards]]");

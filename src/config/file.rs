@@ -306,6 +306,8 @@ section! {
         copy_file: PathBuf = "pgloom.map.json",
         /// How long a start waits for etcd before the copy is used; without a copy it waits until there is a map.
         start_timeout: Duration = "5s",
+        /// With this, users stand in etcd too, beside those of this file (`pgloom users`; docs/AUTH.md). It is the file in which the last ones are kept, for a start while etcd cannot be reached. Empty: etcd is not asked for users.
+        users_file: PathBuf = "",
     }
 }
 

@@ -20,7 +20,7 @@ pub mod section;
 mod tests;
 mod tree;
 pub mod units;
-mod userlist;
+pub mod userlist;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -222,6 +222,8 @@ pub struct EtcdSettings {
     pub start_timeout: Duration,
     /// Bytes that earlier maps may take.
     pub room: u64,
+    /// Where the users that stand there are kept; `None`: they are not asked for.
+    pub users_file: Option<PathBuf>,
 }
 
 /// A Postgres that finishes reads.
@@ -459,7 +461,7 @@ impl Draft {
     /// `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].
     pub fn new(file: &str, text: &str, directory: &Path, environment: HashMap<String, String>) -> Self {
         let (file, text, directory) = (file.to_owned(), text.to_owned(), directory.to_owned());
-        Self(build::Source { path: None, file, text, directory, environment, console: HashMap::new() })
+        Self(build::Source { path: None, file, text, directory, environment, console: HashMap::new(), users: None })
     }
 
     /// The same with settings of `[general]` that go before the file and the environment.
@@ -482,6 +484,13 @@ impl Draft {
             Ok(false) => Err("what the map says cannot be written into the file".to_owned()),
             Err(errors) => Err(errors.to_string()),
         }
+    }
+
+    /// The same with the users that stand in etcd, where the file says that some do: a text as that of auth_file.
+    pub fn with_users(&self, users: &str) -> Self {
+        let mut draft = self.clone();
+        draft.0.users = Some(users.to_owned());
+        draft
     }
 
     /// The map that stands in the file, as a document without epoch.
@@ -574,13 +583,17 @@ impl Settings {
             MapSettings::Etcd(etcd) => Some(("copy_file", etcd.copy_file.clone())),
             MapSettings::File { history, .. } => history.clone().map(|directory| ("history_directory", directory)),
         };
+        let users = match &self.map {
+            MapSettings::Etcd(etcd) => etcd.users_file.clone().map(|file| ("users_file", file)),
+            MapSettings::File { .. } => None,
+        };
         let probe = |(key, path): (&'static str, PathBuf)| {
             // The directory is made with those above it, when it is needed.
             let there = path.ancestors().find(|path| path.exists()).map(|there| there.join("0.json"));
             let file = there.filter(|_| key == "history_directory").unwrap_or_else(|| path.clone());
             (key, path, file)
         };
-        timelines.into_iter().chain(map).map(probe).collect()
+        timelines.into_iter().chain(map).chain(users).map(probe).collect()
     }
 
     pub fn database(&self, name: &str) -> Option<&Database> {

@@ -11,6 +11,17 @@ pub struct Listed {
     pub name: Box<str>,
     pub password: Option<Secret>,
     pub line: u32,
+    /// Of what this is a line.
+    pub whose: &'static str,
+}
+
+/// Users as such a file has them.
+pub fn written<'a>(users: impl IntoIterator<Item = (&'a str, &'a Secret)>) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let line = |(name, password): (&str, &Secret)| {
+        format!("{} {}\n", quoted(name), quoted(&String::from_utf8_lossy(password.reveal())))
+    };
+    users.into_iter().map(line).collect()
 }
 
 /// The users, in the order of the file. Empty lines, and those that begin with `;` or `#`, say nothing.
@@ -50,7 +61,7 @@ fn user(line: &str, number: u32) -> Result<Listed, &'static str> {
         return Err("a zero byte");
     }
     let password = (!password.is_empty()).then(|| Secret::new(password));
-    Ok(Listed { name: name.into(), password, line: number })
+    Ok(Listed { name: name.into(), password, line: number, whose: "auth_file" })
 }
 
 /// What is in the quotes at the beginning, where two of them are one, and what follows.
@@ -102,6 +113,14 @@ mod tests {
         assert_eq!(errors.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
         assert!(!format!("{errors:?}").contains("hunter2"), "{errors:?}");
         assert_eq!(errors[3].1, "user `ann` is named twice; keep one");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let users = [("ann", Secret::new("SCRAM-SHA-256$4096:c2FsdA==$x:y")), ("o\"x y", Secret::new("p\"w"))];
+        let text = written(users.iter().map(|(name, password)| (*name, password)));
+        let read = parse(&text).unwrap().into_iter().map(|listed| (listed.name.to_string(), listed.password.unwrap()));
+        assert_eq!(read.collect::<Vec<_>>(), users.map(|(name, password)| (name.to_owned(), password)));
     }
 
     proptest! {

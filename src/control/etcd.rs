@@ -6,11 +6,13 @@
 //! Under the prefix lie `map`, the document that is served, and `history/<epoch>`, the same document once more, both written in one
 //! transaction. A document that does not fit into one request lies in parts, `parts/<epoch>/<attempt>/<n>`, which are written before;
 //! `map` then says what they are. `routers/<id>` hangs on a lease of its router. `timelines/<database>/<shard>/<system identifier>` has the
-//! newest timeline of a shard's cluster that any router has heard of.
+//! newest timeline of a shard's cluster that any router has heard of. `users` are those that all routers share, `mock_key` the secret of the
+//! salts of strangers.
 
 mod mock_key;
 mod parts;
 mod timelines;
+mod users;
 mod way;
 
 use std::collections::BTreeMap;
@@ -18,11 +20,12 @@ use std::time::Duration;
 
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn, TxnOp,
-    WatchOptions, WatchStream,
+    WatchStream,
 };
 
 pub use mock_key::LEAST_MOCK_KEY;
 pub use timelines::Reached;
+pub use users::SharedUsers;
 pub use way::{Etcd, Ways};
 
 /// Epochs that are kept.
@@ -208,10 +211,7 @@ impl Connection {
     /// # Errors
     /// As [`Self::revision`].
     pub async fn watch(&mut self, from: i64) -> Result<Watch, StoreError> {
-        let mut client = self.client.watch_client();
-        let options = WatchOptions::new().with_start_revision(from).with_progress_notify();
-        let stream = self.ask(client.watch(self.key("map"), Some(options))).await?;
-        Ok(Watch { stream, endpoint: self.endpoint.clone() })
+        self.watch_key("map", from).await
     }
 
     /// A lease that ends when it is not kept for this long.

@@ -201,7 +201,12 @@ fn parameter<'a>(
             if shared {
                 return shared_parameter(format, bytes, key_type);
             }
-            // Postgres gives it the column's type.
+            // Postgres gives it the column's type, but where it stands beside other values, or is carried over from a column of another type.
+            if format == Format::Binary {
+                let read =
+                    has_size_of(key_type, bytes.len()).then(|| key_type.parse_typed(key_type.oid(), format, bytes));
+                return read.and_then(Result::ok).ok_or(KeyError::Unsure);
+            }
             key_type.oid()
         }
         (0 | oid::UNKNOWN, Some(to)) if !shared => to,
@@ -212,6 +217,20 @@ fn parameter<'a>(
         _ => return Err(KeyError::Unsure),
     };
     key_type.parse_typed(of, format, bytes)
+}
+
+/// Whether binary values of so many bytes are of this type and no other that is compared with it.
+fn has_size_of(key_type: KeyType, bytes: usize) -> bool {
+    match key_type {
+        KeyType::Bool => bytes == 1,
+        KeyType::Int2 => bytes == 2,
+        KeyType::Int4 | KeyType::Date => bytes == 4,
+        KeyType::Int8 | KeyType::Timestamp | KeyType::Timestamptz => bytes == 8,
+        // A bigint has eight.
+        KeyType::Numeric => bytes > 8,
+        KeyType::Uuid => bytes == 16,
+        KeyType::Text | KeyType::Varchar | KeyType::Bpchar | KeyType::Bytea | KeyType::Inet => true,
+    }
 }
 
 /// A parameter without declared type that is used elsewhere too: its type is that of its first use, which is not known here.

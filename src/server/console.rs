@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 
-use crate::admin::command::Command;
+use crate::admin::command::{Command, SESSION};
 use crate::admin::{Access, Answer};
 use crate::exec::client::{Client, ClientGone, Idle};
 use crate::fault::{Fault, SqlState};
@@ -154,19 +154,10 @@ impl Console {
 
     /// As PgBouncer does: whoever reads the version sees what this is.
     fn greet(&mut self) {
-        let version = concat!(env!("CARGO_PKG_VERSION"), "/pgloom");
-        let parameters = [
-            ("server_version", version),
-            ("client_encoding", "UTF8"),
-            ("server_encoding", "UTF8"),
-            ("DateStyle", "ISO"),
-            ("TimeZone", "GMT"),
-            ("standard_conforming_strings", "on"),
-            ("is_superuser", if self.access == Access::Admin { "on" } else { "off" }),
-        ];
+        let own = ("is_superuser", if self.access == Access::Admin { "on" } else { "off" });
         let out = &mut self.client.out;
         // Constants: there is nothing in them that could not be told.
-        for (name, value) in parameters {
+        for (name, value) in SESSION.iter().copied().chain([own]) {
             let _ = reply::parameter_status(out, name, value);
         }
         let _ = reply::backend_key_data(out, 0, &[0; 4]);

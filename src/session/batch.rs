@@ -222,7 +222,7 @@ impl Session {
     /// An error within a batch: told in its place, and the rest is skipped until Sync.
     pub(super) async fn fail_batch(&mut self, failure: Failure) -> Result<(), Stop> {
         self.batch.kept = None;
-        match failure {
+        match self.behind_parse(failure).await {
             Failure::Stop(stop) => return Err(stop),
             Failure::Reported => {}
             Failure::Fault(fault) => {
@@ -251,6 +251,39 @@ impl Session {
         self.batch.discarding = true;
         self.tx.fail();
         Ok(())
+    }
+
+    /// A message that cannot be read comes behind a Parse, which was good all the same, or has failed sooner.
+    async fn behind_parse(&mut self, failure: Failure) -> Failure {
+        let is_unread = matches!(
+            &failure,
+            Failure::Fault(fault)
+                if matches!(fault.code, SqlState::PROTOCOL_VIOLATION | SqlState::CHARACTER_NOT_IN_REPERTOIRE)
+        );
+        if !is_unread || self.batch.pending_parse.is_none() {
+            return failure;
+        }
+        match Box::pin(self.settle_parse()).await {
+            Ok(()) => failure,
+            Err(sooner) => sooner,
+        }
+    }
+
+    /// The end by this fault: bytes that are no message come behind messages, which are answered first.
+    pub(super) async fn end_behind(&mut self, fault: Fault) -> Stop {
+        if fault.code != SqlState::PROTOCOL_VIOLATION || self.batch.discarding {
+            return Stop::Fatal(fault);
+        }
+        let answered = match self.settle_parse().await {
+            Ok(()) => self.drain_open().await,
+            failed => failed,
+        };
+        match answered {
+            Err(Failure::Stop(sooner)) => return sooner,
+            Err(Failure::Fault(earlier)) => self.tell(&earlier),
+            Ok(()) | Err(Failure::Reported) => {}
+        }
+        Stop::Fatal(fault)
     }
 
     /// The open server knows of no error and would commit what came before: it must not. Its connection stays, with what the session

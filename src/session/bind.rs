@@ -13,7 +13,7 @@ use crate::session::execute::may_change_what_is_seen;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
 use crate::session::set_config;
-use crate::session::simple::aborted;
+use crate::session::simple::{aborted, utf8};
 use crate::session::sql_execute::{check_formats, executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
@@ -49,6 +49,7 @@ impl Session {
                 return Err(fault.into());
             }
         };
+        utf8(view.portal).and(utf8(view.statement))?;
         self.see_own_changes().await?;
         let mut statement = self.current_or_settle(view.statement).await?;
         if statement.analysis.closed && self.wait_for_moves().await?
@@ -311,7 +312,7 @@ impl Session {
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
-        self.plan_values(statement, &BoundValues { types: &statement.types, values })
+        self.plan_values(statement, &BoundValues { statement, values })
     }
 
     pub(super) fn plan_values(&self, statement: &ClientStatement, values: &dyn Parameters) -> Plan {

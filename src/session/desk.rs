@@ -263,7 +263,7 @@ impl Session {
             match self.client.cut() {
                 Ok(Some(next)) => frame = next,
                 Ok(None) => return Ok(()),
-                Err(fault) => return Err(Stop::Fatal(fault)),
+                Err(fault) => return Err(Box::pin(self.end_behind(fault)).await),
             }
         }
     }

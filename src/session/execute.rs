@@ -14,6 +14,7 @@ use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::{Ask, How};
 use crate::session::scatter::ScatterRun;
+use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::utility::fetch::Fetch;
@@ -26,6 +27,7 @@ impl Session {
     pub(super) async fn execute(&mut self, frame: &Frame) -> Result<(), Failure> {
         let mut fields = Fields::new(frame.body());
         let name = fields.cstr().map_err(Fault::from)?;
+        utf8(name)?;
         let max_rows = fields.i32().map_err(Fault::from)?;
         fields.end().map_err(Fault::from)?;
         if self.batch.pending_parse.is_some() {

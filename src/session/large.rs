@@ -67,10 +67,8 @@ impl Session {
         if !current || view.count != statement.types.len().max(usize::from(statement.analysis.parameters)) {
             return Ok(None);
         }
-        let known = Known {
-            bound: BoundValues { types: &statement.types, values: &view.parameters },
-            missed: Cell::new(false),
-        };
+        let known =
+            Known { bound: BoundValues { statement: &statement, values: &view.parameters }, missed: Cell::new(false) };
         let plan = self.plan_values(&statement, &known);
         let shard = match &plan.kind {
             PlanKind::Single(shard) if !known.missed.get() => *shard,

@@ -466,6 +466,10 @@ impl Session {
         loop {
             let frame = match self.next_frame().await {
                 Ok(frame) => frame,
+                Err(Stop::Fatal(fault)) => {
+                    let stop = Box::pin(self.end_behind(fault)).await;
+                    return (self, stop);
+                }
                 Err(stop) => return (self, stop),
             };
             let done;

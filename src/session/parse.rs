@@ -56,10 +56,10 @@ impl Session {
     pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
         self.tally.add(Count::ClientParses, 1);
         let view = ParseView::read(frame.body()).map_err(Fault::from)?;
+        utf8(view.name)?;
         let text = utf8(view.text)?;
         self.settle_parse().await?;
         self.see_own_changes().await?;
-        self.statements.check_new(view.name)?;
         let statement = match self.parsed_before(&view, text) {
             Some(statement) => {
                 self.check_read_not_failed(&statement.analysis.kind, text).await?;
@@ -84,6 +84,9 @@ impl Session {
         };
         let kind = &statement.analysis.kind;
         let local = (is_local(kind) && !is_checked(kind)) || *kind == StatementKind::Empty;
+        if let Err(taken) = self.statements.check_new(view.name) {
+            return Err(if local { taken.into() } else { self.read_before(taken, text, &statement.types).await });
+        }
         self.before_statement_changes(view.name);
         self.statements.insert(view.name, Arc::clone(&statement), self.limits.max_statements)?;
         if local {
@@ -145,6 +148,7 @@ impl Session {
             def: Mutex::new(None),
             description: Mutex::new(None),
             arguments: OnceLock::new(),
+            told: OnceLock::new(),
             behind: OnceLock::new(),
             promise: OnceLock::new(),
             kept: AtomicBool::new(false),

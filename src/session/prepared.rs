@@ -13,13 +13,13 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::memory::Hold;
 use crate::plan::{Access, Parameters, Plan, PlanKind};
-use crate::session::promise::{Description, Promise};
+use crate::session::promise::{Description, Promise, parameter_types};
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
 use crate::sql::template::Slot;
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Position;
-use crate::types::Format;
+use crate::types::{Format, oid};
 use crate::wire::frame::BindValues;
 
 /// What one Parse made. Shared by the statement's name and its portals.
@@ -50,6 +50,8 @@ pub struct ClientStatement {
     pub description: Mutex<Option<(Bytes, Bytes)>>,
     /// The types of its parameters as the home shard has them, once that is known: what arguments of an EXECUTE become.
     pub arguments: OnceLock<Box<[Oid]>>,
+    /// The types of its parameters as a server has told them to the client.
+    pub told: OnceLock<Box<[Oid]>>,
     /// Characters of the PREPARE before it: Postgres counts positions in errors from there.
     pub behind: OnceLock<u32>,
     /// What the client counts on, once it is known.
@@ -61,6 +63,26 @@ pub struct ClientStatement {
 impl ClientStatement {
     pub fn described(&self) -> Option<(Bytes, Bytes)> {
         self.description.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The type of a parameter: as declared, else as a server has described it, if one has; 0: nobody has said it.
+    fn type_of(&self, index: usize) -> Oid {
+        let declared = self.types.get(index).copied().unwrap_or(0);
+        if ![0, oid::UNKNOWN].contains(&declared) {
+            return declared;
+        }
+        if self.told.get().is_none() {
+            let described = self.described().or_else(|| {
+                let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
+                def.as_ref().and_then(|def| def.description())
+            });
+            let types = described.and_then(|(parameters, _)| parameter_types(&parameters).ok());
+            let types = types.or_else(|| self.promise().map(|promise| promise.parameters.clone()));
+            types.into_iter().for_each(|types| drop(self.told.set(types)));
+        }
+        let told = self.told.get().and_then(|types| types.get(index)).copied();
+        // Types that users made have other numbers elsewhere.
+        told.filter(|of| *of < oid::FIRST_NORMAL).unwrap_or(declared)
     }
 
     pub fn arguments(&self) -> Option<Box<[Oid]>> {
@@ -135,14 +157,19 @@ impl ClientStatement {
 
 /// The values of a Bind with the types of its statement.
 pub struct BoundValues<'a> {
-    pub types: &'a [Oid],
+    pub statement: &'a ClientStatement,
     pub values: &'a BindValues<'a>,
 }
 
 impl Parameters for BoundValues<'_> {
     fn get(&self, index: usize) -> Option<(Oid, Format, Option<&[u8]>)> {
         let (format, value) = self.values.get(index)?;
-        Some((self.types.get(index).copied().unwrap_or(0), format, value))
+        // A text says the same as whatever type.
+        let of = match format {
+            Format::Binary => self.statement.type_of(index),
+            Format::Text => self.statement.types.get(index).copied().unwrap_or(0),
+        };
+        Some((of, format, value))
     }
 }
 

@@ -64,6 +64,26 @@ impl Session {
         })
     }
 
+    /// What the client is told of a statement that cannot have its name: what is wrong with its text, which Postgres finds first, or that.
+    pub(super) async fn read_before(&mut self, taken: Fault, text: &str, types: &[Oid]) -> Failure {
+        // Placed schemas are not at home.
+        if self.view.topology.places_schemas() {
+            return taken.into();
+        }
+        if let Err(failure) = self.drain_open().await {
+            return failure;
+        }
+        let asked = match self.tx.is_open() {
+            true => self.parse_error_in_transaction(text, types).await,
+            false => self.parse_error_at_home(text, types).await,
+        };
+        match asked {
+            Ok(Some(frame)) => Failure::Fault(ErrorFields::parse(frame.body()).into_fault()),
+            Err(over @ (Failure::Stop(_) | Failure::Reported)) => over,
+            Ok(None) | Err(Failure::Fault(_)) => taken.into(),
+        }
+    }
+
     /// What the client is told of a statement that the plan refuses: what Postgres says where that would refuse it too (a name
     /// that is spelled wrong is not a matter of shards), else our refusal.
     pub(super) async fn refusal(&mut self, fault: &Fault, text: &str, types: &[Oid]) -> Failure {

@@ -500,7 +500,7 @@ impl Session {
                 let Call { statement, bind } = self.call(text, &found, &[]).await?;
                 self.scan_one(&statement.text)?;
                 let values = BindView::read(&bind)?.parameters;
-                let values = BoundValues { types: &statement.types, values: &values };
+                let values = BoundValues { statement: &statement, values: &values };
                 let plan = self.plan_values(&statement, &values);
                 let plan = self.look_up_shown(plan).await?;
                 Ok(self.routes(plan, &statement.text, &statement.analysis, Some(&values), json))

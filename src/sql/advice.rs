@@ -58,7 +58,16 @@ pub fn examine(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Examination {
             *used.entry(index).or_default() += 1;
         }
     }
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters: 0, once: false, draws: false };
+    let analyzer = Analyzer {
+        scope: *scope,
+        text,
+        scan,
+        used,
+        parameters: 0,
+        once: false,
+        draws: false,
+        told: Default::default(),
+    };
     on_deep_stack(text, &tokens, || walk(&analyzer, start)).flatten().unwrap_or_default()
 }
 

@@ -1,8 +1,10 @@
 //! Statement -> `Analysis`: tables, access, keys, shape, volatility. Everything that does not depend on this call's values.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hasher;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -222,6 +224,8 @@ pub(crate) struct Analyzer<'s> {
     pub once: bool,
     /// What is asked for once of it takes values of sequences, each by its whole name.
     pub draws: bool,
+    /// The slots of literals whose values have shaped what becomes of the statement, in whichever walk over it.
+    pub told: Rc<RefCell<BTreeSet<u16>>>,
 }
 
 /// Tells everything about the first statement of `text` that its values do not decide. Never fails: what cannot be understood
@@ -296,7 +300,8 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false, draws: false };
+    let analyzer =
+        Analyzer { scope: *scope, text, scan, used, parameters, once: false, draws: false, told: Rc::default() };
     let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),

@@ -1,6 +1,8 @@
 //! SELECT with `nextval` in its select list, of rows that lie where the sequence does not: a Postgres puts the rows together and takes the
 //! values, one for each row of the result, as one Postgres that has the rows would.
 
+use std::rc::Rc;
+
 use sqlparser::ast::{GroupByExpr, Query, Select, SelectItem, VisitMut};
 
 use crate::sql::analyze::Analyzer;
@@ -48,6 +50,7 @@ impl<'s> Analyzer<'s> {
             parameters: self.parameters,
             once: self.once,
             draws: true,
+            told: Rc::clone(&self.told),
         })
     }
 }

@@ -20,7 +20,7 @@ use crate::sql::functions::{
     FunctionClass, classify, hidden, is_order_sensitive, is_random, is_users, placed_with, takes_advisory_lock,
 };
 use crate::sql::infer::{is_text, may_be_users, type_of};
-use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
+use crate::sql::model::{LevelId, Model, PartOf, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
 use crate::sql::numbered::{looks_up, names_of_catalog};
 use crate::sql::operators::note_type;
@@ -433,7 +433,8 @@ impl Model<'_> {
 
     fn walk_subquery<'q>(&mut self, at: &At<'q>, subquery: &'q Query) -> Result<(), Stop> {
         self.correlated += 1;
-        let rows = self.part(subquery, None, |model| model.query(subquery, Some(at.level), None, &at.ctes));
+        let of = PartOf::Query(std::ptr::from_ref(subquery));
+        let rows = self.part(of, None, |model| model.query(subquery, Some(at.level), None, &at.ctes));
         self.correlated -= 1;
         let rows = rows?;
         let columns = rows.columns.list.iter().map(|column| column.node.map(|node| (self.nodes[node].leaf, node)));

@@ -140,7 +140,7 @@ impl Model<'_> {
         if let (Some(left), Some(right)) = (row(left), row(right))
             && left.len() == right.len()
         {
-            for (left, right) in left.into_iter().zip(right) {
+            for (left, right) in left.into_iter().zip(right).filter(|(left, _)| row(left).is_none()) {
                 self.add_equalities(level, left, right, leaves);
             }
         }
@@ -244,7 +244,9 @@ impl Model<'_> {
             if left.len() != right.len() {
                 return Cond::True;
             }
-            return Cond::All(left.iter().zip(right).map(|(l, r)| self.equality(level, l, r)).collect());
+            // Rows within rows are compared as values, in which one NULL equals another.
+            let members = left.iter().zip(right).filter(|(left, _)| row(left).is_none());
+            return Cond::All(members.map(|(l, r)| self.equality(level, l, r)).collect());
         }
         for (column, value) in [(left, right), (right, left)] {
             if let Some((leaf, node)) = self.as_node(level, column)

@@ -12,7 +12,8 @@ use sqlparser::ast::{
 
 use crate::ids::Oid;
 use crate::sql::facts::{is_comparison, plain_args, type_oid, unnest};
-use crate::sql::infer::{is_number, type_of};
+use crate::sql::functions::FunctionClass;
+use crate::sql::infer::{class_of, is_number, is_text, type_of};
 use crate::sql::limit::read_limit;
 use crate::sql::model::{LevelId, Model};
 use crate::sql::names::{folded, parts};
@@ -54,16 +55,40 @@ impl Model<'_> {
         })
     }
 
+    /// Whether something in an expression may be an aggregate, for all that is known.
+    pub fn may_aggregate(&self, level: LevelId, expr: &Expr) -> bool {
+        expr.visit(&mut Aggregates(self, level)).is_break()
+    }
+
     /// Whether a part of the statement, which stands in this level, must not be asked for before it is needed.
     pub fn waits(&self, level: LevelId, part: &impl Visit) -> bool {
+        self.may_be_left(level) && self.may_fail(level, part)
+    }
+
+    /// Whether a part of the statement, which stands in this level, can fail for some value.
+    pub fn may_fail(&self, level: LevelId, part: &impl Visit) -> bool {
         let mut fails = MayFail { model: self, level, queries: 0, constant: 0, told: RefCell::default() };
         let may_fail = part.visit(&mut fails).is_break();
-        let told = fails.told.into_inner();
-        let waits = (may_fail || !told.is_empty()) && self.may_be_left(level);
-        if waits {
-            told.iter().for_each(|literal| self.literals.tell(literal));
+        fails.told.into_inner().iter().for_each(|literal| self.literals.tell(literal));
+        may_fail
+    }
+}
+
+/// Finds calls that can be aggregates.
+struct Aggregates<'m, 's>(&'m Model<'s>, LevelId);
+
+impl Visitor for Aggregates<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let Self(model, level) = *self;
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let class =
+            parts(&function.name).map(|(schema, name)| class_of(model, level, function, schema.as_deref(), &name));
+        match class {
+            Some(FunctionClass::Pure) if function.over.is_none() => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
         }
-        waits && may_fail
     }
 }
 
@@ -194,7 +219,7 @@ impl Visitor for MayFail<'_, '_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if self.constant == 0 && self.is_safe(expr) {
+        if self.constant == 0 && self.is_safe(expr) && !self.has_collations(expr) {
             return ControlFlow::Continue(());
         }
         if self.constant == 0 && !is_constant(expr) {
@@ -291,6 +316,53 @@ impl MayFail<'_, '_> {
                 of_any && schema.is_none_or(|schema| schema == "pg_catalog")
             }),
             _ => false,
+        }
+    }
+
+    /// Whether an expression compares texts of columns whose collations do not go together, or looks into texts of one that allows no such look.
+    fn has_collations(&self, expr: &Expr) -> bool {
+        let compares = match expr {
+            Expr::BinaryOp { op, .. } => is_comparison(op),
+            Expr::AnyOp { .. }
+            | Expr::AllOp { .. }
+            | Expr::InList { .. }
+            | Expr::Between { .. }
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+            | Expr::Like { .. }
+            | Expr::ILike { .. }
+            | Expr::Function(_)
+            | Expr::Trim { .. }
+            | Expr::Case { .. } => true,
+            _ => false,
+        };
+        let mut found = Collations { of: self, looks: false, names: Vec::new(), loose: false };
+        let _ = compares.then(|| expr.visit(&mut found));
+        found.names.len() > 1 || found.loose && found.looks
+    }
+
+    /// The collation of a column of text that goes before the database's own: its name, or "" and which column it is of where that is not
+    /// known. Whether it tells different texts apart.
+    fn own_collation(&self, names: &[Ident]) -> Option<(String, bool)> {
+        let model = self.model;
+        let written = || names.iter().map(|name| folded(name)).collect::<Vec<_>>().join(".");
+        // In a query inside, a name can mean what this level does not know.
+        let found = model.find_column(self.level, names).filter(|_| self.queries < 2)?;
+        let ty = found.column.ty?;
+        if !is_text(ty.oid) {
+            return None;
+        }
+        let tables = model.collected.as_deref().map_or(&[][..], |collected| &collected.tables);
+        let table = tables.iter().find(|used| used.leaf == found.leaf).and_then(|used| used.relation.table());
+        let differs = ty.collation.equality_is_bytes();
+        let Some(table) = table else { return Some((written(), differs)) };
+        let columns = &model.leaves[found.leaf].columns.list;
+        let at = columns.iter().position(|column| column.node.is_some() && column.node == found.column.node);
+        let column = at.and_then(|at| table.columns.get(at));
+        match column.map(|column| column.collation_name.as_deref()) {
+            Some(None) if differs => None,
+            Some(Some(name)) if !name.is_empty() => Some((name.to_owned(), differs)),
+            _ => Some((written(), differs)),
         }
     }
 
@@ -410,4 +482,38 @@ fn is_constant(expr: &Expr) -> bool {
         }
     }
     expr.visit(&mut Columns).is_continue()
+}
+
+/// Gathers the collations of columns that go before the database's own.
+struct Collations<'f, 'm, 's> {
+    of: &'f MayFail<'m, 's>,
+    /// What looks into texts is called.
+    looks: bool,
+    names: Vec<String>,
+    /// One of them takes different texts for one.
+    loose: bool,
+}
+
+impl Visitor for Collations<'_, '_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let found = match expr {
+            Expr::Identifier(name) => self.of.own_collation(std::slice::from_ref(name)),
+            Expr::CompoundIdentifier(names) => self.of.own_collation(names),
+            Expr::Collate { .. } => Some((expr.to_string(), false)),
+            Expr::Like { .. } | Expr::ILike { .. } | Expr::Function(_) | Expr::Trim { .. } => {
+                self.looks = true;
+                None
+            }
+            _ => None,
+        };
+        if let Some((name, differs)) = found {
+            self.loose |= !differs;
+            if !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
+        ControlFlow::Continue(())
+    }
 }

@@ -14,7 +14,7 @@ use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
 use crate::sql::failing::most_rows;
 use crate::sql::functions::is_users;
-use crate::sql::inner::inner_queries;
+use crate::sql::inner::{InnerPlace, inner_queries};
 use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
 use crate::sql::locking::locks_copies;
@@ -54,6 +54,7 @@ impl Parsed<'_> {
             Some(other) => Literals::new(&other.text, 0, &other.slots),
             None => Literals::new(of.text, self.bytes.start, &of.scan.slots),
         };
+        let literals = literals.telling(&of.told);
         if of.scan.fixed { literals.fixed() } else { literals }
     }
 
@@ -473,7 +474,7 @@ impl Rewriting<'_> {
             inputs.insert(ordinal, at);
         }
         let mut of_queries = HashMap::new();
-        let mut finishing = HashMap::new();
+        let (mut finishing, mut arms) = (HashMap::new(), HashMap::new());
         for query in inner {
             let before = pulls.len();
             let at = share(&mut pulls, query.pull.clone());
@@ -484,9 +485,16 @@ impl Rewriting<'_> {
             }
             known.pulls.extend(query.leaves().map(|leaf| (leaf, at)));
             known.columns.extend(query.columns.iter().map(|(node, name)| ((at, *node), name.clone())));
-            of_queries.insert(query.ordinal, at);
-            if let Some(left) = query.finishing {
-                finishing.insert(query.ordinal, left.over(&pulls[at].name, self.model).ok_or_else(not_found)?);
+            let left = match query.finishing {
+                Some(left) => Some(left.over(&pulls[at].name, self.model).ok_or_else(not_found)?),
+                None => None,
+            };
+            match query.place {
+                InnerPlace::Query(ordinal) => {
+                    of_queries.insert(ordinal, at);
+                    finishing.extend(left.map(|left| (ordinal, left)));
+                }
+                InnerPlace::Arm(ordinal) => arms.extend(left.map(|left| (ordinal, left))),
             }
         }
         if self.prints && !self.variant.pulls_all() {
@@ -505,10 +513,13 @@ impl Rewriting<'_> {
             names: &names,
             queries: &queries,
             finishing: &finishing,
+            arms: &arms,
             expanded: &self.expanded,
             next: 0,
             next_query: 0,
+            next_select: 0,
             behind: Vec::new(),
+            behind_arms: Vec::new(),
             edits: Vec::new(),
             complete: true,
             clock: Clock {

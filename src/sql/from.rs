@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint,
-    JoinOperator, ObjectName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
+    JoinOperator, ObjectName, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
     XmlTableColumnOption,
 };
 
@@ -16,8 +16,8 @@ use crate::sql::implicit::{self, check_read};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, RefId, Reference,
-    RowsOf, Spread, Stop, TableUse,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, PartOf, RefId,
+    Reference, RowsOf, Spread, Stop, TableUse,
 };
 use crate::sql::names::{Place, Relation, check_connection_view, distributed_names, folded, parts, resolve};
 use crate::sql::outer_joins::On;
@@ -280,7 +280,8 @@ impl Model<'_> {
                 let outer = if *lateral { Some(level) } else { self.levels[level].outer };
                 self.correlated += usize::from(*lateral);
                 let tree = self.derived(level, alias.as_ref(), None, |model, leaf| {
-                    model.part(subquery, Some(leaf), |model| model.query(subquery, outer, Some(leaf), ctes))
+                    let of = PartOf::Query(std::ptr::from_ref(&**subquery));
+                    model.part(of, Some(leaf), |model| model.query(subquery, outer, Some(leaf), ctes))
                 });
                 self.correlated -= usize::from(*lateral);
                 tree
@@ -410,7 +411,7 @@ impl Model<'_> {
     /// Notes what the walk over a query adds. `leaf`: the FROM item that it is.
     pub fn part(
         &mut self,
-        query: &Query,
+        of: PartOf,
         leaf: Option<LeafId>,
         walk: impl FnOnce(&mut Self) -> Result<super::query::Rows, Stop>,
     ) -> Result<super::query::Rows, Stop> {
@@ -420,7 +421,8 @@ impl Model<'_> {
         let after = ends(self);
         if let (0, Some(collected)) = (self.view_depth, &mut self.collected) {
             collected.parts.push(Part {
-                query,
+                of,
+                columns: if leaf.is_none() { rows.columns.clone() } else { Columns::default() },
                 closed: self.correlated == 0,
                 spread: rows.spread.clone(),
                 bases: rows.bases.clone(),

@@ -243,7 +243,7 @@ impl Shape<'_, '_> {
     }
 
     /// Whether an expression is made of GROUP BY expressions and constants alone, so that it has one value in a group.
-    fn is_of_groups(&self, expr: &Expr, groups: &[Expr]) -> bool {
+    pub fn is_of_groups(&self, expr: &Expr, groups: &[Expr]) -> bool {
         if groups.iter().any(|group| self.same(group, expr)) {
             return true;
         }

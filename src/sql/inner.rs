@@ -1,6 +1,6 @@
 //! Queries in FROM and WITH that the shards run whole: joins along the sharding key and groups by it, of which each shard makes its
 //! part. One such query becomes one input, so that groups are pulled and not the rows that they are made of. Of others, in expressions
-//! too, the shards make partial groups or first rows, and what stands in their place puts these together.
+//! and set operations too, the shards make partial groups or first rows, and what stands in their place puts these together.
 
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
@@ -13,23 +13,33 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use crate::catalog::Table;
+use crate::sql::arms::{Arm, alone, arms};
 use crate::sql::colnames::output_name;
 use crate::sql::facts::unnest;
 use crate::sql::literals::Literals;
-use crate::sql::model::{Collected, LeafId, LevelId, Model, NodeId, Part, RefId, Spread};
+use crate::sql::model::{Collected, Columns, LeafId, LevelId, Model, NodeId, Part, PartOf, RefId, Spread};
 use crate::sql::names::{Relation, folded};
 use crate::sql::outcome::PullText;
 use crate::sql::pieces::Piece;
-use crate::sql::query::{SelectLevel, is_distinct, is_grouped};
+use crate::sql::query::{SelectLevel, is_distinct, is_grouped, is_limited};
 use crate::sql::regroup::{Below, Finishing, divide};
 use crate::sql::splice::Source;
 use crate::sql::whole::{can_be_stored, whole_query};
 use crate::sql::{NameScope, views};
 
+/// Where a query stands, in the order of a visit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InnerPlace {
+    /// Among all queries.
+    Query(usize),
+    /// Among all SELECTs: it stands in a set operation, without parentheses.
+    Arm(usize),
+}
+
 /// A query that becomes an input.
 pub(crate) struct Inner {
-    /// Where it stands among all queries of the statement.
-    pub ordinal: usize,
+    /// Where it stands in the statement.
+    pub place: InnerPlace,
     /// Without a name.
     pub pull: PullText,
     /// What its walks have added to the model, a range for each of its uses.
@@ -121,11 +131,13 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
     if !plain || collected.parts.is_empty() {
         return Vec::new();
     }
-    let mut by_query: HashMap<*const Query, Vec<&Part>> = HashMap::new();
+    let mut parts: HashMap<PartOf, Vec<&Part>> = HashMap::new();
     for part in &collected.parts {
-        by_query.entry(part.query).or_default().push(part);
+        parts.entry(part.of).or_default().push(part);
     }
-    let mut find = Find { model, collected, source, by_query, next: 0, found: Vec::new() };
+    let arms = HashMap::new();
+    let mut find =
+        Find { tree, model, collected, source, parts, arms, limits: 0, next: 0, next_select: 0, found: Vec::new() };
     let _ = tree.visit(&mut find);
     find.found
 }
@@ -170,12 +182,57 @@ impl Visitor for Closed<'_, '_> {
     }
 }
 
+/// Finds the name of a column of a query, or of its rows, outside of it.
+struct Reads<'a> {
+    within: *const Query,
+    inside: bool,
+    names: [Option<&'a str>; 2],
+}
+
+impl Visitor for Reads<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.inside |= std::ptr::eq(query, self.within);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.inside &= !std::ptr::eq(query, self.within);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let name = match expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(names) => names.last(),
+            // What stands before the dots is not looked for.
+            Expr::CompoundFieldAccess { .. } if !self.inside => return ControlFlow::Break(()),
+            _ => None,
+        };
+        let found = name.filter(|_| !self.inside).is_some_and(|name| self.names.contains(&Some(&*folded(name))));
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let stars = |item: &SelectItem| matches!(item, SelectItem::QualifiedWildcard(..));
+        let found = !self.inside && select.projection.iter().any(stars);
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
 struct Find<'m, 's> {
+    tree: &'m Statement,
     model: &'m Model<'s>,
     collected: &'m Collected,
     source: &'m Source<'m>,
-    by_query: HashMap<*const Query, Vec<&'m Part>>,
+    parts: HashMap<PartOf, Vec<&'m Part>>,
+    /// Those that set operations put together.
+    arms: HashMap<PartOf, Arm>,
+    /// How many queries with a LIMIT are open.
+    limits: usize,
     next: usize,
+    next_select: usize,
     found: Vec<Inner>,
 }
 
@@ -184,10 +241,37 @@ impl Visitor for Find<'_, '_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let ordinal = self.next;
         self.next += 1;
-        if let Some(uses) = self.by_query.get(&std::ptr::from_ref(query))
-            && let Some(inner) = self.inner(query, uses, ordinal)
-        {
-            self.found.push(inner);
+        let of = PartOf::Query(std::ptr::from_ref(query));
+        if let Some(uses) = self.parts.get(&of) {
+            let inner = match self.arms.get(&of) {
+                Some(arm) => self.arm(query, arm, uses, InnerPlace::Query(ordinal)),
+                None => self.inner(query, uses, ordinal),
+            };
+            self.found.extend(inner);
+        }
+        if let SetExpr::SetOperation { .. } = &*query.body {
+            let columns = |of: PartOf| self.parts.get(&of).and_then(|uses| uses.first()).map(|part| &part.columns);
+            for (of, arm) in arms(query, columns, self.limits > 0) {
+                // A set operation in parentheses is part of the one around it.
+                self.arms.entry(of).or_insert(arm);
+            }
+        }
+        self.limits += usize::from(is_limited(query));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.limits -= usize::from(is_limited(query));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let ordinal = self.next_select;
+        self.next_select += 1;
+        let of = PartOf::Arm(std::ptr::from_ref(select));
+        if let (Some(uses), Some(arm)) = (self.parts.get(&of), self.arms.get(&of)) {
+            let inner = self.arm(&alone(select), arm, uses, InnerPlace::Arm(ordinal));
+            self.found.extend(inner);
         }
         ControlFlow::Continue(())
     }
@@ -210,17 +294,23 @@ impl Find<'_, '_> {
         if place != Span::empty() && self.source.parenthesised(place.start).is_none() {
             return None;
         }
+        if uses.iter().any(|part| self.computes_unread(query, select, part)) {
+            return None;
+        }
         let by_name = views::is_by_name(select).is_some();
         let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
         if !whole {
-            let (asked, finishing) = self.divided(query, select, uses)?;
+            let (asked, finishing) = self.divided(query, uses, Below::Query)?;
             let pull = whole_query(self.model, asked, &refs)?;
             let leaves = uses.iter().map(|part| part.leaves.clone()).collect();
             let columns = match uses {
-                [only] => self.divided_columns(only, &finishing, &pull),
+                [Part { leaf: Some(leaf), .. }] => {
+                    divided_columns(&self.model.leaves[*leaf].columns, &finishing, &pull)
+                }
                 _ => Vec::new(),
             };
-            return Some(Inner { ordinal, pull, leaves, columns, by_name, finishing: Some(finishing) });
+            let place = InnerPlace::Query(ordinal);
+            return Some(Inner { place, pull, leaves, columns, by_name, finishing: Some(finishing) });
         }
         // What a view gives has types that a table can have.
         if !by_name && !select.projection.iter().all(|item| can_be_stored(self.model, level, item)) {
@@ -232,7 +322,59 @@ impl Find<'_, '_> {
             _ => Vec::new(),
         };
         let leaves = uses.iter().map(|part| part.leaves.clone()).collect();
-        Some(Inner { ordinal, pull, leaves, columns, by_name, finishing: None })
+        Some(Inner { place: InnerPlace::Query(ordinal), pull, leaves, columns, by_name, finishing: None })
+    }
+
+    /// A query in a set operation. In its place stands one that gives columns of the very same types, by the same names: what has no type of
+    /// its own, because the other queries say what it is, stays there.
+    fn arm(&self, query: &Query, arm: &Arm, uses: &[&Part], place: InnerPlace) -> Option<Inner> {
+        let SetExpr::Select(select) = &*query.body else { return None };
+        let first = uses.first()?;
+        let contained = self.found.iter().any(|outer| outer.contains(first.leaves.start));
+        if query.with.is_some() || first.leaves.is_empty() || contained {
+            return None;
+        }
+        let start = select.select_token.0.span;
+        let found = start == Span::empty()
+            || match place {
+                InnerPlace::Query(_) => self.source.parenthesised(start.start).is_some(),
+                InnerPlace::Arm(_) => self.source.arm(start.start).is_some(),
+            };
+        if !found {
+            return None;
+        }
+        let level = first.levels.start;
+        let (needed, less) = arm.needed(self.model, query, level, &first.columns)?;
+        let (asked, mut finishing) = self.divided(&needed, uses, Below::Arm)?;
+        // A LIMIT, of the query or around it, may be reached before what fails.
+        if (arm.may_stop || is_limited(query)) && self.model.may_fail(level, &asked) {
+            return None;
+        }
+        if less {
+            finishing.leave_out(query);
+        }
+        let pull = whole_query(self.model, asked, &uses.iter().flat_map(|part| part.refs.clone()).collect::<Vec<_>>())?;
+        let leaves = uses.iter().map(|part| part.leaves.clone()).collect();
+        let columns = match uses {
+            [only] if !is_limited(&needed) => divided_columns(&only.columns, &finishing, &pull),
+            _ => Vec::new(),
+        };
+        Some(Inner { place, pull, leaves, columns, by_name: false, finishing: Some(finishing) })
+    }
+
+    /// Whether a query in FROM gives what nothing reads, and what can fail: Postgres leaves it out then.
+    fn computes_unread(&self, query: &Query, select: &Select, part: &Part) -> bool {
+        let Some(leaf) = part.leaf.map(|leaf| &self.model.leaves[leaf]) else { return false };
+        if is_distinct(select) || self.model.levels[leaf.level].wildcard {
+            return false;
+        }
+        let unread = |(at, item): (usize, &SelectItem)| {
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return false };
+            let name = leaf.columns.list.get(at).map(|column| &*column.name);
+            let mut reads = Reads { within: query, inside: false, names: [name, Some(&leaf.name)] };
+            self.model.may_fail(part.levels.start, expr) && self.tree.visit(&mut reads).is_continue()
+        };
+        select.projection.iter().enumerate().any(unread)
     }
 
     /// Whether the shards' rows of a query are together its rows, and fewer than those of its tables.
@@ -287,8 +429,9 @@ impl Find<'_, '_> {
     }
 
     /// What the shards make of a query whose rows are not theirs together, and what is made of that. It must be the same at each of its uses.
-    fn divided(&self, query: &Query, select: &Select, uses: &[&Part]) -> Option<(Query, Finishing)> {
+    fn divided(&self, query: &Query, uses: &[&Part], below: Below) -> Option<(Query, Finishing)> {
         let model = self.model;
+        let SetExpr::Select(select) = &*query.body else { return None };
         if views::is_by_name(select).is_some() {
             return None;
         }
@@ -301,7 +444,7 @@ impl Find<'_, '_> {
                 return None;
             }
             let of = SelectLevel { level, base: base.clone(), columns: model.output(level, &select.projection) };
-            let divided = divide(model, query, select, &of, Below::Query)?;
+            let divided = divide(model, query, select, &of, below)?;
             if model.waits(level, &divided.0) {
                 return None;
             }
@@ -319,18 +462,6 @@ impl Find<'_, '_> {
         query.visit(&mut Closed { model: self.model, level, own: &of.leaves, queries: 0 }).is_continue()
     }
 
-    /// The columns that the shards' parts of a query have as they are: conditions on them choose among its groups or distinct rows.
-    fn divided_columns(&self, part: &Part, finishing: &Finishing, pull: &PullText) -> Vec<(NodeId, Box<str>)> {
-        let Some(leaf) = part.leaf else { return Vec::new() };
-        let columns = self.model.leaves[leaf].columns.list.iter().enumerate();
-        let named = columns.filter_map(|(at, column)| {
-            let name = finishing.input_column(at)?;
-            let name = pull.columns.iter().find(|(known, _, _)| **known == *name).map(|(known, _, _)| known.clone());
-            Some((column.node?, name?))
-        });
-        named.collect()
-    }
-
     fn columns(&self, part: &Part, select: &Select, pull: &PullText) -> Vec<(NodeId, Box<str>)> {
         let Some(leaf) = part.leaf else { return Vec::new() };
         let columns = &self.model.leaves[leaf].columns.list;
@@ -341,4 +472,14 @@ impl Find<'_, '_> {
         let named = columns.iter().zip(&pull.columns);
         named.filter_map(|(column, (name, _, _))| Some((column.node?, name.clone()))).collect()
     }
+}
+
+/// The columns that the shards' parts of a query have as they are: conditions on them choose among its groups or distinct rows.
+fn divided_columns(columns: &Columns, finishing: &Finishing, pull: &PullText) -> Vec<(NodeId, Box<str>)> {
+    let named = columns.list.iter().enumerate().filter_map(|(at, column)| {
+        let name = finishing.input_column(at)?;
+        let name = pull.columns.iter().find(|(known, _, _)| **known == *name).map(|(known, _, _)| known.clone());
+        Some((column.node?, name?))
+    });
+    named.collect()
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 use sqlparser::ast::{Value as Literal, ValueWithSpan};
@@ -17,7 +18,7 @@ pub(crate) struct Literals {
     slots: Vec<(SlotKind, Option<Box<str>>)>,
     free: RefCell<BTreeSet<u16>>,
     /// Their values have shaped what becomes of the statement, whatever else they are good for.
-    told: RefCell<BTreeSet<u16>>,
+    told: Rc<RefCell<BTreeSet<u16>>>,
     /// None of them stands in the client's text where it stands in this one.
     fixed: bool,
 }
@@ -40,7 +41,12 @@ impl Literals {
                 }
             }
         }
-        Self { by_position, slots, free: RefCell::default(), told: RefCell::default(), fixed: false }
+        Self { by_position, slots, free: RefCell::default(), told: Rc::default(), fixed: false }
+    }
+
+    /// The same, where what is told of them is told of others of the same statement too.
+    pub fn telling(self, told: &Rc<RefCell<BTreeSet<u16>>>) -> Self {
+        Self { told: Rc::clone(told), ..self }
     }
 
     /// The same literals, none of which can differ from call to call.

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod analyze;
+mod arms;
 mod attributes;
 pub mod block_time;
 mod called;

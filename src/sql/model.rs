@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use sqlparser::ast::{Cte, Expr, Query, TableFactor};
+use sqlparser::ast::{Cte, Expr, Query, Select, TableFactor};
 
 use crate::catalog::{RelationKind, Sets, Table, UserFunction, Volatility};
 use crate::fault::Fault;
@@ -376,16 +376,26 @@ pub(crate) struct Collected {
     pub filters: Vec<Filter>,
     /// What each grouped level is grouped by.
     pub groups: Vec<(LevelId, Vec<NodeId>)>,
-    /// Queries in FROM, WITH and expressions. One in WITH counts at each use of it.
+    /// Queries in FROM, WITH, expressions and set operations. One in WITH counts at each use of it.
     pub parts: Vec<Part>,
     /// The leaves that stand for queries of a WITH.
     pub ctes: Vec<LeafId>,
 }
 
+/// Where a query stands within the statement. The pointers are compared and never followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PartOf {
+    Query(*const Query),
+    /// A SELECT that a set operation puts to others, without parentheses around it.
+    Arm(*const Select),
+}
+
 /// A query within the statement, and what its walk has added to the model.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub query: *const Query,
+    pub of: PartOf,
+    /// Of one that is no FROM item, with the nodes that conditions on them go through to.
+    pub columns: Columns,
     /// It cannot look at what is around it.
     pub closed: bool,
     /// How its rows lie.

@@ -2,6 +2,7 @@
 //! give is asked for once, row by row, and each shard changes its copy by that, row by row of the primary key.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr,
@@ -98,6 +99,7 @@ impl Analyzer<'_> {
             parameters: self.parameters,
             once: true,
             draws,
+            told: Rc::default(),
         };
         match again.statement(0..text.len()).outcome {
             supply @ Outcome::Supply(_) => {

@@ -141,7 +141,9 @@ impl Model<'_> {
             }
             Expr::BinaryOp { op: BinaryOperator::And, .. } => self.rejects(level, part),
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-                [self.named(level, left, true), self.named(level, right, true)].concat()
+                // Members that are NULL equal each other, but where each is compared by itself.
+                let by_members = row(left).is_some() && (row(right).is_some() || is_query(right));
+                [self.named(level, left, by_members), self.named(level, right, by_members)].concat()
             }
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => match unnest(expr) {
                 comparison @ (Expr::BinaryOp { .. } | Expr::InList { .. }) if is_null_of_nulls(comparison) => {
@@ -151,9 +153,13 @@ impl Model<'_> {
             },
             Expr::IsNotNull(inner) => self.named(level, inner, false),
             Expr::IsTrue(inner) => self.rejecting(level, inner),
-            Expr::InList { expr, negated: false, .. }
-            | Expr::InSubquery { expr, negated: false, .. }
-            | Expr::AnyOp { left: expr, compare_op: BinaryOperator::Eq, .. } => self.named(level, expr, true),
+            Expr::InList { expr, list, negated: false } => {
+                self.named(level, expr, list.iter().all(|member| row(member).is_some()))
+            }
+            Expr::InSubquery { expr, negated: false, .. } => self.named(level, expr, true),
+            Expr::AnyOp { left: expr, compare_op: BinaryOperator::Eq, right, .. } => {
+                self.named(level, expr, is_query(right))
+            }
             Expr::Between { expr, negated: false, .. } => self.named(level, expr, false),
             comparison if is_null_of_nulls(comparison) => self.compared_alone(level, comparison),
             _ => Vec::new(),
@@ -171,7 +177,7 @@ impl Model<'_> {
         }
     }
 
-    /// The leaf of an expression that is a column, or of those of a row.
+    /// The leaf of an expression that is a column, or of those of a row whose members are compared each by itself (`rows`).
     fn named(&self, level: LevelId, expr: &Expr, rows: bool) -> Vec<LeafId> {
         match unnest(expr) {
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None }
@@ -206,6 +212,10 @@ fn sorted(tree: &JoinTree) -> Vec<LeafId> {
     let mut leaves = tree.leaves();
     leaves.sort_unstable();
     leaves
+}
+
+fn is_query(expr: &Expr) -> bool {
+    matches!(unnest(expr), Expr::Subquery(_))
 }
 
 /// Whether it is NULL where one side is.

@@ -1,7 +1,7 @@
 //! What one pull brings: which columns of a table a statement can need, under which name its input goes, what its primary key is
 //! needed for.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,17 +13,26 @@ use sqlparser::ast::{
 use crate::catalog::{Column, RelationKind, Table};
 use crate::ids::{Oid, QualifiedName};
 use crate::sql::functions::{FunctionClass, classify};
-use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
+use crate::sql::model::{LeafId, Model, NodeId, Obstacle, TableUse};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{FinishText, KeysFrom, PullSource, PullText, Top};
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::temporary::is_temporary;
 use crate::sql::words::{self, Words};
 
+/// Where a name stands in a text.
+#[derive(Default)]
+struct Behind {
+    /// Somewhere it stands alone, or behind what is no name.
+    nothing: bool,
+    /// Behind these names and a dot.
+    names: HashSet<String>,
+}
+
 /// The names that a statement mentions, wherever and as whatever.
 pub(crate) struct Mentions {
-    /// Every word and quoted name; `None`: not all can be read.
-    words: Option<HashSet<String>>,
+    /// Every word and quoted name, and behind which names it stands; `None`: not all can be read.
+    words: Option<HashMap<String, Behind>>,
     /// How often it names the schema of temporary tables, which only the session's own connection has.
     pub temporary: usize,
     /// Names that stand alone in expressions: of columns, or of whole rows.
@@ -47,11 +56,23 @@ impl Mentions {
     pub fn of(tree: &Statement, text: &str) -> Self {
         let mut temporary = 0;
         let printed = tree.to_string();
-        let words = [text, &printed].into_iter().map(|text| words::identifiers(text, true)).inspect(|names| {
-            let of_temporary = names.iter().flatten().filter(|name| name.starts_with("pg_temp")).count();
+        let words = [text, &printed].into_iter().map(|text| words::qualified(text, true)).inspect(|names| {
+            let of_temporary = names.iter().flatten().filter(|(_, name)| name.starts_with("pg_temp")).count();
             temporary = temporary.max(of_temporary);
         });
-        let words = words.collect::<Option<Vec<_>>>().map(|names| names.into_iter().flatten().collect());
+        let words = words.collect::<Option<Vec<_>>>().map(|names| {
+            let mut found: HashMap<String, Behind> = HashMap::new();
+            for (of, name) in names.into_iter().flatten() {
+                let behind = found.entry(name).or_default();
+                match of {
+                    None => behind.nothing = true,
+                    Some(of) => {
+                        behind.names.insert(of);
+                    }
+                }
+            }
+            found
+        });
         let mut mentions = Mentions {
             words,
             temporary,
@@ -216,7 +237,17 @@ impl Scan<'_> {
             || self.mentions.whole_row(&leaf.name);
         let all = 0..self.table.columns.len();
         let Some(words) = self.mentions.words.as_ref().filter(|_| !whole) else { return all.collect() };
-        let named: Vec<usize> = all.filter(|at| words.contains(&*self.table.columns[*at].name)).collect();
+        // `name.column` is a column of what goes by this name: the table here, and at other places, which may share the pull.
+        let tables = self.model.collected.as_deref().map_or(&[][..], |collected| &collected.tables);
+        let of_table = |used: &&TableUse| used.relation.table().is_some_and(|table| table.name == self.table.name);
+        let mut names: Vec<&str> =
+            tables.iter().filter(of_table).map(|used| &*self.model.leaves[used.leaf].name).collect();
+        names.push(&leaf.name);
+        let is_named = |at: &usize| {
+            let behind = words.get(&*self.table.columns[*at].name);
+            behind.is_some_and(|behind| behind.nothing || names.iter().any(|name| behind.names.contains(*name)))
+        };
+        let named: Vec<usize> = all.filter(is_named).collect();
         if !named.is_empty() {
             return named;
         }

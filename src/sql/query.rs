@@ -12,11 +12,13 @@ use sqlparser::ast::{
 use crate::catalog::Table;
 use crate::sql::colnames::output_name;
 use crate::sql::exprs::{At, CteScope, Ctes};
-use crate::sql::facts::unnest;
+use crate::sql::facts::{conjuncts, unnest};
 use crate::sql::failing::is_empty;
 use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
-use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
+use crate::sql::model::{
+    Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, PartOf, RefId, Spread, Stop, Window,
+};
 use crate::sql::names::{folded, parts};
 use crate::sql::sets::Expanding;
 use crate::sql::spelling::MORE_COLUMNS;
@@ -272,7 +274,8 @@ impl Model<'_> {
             return Ok(rows);
         }
         self.expanding.push(Expanding::new(cte, found.recursive()));
-        let rows = self.part(&cte.query, Some(leaf), |model| model.query(&cte.query, None, Some(leaf), &found.inside));
+        let of = PartOf::Query(std::ptr::from_ref(&*cte.query));
+        let rows = self.part(of, Some(leaf), |model| model.query(&cte.query, None, Some(leaf), &found.inside));
         self.expanding.pop();
         let mut rows = rows?;
         rename(&mut rows.columns, Some(&cte.alias));
@@ -364,6 +367,14 @@ impl Model<'_> {
             }
         }
         self.walk_all(&at, select.having.as_ref())?;
+        if let Some(having) = select.having.as_ref().filter(|_| self.collected.is_some()) {
+            // What asks nothing of aggregates Postgres asks of the rows.
+            let of_rows = |part: &&Expr| !self.levels[level].grouping_sets && !self.may_aggregate(level, part);
+            let parts: Vec<&Expr> = conjuncts(having).into_iter().filter(of_rows).collect();
+            for part in parts {
+                self.collect_filter(level, part, || tree.as_ref().map_or_else(Vec::new, JoinTree::preserved));
+            }
+        }
         for window in &select.named_window {
             if let NamedWindowExpr::WindowSpec(spec) = &window.1 {
                 self.walk_window(&at, spec)?;

@@ -7,13 +7,13 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArguments, GroupByExpr, Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
     SetExpr, Statement, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
-use crate::sql::facts::{plain_args, unnest};
+use crate::sql::facts::{conjuncts, plain_args, unnest};
 use crate::sql::failing::most_rows;
 use crate::sql::functions::FunctionClass;
 use crate::sql::infer::{class_of, may_be_users, type_of};
@@ -76,6 +76,8 @@ pub(crate) enum Below {
     Statement,
     /// Inside of one that is finished, where nothing but this divides it.
     Query,
+    /// The same, where other queries have a say in the types of its columns.
+    Arm,
 }
 
 /// What of a query the shards can do, and what is left to be done over their answers; `None`: nothing that helps.
@@ -93,7 +95,7 @@ pub(crate) fn divide(
     let (refs, anchors) = (refs.clone(), anchors.clone());
     let shape =
         Shape { model, query, select, level: level.level, columns: &level.columns, anchors, refs, added: Vec::new() };
-    let (asked, finishing) = if shape.has_own_groups() { shape.as_rows(below)? } else { shape.as_groups()? };
+    let (asked, finishing) = if shape.has_own_groups() { shape.as_rows(below)? } else { shape.as_groups(below)? };
     let projected = match &*asked.body {
         SetExpr::Select(select) => &select.projection[..],
         _ => return None,
@@ -118,6 +120,20 @@ impl Finishing {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// Without the order, LIMIT and DISTINCT that were put to the query for the shards alone.
+    pub fn leave_out(&mut self, of: &Query) {
+        let Query { order_by, limit_clause, fetch, .. } = of;
+        if order_by.is_none() {
+            self.0.order_by = None;
+        }
+        (self.0.limit_clause, self.0.fetch) = (limit_clause.clone(), fetch.clone());
+        if let (SetExpr::Select(own), SetExpr::Select(of)) = (&mut *self.0.body, &*of.body)
+            && of.distinct.is_none()
+        {
+            own.distinct = None;
         }
     }
 
@@ -152,7 +168,7 @@ impl Shape<'_, '_> {
     fn as_rows(&self, below: Below) -> Option<(Query, Finishing)> {
         let grouped = is_grouped(self.select) || self.model.levels[self.level].aggregates;
         let ties = read_limit_with_ties(self.query);
-        let first = ties.is_some() || below == Below::Query && is_limited(self.query);
+        let first = ties.is_some() || below != Below::Statement && is_limited(self.query);
         // Of a single table its own pull brings less.
         if !grouped && !is_distinct(self.select) && !first && self.model.levels[self.level].leaves.len() < 2 {
             return None;
@@ -188,8 +204,15 @@ impl Shape<'_, '_> {
         if items.len() > width && matches!(self.select.distinct, Some(Distinct::Distinct)) {
             return None;
         }
+        let stays = |at: usize| below == Below::Arm && at < width && is_constant(&items[at]);
+        let sent: Vec<usize> = (0..items.len()).filter(|at| !stays(*at)).collect();
+        if sent.is_empty() || on.iter().any(|at| stays(*at)) {
+            return None;
+        }
+        order.retain(|(at, _)| !stays(*at));
         let name = |at: usize| Ident::with_quote('"', format!("c{}", at + 1));
         let column = |at: usize| of_input(name(at));
+        let ordinal = |at: usize| ordinal(sent.partition_point(|of| *of < at));
         let by = |place: &dyn Fn(usize) -> Expr| {
             let item = |(at, options): &(usize, _)| OrderByExpr {
                 expr: place(*at),
@@ -206,7 +229,7 @@ impl Shape<'_, '_> {
             None => set_limit(&mut asked, limit),
         }
         let select = select_of(&mut asked)?;
-        select.projection = items.iter().enumerate().map(|(at, expr)| aliased(expr.clone(), name(at))).collect();
+        select.projection = sent.iter().map(|at| aliased(items[*at].clone(), name(*at))).collect();
         select.group_by = self.resolved_groups()?;
         if let Some(Distinct::On(exprs)) = &mut select.distinct {
             *exprs = on.iter().map(|at| ordinal(*at)).collect();
@@ -214,7 +237,8 @@ impl Shape<'_, '_> {
         let mut finishing = bare(self.query);
         finishing.order_by = by(&column);
         let select = select_of(&mut finishing)?;
-        select.projection = (0..width).map(|at| Some(aliased(column(at), self.output(at)?))).collect::<Option<_>>()?;
+        let item = |at: usize| if stays(at) { items[at].clone() } else { column(at) };
+        select.projection = (0..width).map(|at| Some(aliased(item(at), self.output(at)?))).collect::<Option<_>>()?;
         select.distinct = match &self.select.distinct {
             Some(Distinct::On(_)) => Some(Distinct::On(on.iter().map(|at| column(*at)).collect())),
             other => other.clone(),
@@ -223,7 +247,7 @@ impl Shape<'_, '_> {
     }
 
     /// The shards make partial groups.
-    fn as_groups(&self) -> Option<(Query, Finishing)> {
+    fn as_groups(&self, below: Below) -> Option<(Query, Finishing)> {
         if !is_grouped(self.select) && !self.model.levels[self.level].aggregates {
             return None;
         }
@@ -281,7 +305,16 @@ impl Shape<'_, '_> {
         if at_once && !parts.groups.iter().all(|group| self.is_sortable(group)) {
             return None;
         }
-        Some((parts.asked(self.query)?, Finishing(finishing)))
+        if below == Below::Arm && parts.groups.iter().any(is_constant) {
+            return None;
+        }
+        // Of what is asked of the groups themselves each shard can judge: as in Postgres, before it reads any row where it can.
+        let of_groups = |part: &&Expr| {
+            !self.model.levels[self.level].grouping_sets && self.is_of_groups(part, &parts.groups[..parts.grouped])
+        };
+        let having = self.select.having.as_ref().map_or_else(Vec::new, conjuncts);
+        let early: Vec<Expr> = having.into_iter().filter(of_groups).cloned().collect();
+        Some((parts.asked(self.query, early)?, Finishing(finishing)))
     }
 
     /// Whether values can be sorted, as far as can be told: a Postgres can group by any number of such.
@@ -336,9 +369,13 @@ impl Shape<'_, '_> {
         let resolved = by.iter().map(|expr| self.model.grouped_expr(self.level, self.select, expr).cloned());
         let resolved: Vec<Expr> = resolved.collect::<Option<_>>()?;
         // A constant would be read as a place.
-        let constant = |expr: &Expr| matches!(unnest(expr), Expr::Value(_));
-        (!resolved.iter().any(constant)).then(|| GroupByExpr::Expressions(resolved, modifiers.clone()))
+        (!resolved.iter().any(is_constant)).then(|| GroupByExpr::Expressions(resolved, modifiers.clone()))
     }
+}
+
+/// A literal, whose type can be one of those around it.
+fn is_constant(expr: &Expr) -> bool {
+    matches!(unnest(expr), Expr::Value(_))
 }
 
 /// What `*` stands for, where each name of it has one meaning.
@@ -403,8 +440,8 @@ struct Parts<'p, 'm, 'q> {
 }
 
 impl Parts<'_, '_, '_> {
-    /// What the shards are asked for.
-    fn asked(self, query: &Query) -> Option<Query> {
+    /// What the shards are asked for. `early`: conditions on the groups.
+    fn asked(self, query: &Query, early: Vec<Expr>) -> Option<Query> {
         let mut asked = query.clone();
         asked.order_by = None;
         set_limit(&mut asked, None);
@@ -414,6 +451,17 @@ impl Parts<'_, '_, '_> {
         select.projection = groups.chain(partials).collect();
         select.group_by = GroupByExpr::Expressions((0..self.groups.len()).map(ordinal).collect(), Vec::new());
         select.having = None;
+        for condition in early {
+            let condition = Expr::Nested(Box::new(condition));
+            select.selection = Some(match select.selection.take() {
+                None => condition,
+                Some(before) => Expr::BinaryOp {
+                    left: Box::new(Expr::Nested(Box::new(before))),
+                    op: BinaryOperator::And,
+                    right: Box::new(condition),
+                },
+            });
+        }
         select.distinct = None;
         select.named_window.clear();
         // Groups of nothing at all: every shard would have to say that there is one.

@@ -29,13 +29,18 @@ pub(crate) struct Replace<'a> {
     pub queries: &'a HashMap<usize, &'a str>,
     /// What is made of the rows of such an input, where that is more than the rows themselves.
     pub finishing: &'a HashMap<usize, Query>,
+    /// What stands in the place of queries in set operations, by the ordinals of their SELECTs.
+    pub arms: &'a HashMap<usize, Query>,
     pub expanded: &'a Expanded,
     /// Where the text has these queries, if that is known already.
     pub places: Option<HashMap<usize, Range<usize>>>,
     pub next: usize,
     pub next_query: usize,
+    pub next_select: usize,
     /// For each query that the visit is inside of and that an input stands for: the ordinals behind it.
-    pub behind: Vec<Option<(usize, usize)>>,
+    pub behind: Vec<Option<Counted>>,
+    /// The same for each SELECT.
+    pub behind_arms: Vec<Option<Counted>>,
     pub edits: Vec<Edit>,
     /// Every name was found where the tree says it is.
     pub complete: bool,
@@ -90,6 +95,22 @@ impl Replace<'_> {
         self.own_clock = true;
     }
 
+    /// The ordinals behind what has all this `inside`. `counted`: what of that the visit has come to.
+    fn behind(&self, inside: Counted, counted: Counted) -> Counted {
+        Counted {
+            items: self.next + inside.items - counted.items,
+            queries: self.next_query + inside.queries - counted.queries,
+            selects: self.next_select + inside.selects - counted.selects,
+        }
+    }
+
+    /// The visit goes on behind what was replaced.
+    fn go_on(&mut self, behind: Option<Counted>) {
+        if let Some(Counted { items, queries, selects }) = behind {
+            (self.next, self.next_query, self.next_select) = (items, queries, selects);
+        }
+    }
+
     /// `input` in the place of the table that a FROM item names.
     fn replace(&mut self, input: &str, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
         let [.., last] = &name.0[..] else { return };
@@ -116,24 +137,39 @@ impl Replace<'_> {
     }
 }
 
-/// How many FROM items and queries are inside of a query.
-fn count(query: &Query) -> (usize, usize) {
-    #[derive(Default)]
-    struct Count(usize, usize);
-    impl Visitor for Count {
-        type Break = ();
-        fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
-            self.0 += 1;
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.1 += 1;
-            ControlFlow::Continue(())
-        }
+/// How many FROM items, queries and SELECTs there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    items: usize,
+    queries: usize,
+    selects: usize,
+}
+
+impl Counted {
+    fn of(part: &impl Visit) -> Self {
+        let mut counted = Self::default();
+        let _ = part.visit(&mut counted);
+        counted
     }
-    let mut count = Count::default();
-    let _ = query.visit(&mut count);
-    (count.0, count.1 - 1)
+}
+
+impl Visitor for Counted {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+        self.items += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<()> {
+        self.selects += 1;
+        ControlFlow::Continue(())
+    }
 }
 
 impl VisitorMut for Replace<'_> {
@@ -154,8 +190,8 @@ impl VisitorMut for Replace<'_> {
             (Some(schema), None) => format!("SELECT * FROM {schema}.{input}{order}"),
             (None, None) => format!("SELECT * FROM {input}{order}"),
         };
-        let (items, queries) = count(query);
-        self.behind.push(Some((self.next + items, self.next_query + queries)));
+        let inside = Counted::of(query);
+        self.behind.push(Some(self.behind(inside, Counted { queries: 1, ..Counted::default() })));
         let other = finishing.cloned().map(Box::new).or_else(|| parse_query(&text));
         let Some(other) = other else {
             self.complete = false;
@@ -179,16 +215,14 @@ impl VisitorMut for Replace<'_> {
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        if let Some((items, queries)) = self.behind.pop().flatten() {
-            self.next = items;
-            self.next_query = queries;
-        }
+        let behind = self.behind.pop().flatten();
+        self.go_on(behind);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         // An input itself: what it stands for may have had no FROM item at all.
-        if let Some(Some(_)) = self.behind.last() {
+        if let (Some(Some(_)), _) | (_, Some(Some(_))) = (self.behind.last(), self.behind_arms.last()) {
             return ControlFlow::Continue(());
         }
         let input = self.names.get(&self.next).copied();
@@ -218,11 +252,37 @@ impl VisitorMut for Replace<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let ordinal = self.next_select;
+        self.next_select += 1;
+        if let Some(finishing) = self.arms.get(&ordinal) {
+            let inside = Counted::of(select);
+            self.behind_arms.push(Some(self.behind(inside, Counted { selects: 1, ..Counted::default() })));
+            let SetExpr::Select(other) = &*finishing.body else {
+                self.complete = false;
+                return ControlFlow::Break(());
+            };
+            let start = select.select_token.0.span;
+            if start != Span::empty() {
+                match self.source.arm(start.start) {
+                    Some(bytes) => self.edits.push(Edit { bytes, text: other.to_string() }),
+                    None => self.complete = false,
+                }
+            }
+            *select = (**other).clone();
+            return ControlFlow::Continue(());
+        }
+        self.behind_arms.push(None);
         for item in &mut select.projection {
             if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
                 self.shorten(name);
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
+        let behind = self.behind_arms.pop().flatten();
+        self.go_on(behind);
         ControlFlow::Continue(())
     }
 

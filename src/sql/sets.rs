@@ -19,8 +19,8 @@ use crate::sql::from::rename;
 use crate::sql::keys::KeyName;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Reference, RowsOf, Spread,
-    Stop, family,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Model, NodeId, Obstacle, PartOf, RefId, Reference, RowsOf,
+    Spread, Stop, family,
 };
 use crate::sql::names::folded;
 use crate::sql::outcome::{Scatter, ScatterSql};
@@ -154,7 +154,7 @@ impl Model<'_> {
         }
         let recursive = self.expanding.iter().rposition(|of| of.body.is_some_and(|of| std::ptr::eq(of, body)));
         self.set_arms += 1;
-        let first = self.set_expr(at, outer, leaf_of, ctes)?;
+        let first = self.arm(at, outer, leaf_of, ctes)?;
         let mut types: Vec<Option<ColumnType>> = first.columns.list.iter().map(|column| column.ty).collect();
         let mut arms = vec![Arm { how: How::First, rows: first }];
         while let Some((how, query)) = open.pop() {
@@ -163,7 +163,7 @@ impl Model<'_> {
                 Some(at) => Some((at, self.base(at, std::mem::take(&mut arms), outer, leaf_of)?)),
                 None => None,
             };
-            let rows = self.set_expr(query, outer, leaf_of, ctes)?;
+            let rows = self.arm(query, outer, leaf_of, ctes)?;
             self.note_stored_columns(&rows.columns, types.iter().map(|ty| ty.map(|ty| ty.oid)));
             // Arms of different types meet in a third one, by rules that are not modelled.
             for (at, ty) in types.iter_mut().enumerate() {
@@ -182,6 +182,21 @@ impl Model<'_> {
         }
         self.set_arms -= 1;
         self.together(arms, outer, leaf_of)
+    }
+
+    fn arm<'q>(
+        &mut self,
+        body: &'q SetExpr,
+        outer: Option<LevelId>,
+        leaf_of: Option<LeafId>,
+        ctes: &Ctes<'q>,
+    ) -> Result<Rows, Stop> {
+        let of = match body {
+            SetExpr::Select(select) => PartOf::Arm(std::ptr::from_ref(&**select)),
+            SetExpr::Query(query) => PartOf::Query(std::ptr::from_ref(&**query)),
+            _ => return self.set_expr(body, outer, leaf_of, ctes),
+        };
+        self.part(of, None, |model| model.set_expr(body, outer, leaf_of, ctes))
     }
 
     /// What a recursive query is made of first.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::{Location, Span};
 
+use crate::sql::lexer::TokenKind;
 use crate::sql::names::folded;
 use crate::sql::pieces::{Piece, Pieces, can_have_holes};
 use crate::sql::template::Slot;
@@ -92,6 +93,51 @@ impl Source<'_> {
             }
         }
         None
+    }
+
+    /// The bytes of a SELECT in a set operation, given where it begins. Behind it stands what no SELECT holds outside of parentheses, but for
+    /// labels, which can be any word.
+    pub fn arm(&self, select: Location) -> Option<Range<usize>> {
+        const BEHIND: [&str; 9] =
+            ["union", "intersect", "except", "order", "limit", "offset", "fetch", "for", "returning"];
+        let start = self.offset(select)?;
+        let tokens = tokens(self.text, true)?;
+        let first = tokens.iter().position(|token| token.start == start)?;
+        let word = |at: usize| {
+            let token = tokens.get(at).filter(|token| token.kind == TokenKind::Word)?;
+            name_of(self.text, token)
+        };
+        if word(first)? != "select" {
+            return None;
+        }
+        let (mut depth, mut label, mut end) = (0usize, false, start);
+        for (at, token) in tokens.iter().enumerate().skip(first) {
+            let is_label = std::mem::take(&mut label);
+            if token.is(b'(') || token.is(b'[') {
+                depth += 1;
+            } else if token.is(b')') || token.is(b']') {
+                match depth.checked_sub(1) {
+                    Some(less) => depth = less,
+                    None => break,
+                }
+            } else if depth == 0 && token.is(b';') {
+                break;
+            } else if depth == 0 && token.is(b'.') {
+                label = true;
+            } else if let (0, false, Some(word_here)) = (depth, is_label, word(at)) {
+                let next = || word(at + 1).unwrap_or_default();
+                match &*word_here {
+                    "as" => label = true,
+                    // Of an INSERT and a CREATE TABLE around it.
+                    "on" if next() == "conflict" => return None,
+                    "with" if matches!(&*next(), "no" | "data") => return None,
+                    word if BEHIND.contains(&word) => break,
+                    _ => {}
+                }
+            }
+            end = token.end;
+        }
+        Some(start..end)
     }
 
     /// The text with the edits made and a hole for every literal.

@@ -52,6 +52,24 @@ pub(crate) fn identifiers(text: &str, standard_strings: bool) -> Option<Vec<Stri
     Some(names)
 }
 
+/// The same, each with the name before it, where there is one and a dot between them.
+pub(crate) fn qualified(text: &str, standard_strings: bool) -> Option<Vec<(Option<String>, String)>> {
+    let tokens = tokens(text, standard_strings)?;
+    let mut names = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            TokenKind::Word | TokenKind::Quoted => {
+                let dot = at.checked_sub(1).and_then(|before| tokens.get(before)).filter(|before| before.is(b'.'));
+                let of = dot.and_then(|_| tokens.get(at.checked_sub(2)?)).and_then(|of| name_of(text, of));
+                names.push((of, name_of(text, token)?));
+            }
+            TokenKind::UnicodeQuoted => return None,
+            _ => {}
+        }
+    }
+    Some(names)
+}
+
 /// The rows of the VALUES list of an INSERT, parentheses included; at least one.
 pub(crate) fn value_rows(text: &str) -> Option<Vec<Range<usize>>> {
     let mut lexer = Lexer::new(text, true);

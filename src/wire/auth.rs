@@ -10,6 +10,7 @@ pub mod md5;
 pub mod scram;
 pub mod server;
 
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
 use ring::hmac;
@@ -109,16 +110,43 @@ impl Verifier {
 ///
 /// Routers that share the key show a stranger the same salts; a key for each process tells at most that it restarted.
 #[derive(Debug)]
-pub struct MockKey(hmac::Key);
+pub struct MockKey {
+    key: hmac::Key,
+    /// Those of the verifiers that there are, in order.
+    iterations: Vec<NonZeroU32>,
+}
 
 impl MockKey {
     pub fn new(secret: &Secret) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.reveal()))
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret.reveal()), iterations: Vec::new() }
+    }
+
+    /// The same among users with these verifiers: as many strangers as users, in proportion, are asked for as many iterations.
+    pub fn among<'a>(&self, verifiers: impl Iterator<Item = &'a Verifier>) -> Self {
+        let mut iterations: Vec<NonZeroU32> = verifiers
+            .filter_map(|verifier| match verifier {
+                Verifier::Scram(scram) => Some(scram.iterations),
+                Verifier::Plain(_) => Some(scram::DEFAULT_ITERATIONS),
+                Verifier::Md5(_) => None,
+            })
+            .collect();
+        iterations.sort_unstable();
+        Self { key: self.key.clone(), iterations }
+    }
+
+    /// Of one name the same, as long as the verifiers are.
+    pub(crate) fn iterations(&self, user: &str) -> NonZeroU32 {
+        let tag = hmac::sign(&self.key, user.as_bytes());
+        // Other bytes than those of the salt.
+        let place = tag.as_ref().get(16..20).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let count = u32::try_from(self.iterations.len()).unwrap_or(u32::MAX);
+        let at = usize::try_from((u64::from(place) * u64::from(count)) >> 32).ok();
+        at.and_then(|at| self.iterations.get(at)).copied().unwrap_or(scram::DEFAULT_ITERATIONS)
     }
 
     /// 16 bytes, as Postgres's own salts.
     pub(crate) fn salt(&self, user: &str) -> [u8; 16] {
-        let tag = hmac::sign(&self.0, user.as_bytes());
+        let tag = hmac::sign(&self.key, user.as_bytes());
         let mut salt = [0; 16];
         for (to, from) in salt.iter_mut().zip(tag.as_ref()) {
             *to = *from;

@@ -437,6 +437,85 @@ fn messages_that_are_none() {
     }
 }
 
+/// What stands before bytes that cannot be read is answered before they are told.
+#[test]
+fn what_cannot_be_read_comes_behind_what_could() {
+    let world = world("xbehind");
+    let unread: [(&str, Vec<u8>); 9] = [
+        ("a Parse without types", m::frame(b'P', b"s\0SELECT 1\0")),
+        ("a Bind cut short", m::frame(b'B', b"\0\0\0\x01")),
+        ("a Describe of what is none", m::frame(b'D', b"Xnobody\0")),
+        ("an Execute cut short", m::frame(b'E', b"\0\0")),
+        ("a Close cut short", m::frame(b'C', b"S")),
+        ("a Flush with a rest", m::frame(b'H', b"rest")),
+        ("a name of a statement that is no UTF-8", m::frame(b'P', b"\xff\0SELECT 1\0\0\0")),
+        ("a name of a portal that is no UTF-8", m::frame(b'B', b"\xff\0s\0\0\0\0\0\0\0")),
+        ("a name that is no UTF-8 described", m::frame(b'D', b"S\xe4\0")),
+    ];
+    for (what, bytes) in &unread {
+        for (before, text) in [("a Parse", ROWS), ("a Parse that fails", "SELECT nothing FROM {t} WHERE {w}")] {
+            exchange(&world, &format!("{what} behind {before}"), |t| {
+                vec![
+                    Send([t.parse("s", text), bytes.clone(), m::sync()].concat()),
+                    Ready,
+                    Send([m::describe(b'S', "s"), m::sync()].concat()),
+                    Ready,
+                ]
+            });
+        }
+        exchange(&world, &format!("{what} behind a write"), |t| {
+            vec![Send([t.run(INSERT), t.parse("s", ROWS), bytes.clone(), m::sync()].concat()), Ready]
+        });
+    }
+    for (what, bytes) in [("an unknown type", m::frame(b'y', b"")), ("a password", m::password("x"))] {
+        exchange(&world, &format!("{what} behind a Parse"), |t| {
+            vec![Send([t.parse("s", ROWS), bytes.clone()].concat()), Closed]
+        });
+        exchange(&world, &format!("{what} behind rows"), |t| {
+            vec![Send([t.run(ROWS), t.parse("s", ROWS), bytes.clone()].concat()), Closed]
+        });
+        exchange(&world, &format!("{what} behind an error"), |t| {
+            vec![Send([t.run("SELECT nothing FROM {t} WHERE {w}"), t.run(ROWS), bytes.clone()].concat()), Closed]
+        });
+    }
+}
+
+/// A name that is taken is told of a statement that is right, in a transaction that has not failed.
+#[test]
+fn a_name_that_is_taken_is_told_last() {
+    let world = world("xtaken");
+    for (what, text) in [
+        ("a statement", ROWS),
+        ("no statement", "SELEC k FROM {t} WHERE {w}"),
+        ("no column", "SELECT nothing FROM {t} WHERE {w}"),
+        ("no table", "SELECT * FROM nowhere"),
+        ("several statements", "SELECT 1; SELECT 2"),
+        ("a setting", "SET work_mem = '4MB'"),
+        ("nothing", ""),
+    ] {
+        exchange(&world, &format!("{what} for a name that is taken"), |t| {
+            let again = [t.parse("s", text), m::sync(), m::describe(b'S', "s"), m::sync()].concat();
+            vec![Send([t.parse("s", ROWS), m::sync(), again].concat()), Ready, Ready, Ready]
+        });
+        exchange(&world, &format!("{what} for a name that is taken, in a pipeline"), |t| {
+            let again = [t.parse("s", text), t.run(ROWS), m::sync(), t.run(ROWS), m::sync()].concat();
+            vec![Send([t.run(INSERT), t.parse("s", ROWS), again].concat()), Ready, Ready]
+        });
+        for block in ["BEGIN", "BEGIN; SELECT 1 / 0"] {
+            exchange(&world, &format!("{what} for a name that is taken, behind {block}"), |t| {
+                vec![
+                    Send([t.parse("s", ROWS), m::sync(), m::query(block)].concat()),
+                    Ready,
+                    Ready,
+                    Send([t.parse("s", text), m::sync(), m::query("ROLLBACK")].concat()),
+                    Ready,
+                    Ready,
+                ]
+            });
+        }
+    }
+}
+
 /// What Postgres does, pgloom refuses, and in its place: behind what came before it, and with that undone.
 #[test]
 fn a_function_call_does_not_overtake_its_pipeline() {

@@ -431,3 +431,22 @@ UPDATE tenants SET id = 100000 + 99999, name = 'kept' WHERE id = 199999;
 DELETE FROM tenants WHERE id IN (VALUES (199999), (200001));
 
 DELETE FROM tenants WHERE id = 100000 + 1
+
+-- Parameters of other types than the key: beside values that have one, and of a column that the key equals.
+-- params: 3
+SELECT count(*) FROM orders WHERE tenant_id = ANY (ARRAY[$1, 9999999999])
+
+-- params: 3
+SELECT count(*) FROM orders WHERE tenant_id IN (VALUES ($1), (9999999999))
+
+-- params: 3
+SELECT count(*) FROM orders WHERE tenant_id IN ($1, 9999999999)
+
+-- params: 3
+SELECT count(*), min(o.tenant_id) FROM orders o JOIN tenants t ON t.id = o.id WHERE o.id = $1
+
+-- params: 3
+SELECT count(*), min(o.tenant_id) FROM orders o JOIN tenants t ON t.id = o.id WHERE t.id = $1
+
+-- params: 2.00
+SELECT count(*) FROM tenants WHERE id = ANY (ARRAY[$1, 2.5])

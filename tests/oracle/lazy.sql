@@ -118,3 +118,47 @@ SELECT v.id FROM void v WHERE v.id IN (SELECT n FROM (SELECT status, count(*) AS
 
 -- params: 'a\'
 SELECT v.id FROM void v WHERE v.id = (SELECT max(o.id) FROM orders o WHERE o.note LIKE $1)
+
+-- Conditions on groups that no aggregate has a part in are conditions on rows, also such as are false for all.
+SELECT sum(1 / (id - id)) FROM orders HAVING false
+
+SELECT sum(1 / (id - id)), count(*) FROM orders HAVING 1 = 2 AND count(*) > 1
+
+SELECT status, sum(1 / (id - id)), rank() OVER (ORDER BY status) FROM orders GROUP BY 1 HAVING 1 = 2
+
+SELECT status, quantity, sum(1 / (quantity - 3)), count(*) + 1 FROM orders GROUP BY 1, 2 HAVING quantity > 3 AND count(*) > 1 ORDER BY 1, 2
+
+SELECT status, sum(1 / (id - id)) / 1 FROM orders GROUP BY status HAVING status = 'nowhere'
+
+SELECT id FROM tenants WHERE id > (SELECT sum(1 / (quantity - quantity)) FROM orders HAVING false) ORDER BY id
+
+SELECT q.n FROM (SELECT o.status, (SELECT sum(1 / (quantity - quantity)) FROM order_items) AS n FROM orders o GROUP BY o.status HAVING false) q
+
+-- What a query in FROM gives and nothing reads is left out of it.
+SELECT count(*) FROM (SELECT id, 1 / (id - id) AS x FROM orders OFFSET 0) s
+
+SELECT count(*) FROM (SELECT status, sum(1 / (id - id)) AS x FROM orders GROUP BY 1) s
+
+SELECT status FROM (SELECT status, sum(1 / (id - id)) AS x FROM orders GROUP BY 1) s ORDER BY 1
+
+SELECT status FROM (SELECT status, sum(1 / (id - id)) AS x FROM orders GROUP BY 1 LIMIT 10) s ORDER BY 1
+
+-- error: 22012
+SELECT status, x + 1 FROM (SELECT status, sum(1 / (id - id)) AS x FROM orders GROUP BY 1) s ORDER BY 1
+
+-- Texts whose collations do not go together
+SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM odd WHERE ci > "select" COLLATE "C" OR ci LIKE 'a%' OR strpos(ci, 'a') > 0) ELSE 7 END FROM tenants ORDER BY id LIMIT 3
+
+-- The same shape, and another literal: what leans on one is not kept for others.
+-- error: 22012
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE 1 = 1 AND 1 / (id - id) > 0
+
+SELECT id, rank() OVER (ORDER BY id) FROM tenants WHERE 1 = 2 AND 1 / (id - id) > 0
+
+SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE note LIKE 'a%') ELSE 7 END FROM tenants ORDER BY id LIMIT 3
+
+SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE note LIKE 'a\') ELSE 7 END FROM tenants ORDER BY id LIMIT 3
+
+SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE date_trunc('day', placed) > now()) ELSE 7 END FROM tenants ORDER BY id LIMIT 3
+
+SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE date_trunc('xx', placed) > now()) ELSE 7 END FROM tenants ORDER BY id LIMIT 3

@@ -71,3 +71,18 @@ SELECT * FROM sparse WHERE tenant_id = 3 AND v IS NULL ORDER BY id
 SELECT * FROM metrics WHERE day IS NULL
 
 SELECT * FROM region_stats WHERE region IS NULL
+
+-- A row beside a value that is one: members that are NULL are equal, and rows without a partner count.
+SELECT count(*), count(o.id) FROM tenants t LEFT JOIN orders o ON t.id = 3 AND o.tenant_id = t.id WHERE ROW(o.quantity, 'sad'::mood) = ROW(NULL::int, 'sad')::pair
+
+SELECT count(*), count(o.id) FROM tenants t LEFT JOIN orders o ON t.id = 3 AND o.tenant_id = t.id WHERE ROW(NULL::int, 'sad')::pair = ROW(o.quantity, 'sad'::mood)
+
+SELECT count(*), count(o.id) FROM tenants t LEFT JOIN orders o ON t.id = 3 AND o.tenant_id = t.id WHERE ROW(o.quantity, 'sad'::mood) = ANY (ARRAY[ROW(NULL::int, 'sad')::pair, ROW(1, 'ok')::pair])
+
+SELECT count(*), count(o.id) FROM tenants t LEFT JOIN orders o ON t.id = 3 AND o.tenant_id = t.id WHERE ROW(o.quantity, 'sad'::mood) IN (ROW(NULL::int, 'sad')::pair, ROW(1, 'ok')::pair)
+
+SELECT count(*), count(o.id) FROM tenants t LEFT JOIN orders o ON t.id = 3 AND o.tenant_id = t.id WHERE ROW(ROW(o.quantity, 1), 2) = ROW(ROW(NULL::int, 1), 2)
+
+SELECT count(*) FROM orders o JOIN order_items i ON ROW(ROW(o.quantity, 1), o.id) = ROW(ROW(i.quantity, 1), i.order_id)
+
+SELECT o.tenant_id, i.tenant_id, o.id FROM orders o JOIN order_items i ON ROW(ROW(o.quantity), 1) = ROW(ROW(i.quantity), 1) WHERE o.note = 'gift' AND o.quantity IS NULL AND i.line = 1 ORDER BY 1, 2, 3

@@ -257,7 +257,8 @@ impl Router {
 
 /// The program, where `hosts` is given in a mount namespace of its own (unshare(1), of util-linux): for root, or where users may have such.
 fn own_names(hosts: Option<&Path>) -> Command {
-    let pgloom = env!("CARGO_BIN_EXE_pgloom");
+    // `PGLOOM_TEST_BIN`: another build of it, for what is to be measured and not only seen.
+    let pgloom = std::env::var_os("PGLOOM_TEST_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgloom").into());
     let Some(hosts) = hosts else { return Command::new(pgloom) };
     let mut unshare = Command::new("unshare");
     unshare.arg("--mount");

@@ -75,6 +75,28 @@ impl Live {
         done.await.unwrap_or_else(|error| Err(vec![error]))
     }
 
+    /// Other users in etcd, beside the configuration as it was read last. Tells the log and the metrics what came of it.
+    ///
+    /// # Errors
+    /// Why they were rejected: those of before are in force.
+    pub async fn apply_users(&self, users: String) -> Result<Applied, Vec<String>> {
+        let said = Arc::clone(&self.said).lock_owned().await;
+        let done = self.aside(async move |live| {
+            let done = loop {
+                match live.read_by_and_apply(|reading| reading.with_users(&said, &users)).await {
+                    Err(errors) if errors == [OVERTAKEN] => continue,
+                    done => break done,
+                }
+            };
+            if let (Ok(_), Some(reading)) = (&done, live.reading.get()) {
+                reading.took_users(users);
+            }
+            live.tell(&done);
+            done
+        });
+        done.await.unwrap_or_else(|error| Err(vec![error]))
+    }
+
     async fn reload_here(&self, mut said: OwnedMutexGuard<Said>) -> Result<Applied, Vec<String>> {
         self.is_late.store(false, Ordering::Release);
         let done = self.read_and_apply().await;

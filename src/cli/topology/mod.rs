@@ -92,11 +92,11 @@ impl Failed {
         ExitCode::from(self.code)
     }
 
-    fn refused(message: impl Into<String>) -> Self {
+    pub(in crate::cli) fn refused(message: impl Into<String>) -> Self {
         Self { code: FOUND_WRONG, message: message.into() }
     }
 
-    fn unusable(message: impl Into<String>) -> Self {
+    pub(in crate::cli) fn unusable(message: impl Into<String>) -> Self {
         Self { code: UNUSABLE, message: message.into() }
     }
 }

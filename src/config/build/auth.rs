@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::build::Build;
+use crate::config::error::Origin;
 use crate::config::file::General;
 use crate::config::hba::{Hba, HbaMethod, LineError};
 use crate::config::ident::IdentMaps;
@@ -146,6 +147,31 @@ impl Build<'_> {
     /// The users of auth_file.
     pub(super) fn listed(&mut self, general: &General) -> Vec<Listed> {
         self.lines_of(&general.auth_file, "auth_file", userlist::parse).unwrap_or_default()
+    }
+
+    /// Those that stand in etcd, each with a SCRAM verifier: who reads them there can log in as none of them. `None`: the file says that
+    /// there are none.
+    pub(super) fn shared(&mut self, others: &[Listed]) -> Option<Vec<Listed>> {
+        let text = self.shared_users?;
+        let mut wrong = |line: u32, what: &str| {
+            self.fail(&Origin::Default, format!("users in etcd, line {line}: {what}"));
+        };
+        let listed = match userlist::parse(text) {
+            Ok(listed) => listed,
+            Err(errors) => {
+                errors.iter().take(MOST_ERRORS).for_each(|(line, error)| wrong(*line, error));
+                return None;
+            }
+        };
+        for Listed { name, password, line, .. } in &listed {
+            if password.as_ref().is_none_or(|password| !password.reveal().starts_with(b"SCRAM-SHA-256$")) {
+                wrong(*line, &format!("user `{name}` has no SCRAM verifier, and nothing else may stand there"));
+            }
+            if others.iter().any(|other| other.name == *name) {
+                wrong(*line, &format!("user `{name}` is in auth_file, too; keep one"));
+            }
+        }
+        Some(listed.into_iter().map(|listed| Listed { whose: "the users in etcd", ..listed }).collect())
     }
 
     /// What a file says, line by line. `None`: there is none, or it was told what is wrong with it.

@@ -23,6 +23,10 @@ impl Build<'_> {
                     let message = "endpoints are not used, the source is \"file\"; set source = \"etcd\"";
                     self.warn(&section.endpoints.origin, message);
                 }
+                if !section.users_file.value.as_os_str().is_empty() {
+                    let message = "users_file is not used, the source is \"file\"; set source = \"etcd\"";
+                    self.warn(&section.users_file.origin, message);
+                }
                 let history = self.history(section.history_directory.as_ref());
                 self.at_least("router_ttl", &section.router_ttl, LEAST_TTL);
                 let (room, router_ttl) = (section.history_size.value.0, section.router_ttl.value);
@@ -101,6 +105,7 @@ impl Build<'_> {
             copy_file: self.directory.join(&section.copy_file.value),
             start_timeout: section.start_timeout.value,
             room: section.history_size.value.0,
+            users_file: shares_users(section).then(|| self.directory.join(&section.users_file.value)),
         })
     }
 
@@ -166,6 +171,11 @@ impl Build<'_> {
             warnings: Vec::new(),
         }
     }
+}
+
+/// Whether users stand where the map does.
+pub(super) fn shares_users(section: &MapFrom) -> bool {
+    section.source.value == MapSource::Etcd && !section.users_file.value.as_os_str().is_empty()
 }
 
 /// `http://host:port`, also with a name or an IPv6 address, without a path.

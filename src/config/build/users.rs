@@ -52,8 +52,11 @@ impl Build<'_> {
     /// `databases`: every name under [databases].
     pub(super) fn users(&mut self, users: &[file::User], databases: &[String], general: Option<&General>) -> Vec<User> {
         let mut listed = general.map(|general| self.listed(general)).unwrap_or_default();
+        let shared = self.shared(&listed);
+        let are_shared = self.shared_users.is_some();
+        listed.extend(shared.into_iter().flatten());
         let asks = general.is_some_and(|general| !general.auth_query.value.trim().is_empty());
-        if users.is_empty() && listed.is_empty() && !asks {
+        if users.is_empty() && listed.is_empty() && !asks && !are_shared {
             self.fail(&Origin::Default, "no [[users]]; add at least one with a name and a password");
         }
         let auth_type = general.map(|general| general.auth_type.value);
@@ -102,7 +105,7 @@ impl Build<'_> {
         built
     }
 
-    /// `listed`: the same user in auth_file.
+    /// `listed`: the same user in auth_file, or in etcd.
     fn user(
         &mut self,
         user: &file::User,
@@ -113,8 +116,8 @@ impl Build<'_> {
         let given = user.password.is_some() || user.password_file.is_some();
         if let Some(listed) = listed.as_ref().filter(|listed| given && listed.password.is_some()) {
             let message = format!(
-                "user `{}` has a password here and in line {} of auth_file; keep one",
-                user.name.value, listed.line
+                "user `{}` has a password here and in line {} of {}; keep one",
+                user.name.value, listed.line, listed.whose
             );
             self.fail(&user.origin, message);
         }

@@ -150,6 +150,7 @@ mod tests {
             copy_file: "none".into(),
             start_timeout: Duration::from_secs(1),
             room: 0,
+            users_file: None,
         }
     }
 

@@ -48,6 +48,13 @@ impl Front {
             }
             Command::Show(What::Map) => Done { rows: Ok(Some(self.look(access).map())), warnings: Vec::new() },
             Command::Set(key, value) => self.set(key, value).await,
+            Command::ShowSession(name, value) => Ok(Some(LocalRows {
+                columns: vec![(*name).into()],
+                rows: vec![vec![Some((*value).to_owned())]],
+                tag: command.tag().to_owned(),
+            }))
+            .into(),
+            Command::SetSession => Ok(Some(LocalRows::tag(command.tag()))).into(),
             Command::Show(what) => Ok(Some(self.look(access).rows(*what))).into(),
             Command::Nothing => Ok(None).into(),
             Command::KillClient(_)
@@ -67,7 +74,9 @@ impl Front {
     async fn change(&self, command: &Command) -> Result<(), Fault> {
         match command {
             // Told elsewhere.
-            Command::Nothing | Command::Show(_) | Command::Set(..) => Ok(()),
+            Command::Nothing | Command::Show(_) | Command::ShowSession(..) | Command::SetSession | Command::Set(..) => {
+                Ok(())
+            }
             Command::Shutdown(how) => {
                 self.steering()?.shut_down(*how);
                 Ok(())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Console, End};
-use crate::admin::Answer;
 use crate::admin::command::Command;
+use crate::admin::{Answer, LocalRows};
 use crate::fault::{Fault, SqlState};
 use crate::session::simple::utf8;
 use crate::wire::frame::{BindView, Fields, Frame};
@@ -98,7 +98,12 @@ impl Console {
         }
         match Command::parse(&text)? {
             Command::Show(what) => out.extend_from_slice(&what.show().answer(Vec::new()).describe(&formats)?),
+            Command::ShowSession(name, _) => {
+                let shape = LocalRows { columns: vec![name.into()], ..LocalRows::default() };
+                out.extend_from_slice(&shape.describe(&formats)?);
+            }
             Command::Nothing
+            | Command::SetSession
             | Command::KillClient(_)
             | Command::Kill(_)
             | Command::Reconnect(_)

@@ -54,7 +54,7 @@ impl ScramServer {
     ) -> Self {
         let doomed = verifier.is_none();
         let verifier = verifier.cloned().unwrap_or_else(|| ScramVerifier {
-            iterations: super::scram::DEFAULT_ITERATIONS,
+            iterations: mock.iterations(user),
             salt: mock.salt(user).to_vec(),
             stored_key: Secret::new([0; KEY]),
             server_key: Secret::new([0; KEY]),
@@ -82,7 +82,8 @@ impl ScramServer {
         // The name in here is ignored, as Postgres does: the StartupMessage said who logs in.
         attribute(&mut rest, b'n')?;
         let client_nonce = attribute(&mut rest, b'r')?;
-        if !is_nonce(client_nonce) {
+        // An empty one is nobody's harm but the client's: Postgres takes it.
+        if !client_nonce.is_empty() && !is_nonce(client_nonce) {
             return Err(malformed("Non-printable characters in SCRAM nonce."));
         }
         while !rest.is_empty() {

@@ -160,7 +160,6 @@ fn first_messages_that_break_the_rules_are_refused() {
         "n,,",
         "x,,n=,r=abc",
         "n,,r=abc",
-        "n,,n=,r=",
         "n,,n=,r=a\tb",
         "n,,n=,r=é",
         "n,,n=",
@@ -178,7 +177,10 @@ fn first_messages_that_break_the_rules_are_refused() {
         let bound = server(Some("pencil"), Some(vec![3; 32]));
         assert!(bound.client_first(SCRAM_SHA_256_PLUS, message.as_bytes()).is_err(), "{message}");
     }
-    assert!(server(Some("pencil"), None).client_first(SCRAM_SHA_256, b"n,,n=,r=abc,x=1,y=,z=2").is_ok());
+    // Postgres takes an empty nonce, too.
+    for message in [&b"n,,n=,r=abc,x=1,y=,z=2"[..], b"n,,n=,r="] {
+        assert!(server(Some("pencil"), None).client_first(SCRAM_SHA_256, message).is_ok());
+    }
 }
 
 #[test]
@@ -311,4 +313,24 @@ proptest! {
     fn any_verifier_text_is_read_or_refused(text in "(SCRAM-SHA-256[$])?[0-9A-Za-z:$=]{0,60}") {
         let _ = Verifier::parse(&text);
     }
+}
+
+#[test]
+fn strangers_are_asked_for_as_many_iterations_as_users() {
+    let verifier = |iterations: u32| {
+        Verifier::Scram(ScramVerifier::generate(b"x", b"0123456789abcdef", iterations.try_into().unwrap()))
+    };
+    let users = [verifier(10), verifier(10), verifier(10), verifier(7)];
+    let (mock, other) = (MockKey::new(&Secret::new("a")), MockKey::new(&Secret::new("b")));
+    let names: Vec<String> = (0..400).map(|at| format!("stranger {at}")).collect();
+    let asked = |mock: &MockKey| names.iter().map(|name| mock.iterations(name).get()).collect::<Vec<_>>();
+    assert!(asked(&mock).iter().all(|iterations| *iterations == DEFAULT_ITERATIONS.get()));
+    let among = mock.among(users.iter());
+    let found = asked(&among);
+    let few = found.iter().filter(|iterations| **iterations == 7).count();
+    assert!(found.iter().all(|iterations| [7, 10].contains(iterations)) && (60..140).contains(&few), "{few}");
+    // Of one name always the same, and of another router with the secret; of other secrets others.
+    assert_eq!(found, asked(&MockKey::new(&Secret::new("a")).among(users.iter())));
+    assert_ne!(found, asked(&other.among(users.iter())));
+    assert_eq!(mock.salt("x"), among.salt("x"));
 }

@@ -1,0 +1,168 @@
+//! `pgloom users`: the users that routers share through etcd.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::app::shared_users::verifier_of;
+use crate::cli::out::{complain, say};
+use crate::cli::topology::Failed;
+use crate::cli::{ConfigArg, runtime};
+use crate::config::userlist::{self, Listed};
+use crate::config::{Draft, MapSettings};
+use crate::control::etcd::{Connection, Etcd, Swap};
+use crate::secret::Secret;
+
+#[derive(Debug, clap::Args)]
+pub struct UsersArgs {
+    #[command(subcommand)]
+    command: UsersCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum UsersCommand {
+    /// List those that stand in etcd
+    List(ListArgs),
+    /// Add a user, or give it another password; etcd gets a SCRAM verifier of it, never the password
+    #[command(
+        after_help = "The password is the first line of standard input, or of a file: in clear text, or the verifier SCRAM-SHA-256$... that pg_authid shows. \
+        With the verifier that the servers have, the router logs in there as the user, and knows no password.\n\n\
+        Examples:\n  \
+        psql -XAtc \"SELECT rolpassword FROM pg_authid WHERE rolname = 'app'\" | pgloom users set app\n  \
+        pgloom users set app --password-file app.password\n\n\
+        Exit status: 0 done, 1 somebody else has changed the users meanwhile, 2 the call, the password or etcd cannot be used."
+    )]
+    Set(SetArgs),
+    /// Take a user out: it cannot log in any more
+    #[command(
+        after_help = "Exit status: 0 done, 1 there is no such user, or somebody else has changed them meanwhile, 2 the call or etcd cannot be used."
+    )]
+    Remove(RemoveArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, clap::Args)]
+struct SetArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The name that the client gives
+    name: String,
+    /// Where the password is read from, instead of standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RemoveArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The user
+    name: String,
+}
+
+pub fn run(args: &UsersArgs) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let done = runtime.block_on(async {
+        match &args.command {
+            UsersCommand::List(args) => list(args).await,
+            UsersCommand::Set(args) => set(args).await,
+            UsersCommand::Remove(args) => remove(args).await,
+        }
+    });
+    done.unwrap_or_else(Failed::tell)
+}
+
+/// The users of etcd by name, and the revision of their last change.
+struct Known {
+    connection: Connection,
+    users: BTreeMap<String, Secret>,
+    revision: Option<i64>,
+}
+
+impl Known {
+    async fn read(config: &ConfigArg) -> Result<Self, Failed> {
+        let shown = config.config.display();
+        let MapSettings::Etcd(etcd) = Draft::load(&config.config)?.map_source()? else {
+            let message = "has no etcd; set source = \"etcd\", endpoints and users_file in [topology] to share users";
+            return Err(Failed::unusable(format!("{shown} {message}")));
+        };
+        if etcd.users_file.is_none() {
+            complain!(
+                "pgloom: warning: {shown} has no users_file in [topology]: a router with it knows nothing of these users"
+            );
+        }
+        let mut connection = Etcd::new(&etcd).any().await?;
+        let (_, found) = connection.users().await?;
+        let revision = found.as_ref().map(|users| users.revision);
+        let text = found.map(|users| users.text).unwrap_or_default();
+        let listed = userlist::parse(&text).map_err(|errors| {
+            let lines = errors.iter().map(|(line, error)| format!("users in etcd, line {line}: {error}"));
+            Failed::unusable(lines.collect::<Vec<_>>().join("\n"))
+        })?;
+        let user = |Listed { name, password, .. }: Listed| (name.into(), password.unwrap_or(Secret::new("")));
+        Ok(Self { connection, users: listed.into_iter().map(user).collect(), revision })
+    }
+
+    async fn write(mut self) -> Result<ExitCode, Failed> {
+        let text = userlist::written(self.users.iter().map(|(name, password)| (name.as_str(), password)));
+        match self.connection.swap_users(self.revision, &text).await? {
+            Swap::Done => Ok(ExitCode::SUCCESS),
+            Swap::Lost => Err(Failed::refused("somebody else has changed the users meanwhile: try again")),
+        }
+    }
+}
+
+async fn list(args: &ListArgs) -> Result<ExitCode, Failed> {
+    let known = Known::read(&args.config).await?;
+    known.users.keys().for_each(|name| say!("{name}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn set(args: &SetArgs) -> Result<ExitCode, Failed> {
+    if args.name.is_empty() || args.name.contains(['\0', '\n', '\r']) {
+        return Err(Failed::unusable("a user has an empty name, or one with a zero byte or a line end"));
+    }
+    let verifier = verifier_of(&password(args)?).map_err(Failed::unusable)?;
+    let mut known = Known::read(&args.config).await?;
+    let was_there = known.users.insert(args.name.clone(), verifier).is_some();
+    let code = known.write().await?;
+    say!("user {} {}", args.name, if was_there { "has another password" } else { "is added" });
+    Ok(code)
+}
+
+async fn remove(args: &RemoveArgs) -> Result<ExitCode, Failed> {
+    let mut known = Known::read(&args.config).await?;
+    if known.users.remove(&args.name).is_none() {
+        return Err(Failed::refused(format!("there is no user {} in etcd", args.name)));
+    }
+    let code = known.write().await?;
+    say!("user {} is removed", args.name);
+    Ok(code)
+}
+
+/// The first line.
+fn password(args: &SetArgs) -> Result<Secret, Failed> {
+    let mut text = String::new();
+    let (from, read) = match &args.password_file {
+        Some(path) => {
+            let read = std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+            (path.display().to_string(), read)
+        }
+        None => ("standard input".to_owned(), std::io::stdin().read_to_string(&mut text)),
+    };
+    read.map_err(|error| Failed::unusable(format!("{from}: cannot be read: {error}")))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() || line.contains('\0') {
+        return Err(Failed::unusable(format!("{from}: the password is empty, or has a zero byte")));
+    }
+    Ok(Secret::new(line))
+}
