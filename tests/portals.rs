@@ -5,6 +5,7 @@
 
 mod support;
 
+use support::random::Random;
 use support::raw::{Message, Raw, Value, message as m};
 use support::script::Step::{self, Ready, Send};
 use support::script::{Pair, Placed, batch, queries, run};
@@ -748,6 +749,70 @@ fn a_portal_is_closed_while_the_rows_of_another_are_on_their_way() {
                 world.answers(&name, &script);
             }
         }
+    }
+}
+
+/// One message or a few, of those that drivers mix in their pipelines. `opened`: the portals so far.
+fn mixed(random: &mut Random, opened: &mut Vec<String>) -> Vec<Vec<u8>> {
+    const STATEMENTS: [&str; 9] = [
+        "UPDATE items SET n = n + 1 WHERE id = 5",
+        "INSERT INTO items VALUES (901, 'a', 1), (902, 'b', 2) ON CONFLICT DO NOTHING",
+        "DELETE FROM items WHERE id % 7 = 0",
+        "UPDATE places SET title = title",
+        "SELECT count(*) FROM items",
+        "SELECT stddev(n) FROM items",
+        "SAVEPOINT a",
+        "ROLLBACK TO a",
+        "SELECT 1",
+    ];
+    match random.below(100) {
+        roll if roll < 35 || opened.is_empty() => {
+            let name = format!("p{}", opened.len());
+            let sql = match random.below(OVER_SHARDS.len() + 2) {
+                0 => PLACES,
+                1 => "VALUES (1), (2), (3), (4)",
+                at => OVER_SHARDS[at - 2],
+            };
+            let mut messages = vec![m::parse("", sql, &[]), m::bind(&name, "", &[], &[])];
+            messages.extend(random.chance(50).then(|| m::describe(b'P', &name)));
+            opened.push(name);
+            messages
+        }
+        roll if roll < 70 => {
+            let rows = *random.pick(&[0, 1, 2, 5, 50]);
+            let name: &String = random.pick(opened);
+            vec![m::execute(name, rows)]
+        }
+        roll if roll < 82 => {
+            let name: &String = random.pick(opened);
+            vec![m::close(b'P', name)]
+        }
+        roll if roll < 86 => vec![m::flush()],
+        _ => {
+            let sql: &&str = random.pick(&STATEMENTS);
+            vec![run(sql, &[])]
+        }
+    }
+}
+
+/// Portals of all kinds side by side, in pipelines of a few messages. `PGLOOM_PORTALS_N`: how many blocks; `PGLOOM_PORTALS_SEED`: which.
+#[test]
+fn mixed_portals_answer_as_on_one_postgres() {
+    let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|of| of.parse().ok()).unwrap_or(or);
+    let (count, seed) = (number("PGLOOM_PORTALS_N", 150), number("PGLOOM_PORTALS_SEED", 20_261_130));
+    let world = world("portalsm");
+    for block in 0..count {
+        let mut random = Random::new(seed + block);
+        let mut opened = Vec::new();
+        let mut script = queries(&["BEGIN"]);
+        for _ in 0..random.within(2, 7) {
+            let count = random.within(1, 4);
+            let mut batch: Vec<Vec<u8>> = (0..count).flat_map(|_| mixed(&mut random, &mut opened)).collect();
+            batch.push(m::sync());
+            script.extend(each(&batch));
+        }
+        script.extend(queries(&["ROLLBACK", "SELECT count(*), sum(n) FROM items"]));
+        world.same(&format!("block {block} of PGLOOM_PORTALS_SEED={seed}"), &script);
     }
 }
 

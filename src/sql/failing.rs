@@ -45,14 +45,19 @@ impl Model<'_> {
     /// Whether a condition of this level, or of a query in its FROM, has one value for all rows: below the same joins Postgres looks at it
     /// before it reads any.
     fn is_gated(&self, top: LevelId) -> bool {
-        let filters = self.collected.as_deref().map_or(&[][..], |collected| &collected.filters);
-        filters.iter().any(|filter| {
+        let Some(collected) = self.collected.as_deref() else { return false };
+        if let Some(known) = self.gated.borrow().get(&top) {
+            return *known;
+        }
+        let gated = collected.filters.iter().any(|filter| {
             let mut at = filter.level;
             while let Some(leaf) = self.levels[at].leaf_of {
                 at = self.leaves[leaf].level;
             }
             at == top && is_gate(self, filter.level, &filter.expr)
-        })
+        });
+        self.gated.borrow_mut().insert(top, gated);
+        gated
     }
 
     /// Whether something in an expression may be an aggregate, for all that is known.

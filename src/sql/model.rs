@@ -443,6 +443,8 @@ pub(crate) struct Model<'s> {
     reached: RefCell<Reached>,
     /// What the filters of a level say of single columns, once they are known.
     pub carriers: RefCell<HashMap<LevelId, Rc<Carriers>>>,
+    /// Levels for which it has been looked whether a condition comes before their rows.
+    pub gated: RefCell<HashMap<LevelId, bool>>,
     pub facts: Vec<Fact>,
     pub uses: Uses,
     /// The first reason why the statement cannot run in parts.
@@ -505,6 +507,7 @@ impl<'s> Model<'s> {
             edges: Vec::new(),
             reached: RefCell::default(),
             carriers: RefCell::default(),
+            gated: RefCell::default(),
             facts: Vec::new(),
             uses,
             obstacle: None,

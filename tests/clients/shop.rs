@@ -114,7 +114,17 @@ impl Side<'_> {
 
     /// What tells one side from the other, written alike.
     fn neutral(&self, text: &str) -> String {
-        text.replace(&self.port.to_string(), "PORT")
+        // Not within a number or a hash that happens to have these digits.
+        let (port, mut all) = (self.port.to_string(), String::new());
+        let mut rest = text;
+        while let Some(at) = rest.find(&port) {
+            let (before, behind) = (&rest[..at], &rest[at + port.len()..]);
+            let inside = before.ends_with(char::is_alphanumeric) || behind.starts_with(char::is_alphanumeric);
+            all.push_str(before);
+            all.push_str(if inside { &port } else { "PORT" });
+            rest = behind;
+        }
+        all + rest
     }
 }
 
