@@ -203,9 +203,14 @@ impl Visitor for Reads<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let [_, rows] = self.names;
         let name = match expr {
             Expr::Identifier(name) => Some(name),
-            Expr::CompoundIdentifier(names) => names.last(),
+            // Behind the name of other rows it is a column of those.
+            Expr::CompoundIdentifier(names) => match &names[..] {
+                [.., of, name] => Some(name).filter(|_| rows.is_none_or(|rows| *folded(of) == *rows)),
+                names => names.last(),
+            },
             // What stands before the dots is not looked for.
             Expr::CompoundFieldAccess { .. } if !self.inside => return ControlFlow::Break(()),
             _ => None,

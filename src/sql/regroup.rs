@@ -206,10 +206,10 @@ impl Shape<'_, '_> {
         }
         let stays = |at: usize| below == Below::Arm && at < width && is_constant(&items[at]);
         let sent: Vec<usize> = (0..items.len()).filter(|at| !stays(*at)).collect();
-        if sent.is_empty() || on.iter().any(|at| stays(*at)) {
+        // What sorts has a type of its own, which no query beside it changes.
+        if sent.is_empty() || on.iter().chain(order.iter().map(|(at, _)| at)).any(|at| stays(*at)) {
             return None;
         }
-        order.retain(|(at, _)| !stays(*at));
         let name = |at: usize| Ident::with_quote('"', format!("c{}", at + 1));
         let column = |at: usize| of_input(name(at));
         let ordinal = |at: usize| ordinal(sent.partition_point(|of| *of < at));

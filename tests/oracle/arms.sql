@@ -126,3 +126,11 @@ SELECT now() > '2020-01-01', count(*) FROM orders WHERE placed < now() UNION SEL
 SELECT random() < 2, note FROM orders UNION SELECT true, name FROM customers ORDER BY 1, 2
 
 COPY (SELECT note FROM orders UNION SELECT name FROM customers ORDER BY 1) TO STDOUT
+
+-- A literal that a query sorts by is a text, whatever stands beside it.
+SELECT count(DISTINCT a) FROM ((SELECT 'TIM' AS a, id FROM orders ORDER BY 1, 2 LIMIT 1) UNION ALL SELECT status::citext, id FROM orders UNION ALL SELECT upper(status)::citext, id FROM orders) q
+
+SELECT count(DISTINCT a) FROM ((SELECT DISTINCT 'TIM' AS a, id FROM orders ORDER BY a, 2 LIMIT 1) UNION ALL SELECT status::citext, id FROM orders UNION ALL SELECT upper(status)::citext, id FROM orders) q
+
+-- What another query calls by the same name is not read here.
+SELECT count(*), count(c.level) FROM (SELECT id, sum(1 / (quantity - quantity)) AS level FROM orders GROUP BY id) q JOIN customers c ON c.id = q.id
