@@ -776,7 +776,7 @@ fn users_in_etcd_come_and_go_while_routers_run() {
         ),
         (
             format!("{good}\"eve\" \"SCRAM-SHA-256$hunter2\"\n"),
-            "user \"eve\": the password starts like a SCRAM verifier, but is none",
+            "the password of user `eve` begins as a SCRAM verifier and is none",
         ),
         (format!("{good}\"eve hunter2\n"), "line 2: expected \"user\" \"password\", each in quotes"),
         (format!("{good}{good}"), "line 2: user `app` is named twice"),

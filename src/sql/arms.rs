@@ -125,7 +125,8 @@ fn first<'m>(
             _ => return None,
         };
         let types: Vec<Option<ColumnType>> = all.iter().map(|of| of.list.get(at)?.ty).collect();
-        let is_one = types.first()?.is_some() && types.iter().all(|ty| *ty == types[0]);
+        // A collation of its own in one query sorts all of them: here it cannot be told from the database's.
+        let is_one = types.iter().all(|ty| ty.is_some_and(|of| of.collation.order_is_bytes()) && *ty == types[0]);
         let is_plain = item.with_fill.is_none() && !matches!(item.options.sort, Some(OrderBySort::Using(_)));
         (is_one && is_plain).then(|| (at, item.options.clone()))
     };

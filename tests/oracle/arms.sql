@@ -134,3 +134,8 @@ SELECT count(DISTINCT a) FROM ((SELECT DISTINCT 'TIM' AS a, id FROM orders ORDER
 
 -- What another query calls by the same name is not read here.
 SELECT count(*), count(c.level) FROM (SELECT id, sum(1 / (quantity - quantity)) AS level FROM orders GROUP BY id) q JOIN customers c ON c.id = q.id
+
+-- A collation of its own in one of the queries sorts the rows of all.
+SELECT name FROM customers UNION ALL SELECT nick FROM customers ORDER BY 1 DESC LIMIT 15
+
+SELECT nick AS n FROM customers UNION SELECT name FROM customers ORDER BY n LIMIT 9
