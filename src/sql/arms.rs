@@ -10,6 +10,7 @@ use sqlparser::ast::{
 
 use crate::sql::facts::unnest;
 use crate::sql::limit::read_limit;
+use crate::sql::matches::unique_keys;
 use crate::sql::model::{ColumnType, Columns, LevelId, Model, PartOf};
 use crate::sql::names::folded;
 use crate::sql::query::{is_distinct, is_limited};
@@ -36,6 +37,10 @@ struct First {
     alike: bool,
 }
 
+/// Queries of one set operation that are asked for by themselves: each is a statement to every shard and a table of its own. Of more the tables
+/// are pulled, each once.
+const MOST_ARMS: usize = 64;
+
 /// The queries of a set operation, and what it does with their rows. `columns`: what a query in it gives. `may_stop`: there is a LIMIT around it.
 pub(crate) fn arms<'m>(
     query: &Query,
@@ -45,6 +50,9 @@ pub(crate) fn arms<'m>(
     let mut found = Vec::new();
     let may_stop = may_stop || is_limited(query);
     collect(&query.body, Arm { distinct: false, first: None, may_stop }, true, &mut found);
+    if found.len() > MOST_ARMS {
+        return Vec::new();
+    }
     let first = first(query, &found, columns);
     let with = |(of, arm, is_union): (PartOf, Arm, bool)| {
         let first = first.clone().filter(|_| is_union);
@@ -146,7 +154,7 @@ impl Arm {
             return None;
         }
         let mut less = false;
-        let unique = are_unique(model, level, columns);
+        let unique = are_unique(model, level, columns, select);
         let comparable = columns.complete && columns.list.iter().all(|of| of.ty.is_some_and(stays_equal));
         if self.distinct && comparable && !unique && !is_distinct(select) {
             select.distinct = Some(Distinct::Distinct);
@@ -155,6 +163,9 @@ impl Arm {
         // As many different rows.
         let differ = unique || matches!(select.distinct, Some(Distinct::Distinct));
         let counted = |first: &&First| !self.distinct || first.alike && comparable && differ;
+        // DISTINCT ON has an order of its own.
+        let sorts = matches!(select.distinct, Some(Distinct::On(_)));
+        let counted = |first: &&First| !sorts && counted(first);
         if let Some(First { order, limit, fetch, .. }) = self.first.as_ref().filter(counted) {
             needed.limit_clause = limit.clone();
             needed.fetch = fetch.clone();
@@ -207,20 +218,29 @@ fn stays_equal(ty: ColumnType) -> bool {
     TYPES.contains(&ty.oid) && ty.collation.equality_is_bytes()
 }
 
-/// Whether no two rows of a shard are equal anyway: they are of one table, and have a unique key of it.
-fn are_unique(model: &Model<'_>, level: LevelId, columns: &Columns) -> bool {
+/// Whether no two rows of a shard are equal anyway: they are the rows of one table, and have a unique key of it.
+fn are_unique(model: &Model<'_>, level: LevelId, columns: &Columns, select: &Select) -> bool {
+    // A function can make several rows of one.
+    let is_value = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            matches!(unnest(expr), Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_))
+        }
+        _ => false,
+    };
+    if !select.projection.iter().all(is_value) {
+        return false;
+    }
     let [leaf] = model.levels[level].leaves[..] else { return false };
     let tables = model.collected.as_deref().map_or(&[][..], |collected| &collected.tables);
-    let Some(table) = tables.iter().find(|used| used.leaf == leaf).and_then(|used| used.relation.table()) else {
-        return false;
-    };
+    let Some(used) = tables.iter().find(|used| used.leaf == leaf) else { return false };
+    let Some(table) = used.relation.table() else { return false };
     let of_table = &model.leaves[leaf].columns.list;
     let given = |at: &usize| {
         let node = of_table.get(*at).and_then(|column| column.node);
         let not_null = table.columns.get(*at).is_some_and(|column| column.not_null);
         not_null && node.is_some() && columns.list.iter().any(|column| column.node == node)
     };
-    table.unique_keys.iter().any(|key| !key.is_empty() && key.iter().all(given))
+    unique_keys(model, used).any(|key| !key.is_empty() && key.iter().all(given))
 }
 
 /// The rest of a SELECT that no query is put around.

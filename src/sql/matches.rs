@@ -49,7 +49,7 @@ fn fixes(cond: &Cond, node: NodeId) -> bool {
 }
 
 /// What is unique in all rows of a table, wherever they lie: the positions of the columns.
-fn unique_keys<'t>(model: &Model<'_>, table: &'t TableUse) -> impl Iterator<Item = &'t Vec<usize>> {
+pub(crate) fn unique_keys<'t>(model: &Model<'_>, table: &'t TableUse) -> impl Iterator<Item = &'t Vec<usize>> {
     let catalog = model.scope.catalog;
     let (of, key): (Option<&Table>, &[Box<str>]) = match &table.relation {
         Relation::Sharded { table, key, .. } => (table.as_deref(), key),

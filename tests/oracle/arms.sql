@@ -139,3 +139,8 @@ SELECT count(*), count(c.level) FROM (SELECT id, sum(1 / (quantity - quantity)) 
 SELECT name FROM customers UNION ALL SELECT nick FROM customers ORDER BY 1 DESC LIMIT 15
 
 SELECT nick AS n FROM customers UNION SELECT name FROM customers ORDER BY n LIMIT 9
+
+-- Rows that a function makes of one are no keys, and DISTINCT ON sorts by itself.
+SELECT tenant_id, id, generate_series(1, 3) > 0 FROM orders UNION SELECT tenant_id, id, true FROM customers ORDER BY 1, 2 LIMIT 24
+
+SELECT DISTINCT ON (quantity) quantity, quantity + 0 FROM orders UNION ALL SELECT level, level FROM customers ORDER BY 2, 1 LIMIT 3
