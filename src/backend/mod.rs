@@ -251,6 +251,19 @@ impl std::fmt::Debug for Backend {
     }
 }
 
+/// What a server has answered to all that it owed.
+#[derive(Debug, Default)]
+struct Settled {
+    /// Of the last statement.
+    rows: Vec<Vec<Option<String>>>,
+    /// Of the last request.
+    tag: String,
+    /// The first error.
+    failed: Option<Fault>,
+    /// An error behind the tag of the last request.
+    behind: Option<Fault>,
+}
+
 impl Backend {
     /// A connection fresh from its login. `max_message`: bytes of one message's body; `max_prepared`: statements it keeps.
     pub fn new(
@@ -699,21 +712,30 @@ impl Backend {
         self.settle().await
     }
 
-    /// Like `query`, for a statement without rows: its command tag. A COMMIT of a failed transaction answers ROLLBACK.
+    /// Like `query`, for one statement without rows: its command tag. A COMMIT of a failed transaction answers ROLLBACK. What has its tag is done:
+    /// an error may come behind it, of a cancel that meets the server as it writes its log.
     pub async fn command(&mut self, sql: &str) -> Result<String, Fault> {
         self.ask(sql);
-        self.settle_all().await.map(|(_, tag)| tag)
+        let settled = self.settle_all().await?;
+        if let Some(fault) = settled.failed {
+            return Err(fault);
+        }
+        match settled.behind {
+            Some(fault) if settled.tag.is_empty() => return Err(fault),
+            Some(fault) => tracing::info!(error = %fault, "a server has said so behind the end of a statement"),
+            None => {}
+        }
+        Ok(settled.tag)
     }
 
     /// Reads all that is owed; rows of the last statement. The first error is returned after the last reply.
     pub async fn settle(&mut self) -> Result<Vec<Vec<Option<String>>>, Fault> {
-        self.settle_all().await.map(|(rows, _)| rows)
+        let settled = self.settle_all().await?;
+        settled.failed.or(settled.behind).map_or(Ok(settled.rows), Err)
     }
 
-    async fn settle_all(&mut self) -> Result<(Vec<Vec<Option<String>>>, String), Fault> {
-        let mut rows = Vec::new();
-        let mut tag = String::new();
-        let mut failed = None;
+    async fn settle_all(&mut self) -> Result<Settled, Fault> {
+        let Settled { mut rows, mut tag, mut failed, mut behind } = Settled::default();
         while !self.inflight.is_empty() {
             if self.inflight.take_local().is_some() {
                 continue;
@@ -735,11 +757,17 @@ impl Backend {
                 b'C' => {
                     tag = String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or_default()).into_owned()
                 }
+                b'E' if !tag.is_empty() => behind = behind.or_else(|| Some(server_fault(frame.body()))),
                 b'E' => failed = failed.or_else(|| Some(server_fault(frame.body()))),
+                // Of what was queued before.
+                b'Z' if !self.inflight.is_empty() => {
+                    tag.clear();
+                    failed = failed.or(behind.take());
+                }
                 _ => {}
             }
         }
-        failed.map_or(Ok((rows, tag)), Err)
+        Ok(Settled { rows, tag, failed, behind })
     }
 
     /// Has it tell what a statement returns that it parses, which the client has not asked.

@@ -199,11 +199,8 @@ impl Session {
         let kept = self.held[at].finishing == Finishing::Held;
         let guarded = std::mem::take(&mut self.held[at].guarded);
         let server = &mut self.held[at].server;
-        if kept {
-            server.ask("CLOSE ALL");
-        }
         if !server.broken {
-            server.broken = !matches!(tokio::time::timeout(END, end_transaction(server)).await, Ok(Ok(())));
+            server.broken = !matches!(tokio::time::timeout(END, end_transaction(server, kept)).await, Ok(Ok(())));
         }
         self.let_go(at);
         // A cursor that outlived its transaction takes part in this one, which goes on without it: nothing of it was there.
@@ -486,13 +483,17 @@ pub(super) fn with(shards: &[ShardId], one: Option<ShardId>) -> Vec<ShardId> {
 
 /// A finishing transaction is always rolled back: it has written nothing but its inputs, which are empty again by that, and what
 /// it has set is undone.
-async fn end_transaction(server: &mut Backend) -> Result<(), Fault> {
+/// `kept`: it has a cursor that outlives transactions.
+async fn end_transaction(server: &mut Backend, kept: bool) -> Result<(), Fault> {
     let settled = server.settle().await.map(drop);
     if !was_cancelled(server, &settled) {
         settled?;
     }
     if server.status != Status::Idle {
         server.roll_back().await?;
+    }
+    if kept {
+        server.insist("CLOSE ALL").await?;
     }
     match server.inputs.clean() {
         Some(sql) => server.insist(&sql).await,

@@ -31,14 +31,17 @@ impl Session {
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
         let committing = async {
-            server.query("COMMIT").await?;
-            // What was set in the transaction for the session is on the connection now.
-            server.applied = None;
+            // Whatever becomes of the COMMIT: its rows may be there, and what was set in the transaction for the session.
             server.inputs.spoil();
-            match server.inputs.clean() {
-                Some(sql) => server.query(&sql).await.map(drop),
+            server.applied = None;
+            server.command("COMMIT").await?;
+            let cleaned = match server.inputs.clean() {
+                Some(sql) => server.insist(&sql).await,
                 None => Ok(()),
-            }
+            };
+            // It has the cursor, and the rows.
+            server.broken |= cleaned.is_err();
+            cleaned
         };
         committing.await.map_err(Fault::without_position)?;
         self.held[at].finishing = Finishing::Held;

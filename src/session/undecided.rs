@@ -44,8 +44,8 @@ impl Stage {
     /// Of requests that are made at once.
     pub fn of(requests: impl Iterator<Item = Request>) -> Self {
         let stage_of = |request| match request {
-            Request::Decide | Request::Prepare | Request::RollBack => Self::Undecided,
-            Request::Finish { commit: false, .. } => Self::RollsBack,
+            Request::Decide | Request::Prepare => Self::Undecided,
+            Request::RollBack | Request::Finish { commit: false, .. } => Self::RollsBack,
             Request::Commit | Request::Finish { commit: true, .. } | Request::Fence | Request::Read => Self::Commits,
         };
         let mut stages = requests.map(stage_of);
@@ -142,7 +142,9 @@ impl<'a> Patience<'a> {
         while self.hurries && (self.again.is_none() || is_over(&mut self.again, cx)) {
             self.again = Some(sleep(AGAIN));
             self.asked.retain(|(_, asked)| !asked.is_finished());
-            self.asked.extend(servers.iter().map(|(shard, server)| (*shard, ask_to_stop(server))));
+            // A second request could meet what comes behind the first one's end.
+            let unasked = servers.iter().filter(|(_, server)| !server.is_announced());
+            self.asked.extend(unasked.map(|(shard, server)| (*shard, ask_to_stop(server))));
         }
         match is_over(&mut self.end, cx) {
             false => Poll::Pending,

@@ -144,3 +144,7 @@ SELECT nick AS n FROM customers UNION SELECT name FROM customers ORDER BY n LIMI
 SELECT tenant_id, id, generate_series(1, 3) > 0 FROM orders UNION SELECT tenant_id, id, true FROM customers ORDER BY 1, 2 LIMIT 24
 
 SELECT DISTINCT ON (quantity) quantity, quantity + 0 FROM orders UNION ALL SELECT level, level FROM customers ORDER BY 2, 1 LIMIT 3
+
+SELECT substr(note, 1, 2), count(*) FROM orders GROUP BY substr(note, 1, 2) ORDER BY 1
+
+SELECT substr(note, 1, 2) FROM orders UNION SELECT 'x' ORDER BY 1

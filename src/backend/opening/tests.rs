@@ -168,3 +168,25 @@ async fn a_farewell_is_read_as_any_other() {
     let frame = backend.next_frame().await.unwrap();
     assert_eq!((frame.tag, is_fatal(frame.body())), (b'E', true));
 }
+
+/// A cancel can meet a server that has committed and writes its log.
+#[tokio::test]
+async fn what_has_its_tag_is_done_whatever_comes_behind_it() {
+    let answer = |before: &[(u8, &[u8])], own: &[(u8, &[u8])]| [said(before), said(own)].concat();
+    let tagged: &[(u8, &[u8])] = &[(b'C', b"COMMIT\0"), (b'E', CANCELLED), (b'Z', b"I")];
+    let failed: &[(u8, &[u8])] = &[(b'E', CANCELLED), (b'Z', b"I")];
+    for (before, own, done) in
+        [(&[][..], tagged, true), (&[], failed, false), (tagged, tagged, false), (tagged, failed, false)]
+    {
+        let (mut backend, mut server) = connection();
+        if !before.is_empty() {
+            backend.ask("SET a TO 1");
+        }
+        server.write_all(&answer(before, own)).await.unwrap();
+        let told = backend.command("COMMIT").await;
+        assert_eq!(told.is_ok(), done, "{told:?}");
+        // To who asks for rows it is an error all the same.
+        server.write_all(&said(own)).await.unwrap();
+        assert!(backend.query("COMMIT").await.is_err());
+    }
+}
