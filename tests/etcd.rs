@@ -819,7 +819,7 @@ fn users_in_etcd_come_and_go_while_routers_run() {
     assert!(bob("b"));
     fs::write(&listed, "").unwrap();
     eventually(20, "they are taken", || bob("second"));
-    assert_eq!(routers[0].reload(&own), "applied");
+    assert_eq!(routers[0].reload(&own), "unchanged");
     put(&good);
 
     // They are kept for a start without etcd, by their owner alone.
