@@ -878,6 +878,7 @@ fn a_setting_is_given_another_value_until_the_next_reload() {
         ("SET workers = 2", "55P02"),
         ("SET log_format = json", "55P02"),
         ("SET query_timeout", "42601"),
+        ("SET application_name = 'a'; SHUTDOWN", "42601"),
     ] {
         let reply = ops.simple(sql);
         assert_eq!(reply.code(), code, "{sql}: {}", reply.text());

@@ -776,7 +776,11 @@ fn users_in_etcd_come_and_go_while_routers_run() {
         ),
         (
             format!("{good}\"eve\" \"SCRAM-SHA-256$hunter2\"\n"),
-            "the password of user `eve` begins as a SCRAM verifier and is none",
+            "line 2: the password of user `eve` begins as a SCRAM verifier and is none",
+        ),
+        (
+            format!("{good}\"eve\" \"SCRAM-SHA-256$4096:c2FsdA==$x:y\"\n\n"),
+            "line 2: the password of user `eve` begins as a SCRAM verifier and is none",
         ),
         (format!("{good}\"eve hunter2\n"), "line 2: expected \"user\" \"password\", each in quotes"),
         (format!("{good}{good}"), "line 2: user `app` is named twice"),
@@ -796,6 +800,26 @@ fn users_in_etcd_come_and_go_while_routers_run() {
     assert!(!routers[0].log_text().contains("hunter2"));
     assert_eq!(routers[0].reload(&(routers[0].config_text() + "\n# another\n")), "unchanged");
     assert!(comes_in(&routers[0], "second"));
+
+    // What was rejected because of a file comes in force when that is mended, without anybody's doing; meanwhile it is told once.
+    let (own, listed) = (routers[0].config_text(), world.dir.join("listed"));
+    fs::write(&listed, "\"bob\" \"b\"\n").unwrap();
+    let beside = own.replace("[general]\n", &format!("[general]\nauth_file = \"{}\"\n", listed.display()));
+    assert_eq!(routers[0].reload(&beside), "applied");
+    let twice = "users in etcd, line 2: user `bob` is in auth_file, too; keep one";
+    put(&format!("{good}{}", good.replace("\"app\"", "\"bob\"")));
+    eventually(20, twice, || routers[0].log_text().contains(twice));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(routers[0].log_text().matches(twice).count(), 1);
+    // The shards have no such role.
+    let bob = |password: &str| {
+        as_user(&routers[0], &name, "bob", password)
+            .is_err_and(|error| !error.contains("password authentication failed"))
+    };
+    assert!(bob("b"));
+    fs::write(&listed, "").unwrap();
+    eventually(20, "they are taken", || bob("second"));
+    assert_eq!(routers[0].reload(&own), "unchanged");
     put(&good);
 
     // They are kept for a start without etcd, by their owner alone.
@@ -810,7 +834,35 @@ fn users_in_etcd_come_and_go_while_routers_run() {
     put(&good);
 
     assert!(world.says(1, &["users", "remove", "eve"]).contains("there is no user eve"));
-    assert!(world.says(0, &["users", "remove", "app"]).contains("user app is removed"));
+    // What routers would not take is not written: it would keep every later change out, too.
+    let refuses = |user: &str, args: &[&str], told: &str| {
+        let text = file("none").replace("{port}", "1").replace("{http_port}", "2");
+        fs::write(world.dir.join("other.toml"), text.replace("[[users]]", &format!("[[users]]\n{user}\n[[users]]")))
+            .unwrap();
+        let said = world.says(1, &[&["users"], args, &["--config", "other.toml"]].concat());
+        assert!(
+            said.contains("nothing is changed: routers with this configuration would not take these users"),
+            "{said}"
+        );
+        assert!(said.contains(told) && stored() == good, "{said}");
+    };
+    refuses("name = \"app\"", &["remove", "app"], "user `app` has no password; add password or password_file");
+    let set_bob = ["set", "bob", "--password-file", "password"];
+    refuses(
+        "name = \"bob\"\npassword = \"x\"",
+        &set_bob,
+        "user `bob` has a password here and in line 2 of the users in etcd",
+    );
+    // Who is taken out is out, also where the console's rights name it.
+    let named = |text: &str| text.replace("admin_users = [", "admin_users = [\"app\", ");
+    assert_eq!(routers[0].reload(&named(&own)), "applied");
+    fs::write(world.dir.join("named.toml"), named(&own)).unwrap();
+    let removed = world.says(0, &["users", "remove", "app", "--config", "named.toml"]);
+    assert!(removed.contains("user app is removed"), "{removed}");
+    assert!(
+        removed.contains("admin_users names `app`, who is neither in [[users]] nor among the users in etcd"),
+        "{removed}"
+    );
     for router in &routers {
         eventually(20, "the user is out", || refused(router, "second"));
         assert_eq!(as_user(router, &name, "postgres", "own"), Ok("postgres".to_owned()));
@@ -822,12 +874,21 @@ fn users_in_etcd_come_and_go_while_routers_run() {
     drop(routers);
 
     // A start with users that cannot be used takes those that were kept; so does one without etcd.
-    put("\"app\" \"hunter2\"\n");
-    let started = Router::start(&file("a.json"));
-    assert!(comes_in(&started, "third"));
-    let told = "line 1: user `app` has no SCRAM verifier";
-    assert!(started.log_text().contains(told));
-    drop(started);
+    for (password, told) in [
+        ("hunter2", "line 1: user `app` has no SCRAM verifier"),
+        (
+            "SCRAM-SHA-256$4096:c2FsdA==$x:y",
+            "line 1: the password of user `app` begins as a SCRAM verifier and is none",
+        ),
+    ] {
+        put(&format!("\"app\" \"{password}\"\n"));
+        let started = Router::start(&file("a.json"));
+        assert!(comes_in(&started, "third"));
+        assert!(started.log_text().contains(told));
+        assert!(started.log_text().contains("the users that were kept of etcd are in force"));
+        drop(started);
+        assert!(fs::read_to_string(&kept).unwrap().ends_with(&third));
+    }
     let away = file("a.json");
     world.etcd.kill_all();
     let started = Router::start(&away);

@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("wire", &["types"]),
     ("catalog", &["types"]),
     ("topology", &["types"]),
-    ("config", &["net", "types", "topology"]),
+    ("config", &["net", "types", "wire", "topology"]),
     ("sql", &["types", "catalog", "topology"]),
     ("copy", &["types", "wire", "sql"]),
     ("commit", &[]),

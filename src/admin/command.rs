@@ -279,19 +279,16 @@ fn setting(sql: &str) -> Option<Result<Command, Fault>> {
         to.and_then(|_| rest.get(3..))
     });
     let value = value.map(str::trim).filter(|value| !value.is_empty() && !key.is_empty());
-    if let Some(set) = value.and_then(|value| set_session(key, value.trim_matches(['\'', '"']))) {
-        return Some(set);
-    }
-    Some(match value {
-        Some(value) if value.starts_with('\'') => match words(value) {
-            Ok(words) if words.len() == 1 => Ok(Command::Set(key.to_ascii_lowercase(), words.concat())),
-            _ => Err(invalid(sql)),
+    let plain = match value {
+        Some(value) if value.starts_with(['\'', '"']) => match words(value) {
+            Ok(words) if words.len() == 1 => words.concat(),
+            _ => return Some(Err(invalid(sql))),
         },
-        Some(value) if !value.contains(['\'', '"', ';']) => {
-            Ok(Command::Set(key.to_ascii_lowercase(), value.to_owned()))
-        }
-        Some(_) | None => Err(invalid(sql).hint("It is SET key = value.")),
-    })
+        Some(value) if !value.contains(['\'', '"', ';']) => value.to_owned(),
+        Some(_) | None => return Some(Err(invalid(sql).hint("It is SET key = value."))),
+    };
+    let set = set_session(key, &plain).unwrap_or_else(|| Ok(Command::Set(key.to_ascii_lowercase(), plain)));
+    Some(set)
 }
 
 fn wrong_arguments(command: &str, what: &str) -> Fault {
@@ -390,6 +387,11 @@ mod tests {
             ("SET a = ", "42601"),
             ("SET = 5", "42601"),
             ("SET a = 5; RELOAD", "42601"),
+            ("SET application_name = 'a'; SHUTDOWN", "42601"),
+            ("SET application_name = a; SHUTDOWN", "42601"),
+            ("SET application_name = \"a\"; SHUTDOWN", "42601"),
+            ("SET extra_float_digits = 3; SHUTDOWN", "42601"),
+            ("SET client_encoding = 'utf8'; KILL '", "42601"),
             ("SET a = 'b", "42601"),
             ("SHUTDOWN NOW", "42601"),
             ("SHUTDOWN WAIT_FOR_SERVERS WAIT_FOR_CLIENTS", "42601"),

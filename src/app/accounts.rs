@@ -55,6 +55,13 @@ pub(super) fn derive_beside(accounts: &Accounts, mock: &Arc<MockKey>) {
     }
 }
 
+/// How many SCRAM iterations strangers are asked for. Where the home shard's users may come in, most users are none of the configuration:
+/// strangers are like those, with the iterations that Postgres takes by itself.
+pub(super) fn mock_among(settings: &Settings, accounts: &Accounts, before: &MockKey) -> MockKey {
+    let known = accounts.values().filter(|_| settings.auth.query.is_none());
+    before.among(known.filter_map(|account| account.verifier.as_deref()))
+}
+
 pub(super) fn method(auth_type: AuthType) -> AuthMethod {
     match auth_type {
         AuthType::Trust => AuthMethod::Trust,
@@ -115,6 +122,25 @@ mod tests {
         assert!(same("u0") && !same("u1"));
         assert_eq!(second["u1"].verifier.as_ref().unwrap().password(), Some(&crate::secret::Secret::new("other")));
         assert!(first["u2"].passed.is_some() && first["u0"].passed.is_none());
+    }
+
+    /// The iterations that some strangers are asked for, each of them.
+    fn asked(text: &str) -> Vec<u32> {
+        let settings = Settings::parse("pgloom.toml", text, Path::new(""), HashMap::new()).unwrap();
+        let accounts = accounts(&settings, &KeyRing::default(), None).unwrap();
+        let mock = mock_among(&settings, &accounts, &MockKey::new(&crate::secret::Secret::new("key")));
+        let mut asked: Vec<u32> = (0..50).map(|n| mock.iterations(&format!("stranger{n}")).get()).collect();
+        asked.dedup();
+        asked
+    }
+
+    #[test]
+    fn strangers_are_like_those_whom_auth_query_finds() {
+        let users = format!("[[users]]\nname = 'u'\npassword = '{}'\n", STORED.replace("4096", "15000"));
+        let rest = "[databases.d]\nrouter_user = 'r'\n[[databases.d.shards]]\nname = 's'\nhost = 'h'\n";
+        let text = |query: &str| format!("[general]\nauth_type = 'scram-sha-256'\n{query}{users}{rest}");
+        assert_eq!(asked(&text("")), [15000]);
+        assert_eq!(asked(&text("auth_query = 'on'\n")), [4096]);
     }
 
     #[test]

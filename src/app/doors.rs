@@ -74,22 +74,15 @@ impl Doors {
         missing.map(|address| Door::new(*address, reuse_port)).collect()
     }
 
-    /// As the router starts.
+    /// They are opened by [`Self::open`].
     pub fn add(&self, doors: Vec<Door>) {
         self.doors().extend(doors);
     }
 
-    /// These are added, and those that are at none of these addresses closed.
-    pub async fn become_those(&self, new: Vec<Door>, addresses: &[SocketAddr]) {
-        let (kept, closed) = {
-            let mut doors = self.doors();
-            let all = std::mem::take(&mut *doors).into_iter().chain(new);
-            all.partition::<Vec<Door>, _>(|door| addresses.contains(&door.configured))
-        };
-        self.doors().extend(kept);
-        for door in closed {
-            door.close().await;
-        }
+    /// Those that are at none of these addresses are closed, all at once.
+    pub async fn keep_those(&self, addresses: &[SocketAddr]) {
+        let closed: Vec<Door> = self.doors().extract_if(.., |door| !addresses.contains(&door.configured)).collect();
+        futures::future::join_all(closed.into_iter().map(Door::close)).await;
     }
 
     /// Those that are not yet open are opened.
@@ -98,7 +91,7 @@ impl Doors {
     }
 
     pub async fn close(&self) {
-        self.become_those(Vec::new(), &[]).await;
+        self.keep_those(&[]).await;
     }
 
     fn doors(&self) -> MutexGuard<'_, Vec<Door>> {

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::app::accounts::{Accounts, accounts, derive_beside};
+use crate::app::accounts::{Accounts, accounts, derive_beside, mock_among};
 use crate::app::doors::{Door, Doors};
 use crate::app::moves;
 use crate::app::reading::{Instead, Reading, Said};
@@ -407,8 +407,7 @@ fn front(
     Doorstep { accounts, context, population, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<Knocking>),
 ) -> Front {
-    let verifiers = accounts.values().filter_map(|account| account.verifier.as_deref());
-    let context = HandshakeContext { mock: Arc::new(context.mock.among(verifiers)), ..context };
+    let context = HandshakeContext { mock: Arc::new(mock_among(settings, &accounts, &context.mock)), ..context };
     derive_beside(&accounts, &context.mock);
     Front {
         shared,

@@ -80,14 +80,13 @@ impl SharedMap {
             return self.follower.first(draft).await;
         }
         let told = shared_users::in_etcd(&mut etcd).await;
-        let kept = shared_users::kept(&settings);
-        let all = [told.clone(), kept.clone()].into_iter().flatten();
+        let all = [told.clone(), shared_users::kept(&settings)].into_iter().flatten();
         let mut wrong = None;
         for users in all {
             match self.follower.first(&draft.with_users(&users)).await {
                 Ok(first) => {
-                    if told.as_ref() == Some(&users) && told != kept {
-                        shared_users::keep(&settings, &users);
+                    if told.as_ref() != Some(&users) {
+                        tracing::warn!("the users that were kept of etcd are in force");
                     }
                     self.users.store(Some(Arc::new(users)));
                     return Ok(first);
@@ -98,10 +97,18 @@ impl SharedMap {
                 }
             }
         }
-        match wrong {
-            Some(errors) => Err(errors),
-            None => self.follower.first(draft).await,
+        if let Some(errors) = wrong {
+            return Err(errors);
         }
+        // The map may be waited for; the users that the configuration needs come with it.
+        let errors = match self.follower.first(draft).await {
+            Ok(first) => return Ok(first),
+            Err(errors) => errors,
+        };
+        let Some(users) = shared_users::in_etcd(&mut etcd).await else { return Err(errors) };
+        let first = self.follower.first(&draft.with_users(&users)).await?;
+        self.users.store(Some(Arc::new(users)));
+        Ok(first)
     }
 
     /// Before a primary is chosen: it may be one that others know for an old one.
@@ -151,7 +158,8 @@ impl SharedMap {
         let (entry, shared) = among_others(router, id, self.state);
         let listed = register(self.ways.etcd(), entry, shared, stopped(stopping.clone()));
         let users = self.users.load_full().map(|users| users.to_string());
-        let users = shared_users::follow(self.ways.etcd(), Arc::clone(&live), users);
+        let users_keeper = shared_users::keeper();
+        let users = shared_users::follow(self.ways.etcd(), Arc::clone(&live), users, users_keeper.clone());
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
         let keeper = follower.keeper();
@@ -163,7 +171,7 @@ impl SharedMap {
                 () = users => {}
             }
         });
-        Following { listed: tokio::spawn(listed), keeper: Some(keeper) }
+        Following { listed: tokio::spawn(listed), keepers: vec![keeper, users_keeper] }
     }
 }
 
@@ -181,7 +189,7 @@ pub fn stay_listed(router: &Router, stopping: watch::Receiver<bool>) -> Option<F
     let (entry, shared) = among_others(router, id, state);
     let place = Box::new(move || listed_at(&live.settings()));
     let listed = listing::register(place, entry, shared, stopped(stopping));
-    Some(Following { listed: tokio::spawn(listed), keeper: None })
+    Some(Following { listed: tokio::spawn(listed), keepers: Vec::new() })
 }
 
 fn listed_at(settings: &Settings) -> Option<(Listing, Duration)> {
@@ -233,22 +241,17 @@ fn reached_at(advertise: &Option<Box<str>>, addresses: &[SocketAddr]) -> Option<
 /// What runs beside a router.
 pub struct Following {
     listed: tokio::task::JoinHandle<()>,
-    /// Where what is served is kept in a file of its own.
-    keeper: Option<Keeper>,
+    /// Of what is served from files of its own.
+    keepers: Vec<Keeper>,
 }
 
 impl Following {
     /// The router is stopping, and was told so.
     pub async fn end(self) {
-        let kept = async {
-            match self.keeper {
-                Some(keeper) => keeper.end(LEAVING).await,
-                None => true,
-            }
-        };
+        let kept = futures::future::join_all(self.keepers.iter().map(|keeper| keeper.end(LEAVING)));
         let (_, kept) = tokio::join!(tokio::time::timeout(LEAVING, self.listed), kept);
-        if !kept {
-            tracing::warn!("the copy of the map is not written within {LEAVING:?}: the one of before stays");
+        if kept.contains(&false) {
+            tracing::warn!("the copy of what etcd has is not written within {LEAVING:?}: the one of before stays");
         }
     }
 }

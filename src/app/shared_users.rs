@@ -1,6 +1,7 @@
 //! The users that stand in etcd, in a running router: read before it starts, and put in force as soon as they are others. Those that cannot
 //! be, or are gone, leave the ones of before; these are kept on disk for a start without etcd.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::app::live::Live;
-use crate::config::{EtcdSettings, Settings};
+use crate::config::EtcdSettings;
 use crate::control::etcd::{Connection, Etcd, Heard, StoreError};
 use crate::control::map::copy;
+use crate::control::map::keeper::Keeper;
 use crate::secret::Secret;
 use crate::wire::auth::scram::DEFAULT_ITERATIONS;
 use crate::wire::auth::{ScramVerifier, Verifier};
@@ -40,8 +42,16 @@ pub(super) async fn in_etcd(etcd: &mut Etcd) -> Option<String> {
 /// What was kept of the users below this prefix.
 pub fn kept(settings: &EtcdSettings) -> Option<String> {
     let path = settings.users_file.as_deref()?;
-    let text = std::fs::read_to_string(path).ok()?;
-    Some(text.strip_prefix(&head(&settings.prefix))?.to_owned())
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text.strip_prefix(&head(&settings.prefix))?.to_owned()),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                let file = path.display();
+                tracing::warn!(%file, %error, "the users that were kept of etcd cannot be read");
+            }
+            None
+        }
+    }
 }
 
 /// A comment: whose users these are.
@@ -49,21 +59,11 @@ fn head(prefix: &str) -> String {
     format!("# users of {prefix} in etcd\n")
 }
 
-/// Keeps them, for their owner alone; a disk that hangs holds nobody up.
-pub(super) fn keep(settings: &EtcdSettings, users: &str) {
-    let Some(path) = settings.users_file.clone() else { return };
-    let text = format!("{}{}", head(&settings.prefix), users.trim_end());
-    let write = move || replace(&path, &text);
-    if let Err(error) = std::thread::Builder::new().name("users".to_owned()).spawn(write) {
-        tracing::warn!(%error, "the users of etcd cannot be kept on disk");
-    }
-}
-
-fn replace(path: &Path, text: &str) {
-    if let Err(error) = copy::replace(path, text) {
-        let file = path.display();
-        tracing::error!(%file, %error, "the users of etcd cannot be kept on disk: a start without etcd would have none");
-    }
+/// Who keeps them, for their owner alone.
+pub(super) fn keeper() -> Keeper {
+    Keeper::of("the users of etcd", None, |wanted| {
+        copy::replace(&wanted.path, &format!("{}{}", head(&wanted.prefix), wanted.text.trim_end()))
+    })
 }
 
 /// What may stand in etcd of a password, which may be such a thing already.
@@ -89,14 +89,30 @@ struct Follower {
     live: Arc<Live>,
     /// What is in force.
     users: Option<String>,
-    /// What could not be put in force, and beside which settings.
-    rejected: Option<(String, Arc<Settings>)>,
+    /// What could not be put in force, and why.
+    rejected: Option<(String, Vec<String>)>,
     are_gone: bool,
+    keeper: Keeper,
+    /// So many times in a row they could not be read, of so many members.
+    failures: usize,
+    members: usize,
 }
 
 /// Follows them for ever. `users`: what the router began with.
-pub(super) async fn follow(mut etcd: Etcd, live: Arc<Live>, users: Option<String>) {
-    let mut follower = Follower { live, users, rejected: None, are_gone: false };
+pub(super) async fn follow(mut etcd: Etcd, live: Arc<Live>, users: Option<String>, keeper: Keeper) {
+    let settings = etcd.settings();
+    if let Some(file) = settings.users_file.clone().filter(|_| users.is_some() && kept(&settings) == users) {
+        keeper.found(file);
+    }
+    let mut follower = Follower {
+        live,
+        users,
+        rejected: None,
+        are_gone: false,
+        keeper,
+        failures: 0,
+        members: settings.endpoints.len(),
+    };
     for member in 0.. {
         while let Ok(()) = follower.follow(&mut etcd, member).await {}
         tokio::select! {
@@ -120,7 +136,7 @@ impl Follower {
             self.follow_with(&mut connection, etcd, &file).await
         };
         let followed: Result<(), StoreError> = followed.await;
-        followed.inspect_err(|StoreError(error)| tracing::debug!(%error, "the users in etcd cannot be followed"))
+        followed.inspect_err(|StoreError(error)| self.note_lost(error, settings.endpoints.len()))
     }
 
     async fn follow_with(
@@ -131,6 +147,7 @@ impl Follower {
     ) -> Result<(), StoreError> {
         loop {
             let (at, found) = connection.users().await?;
+            self.note_back(connection);
             let revision = found.as_ref().map(|users| users.revision);
             match found {
                 Some(users) => self.offer(users.text, &etcd.settings()).await,
@@ -152,7 +169,7 @@ impl Follower {
                     // Silence may be that of a member that nobody reaches.
                     Err(_) => {
                         let (now, last) = connection.users_revision().await?;
-                        if now < at || last != revision || self.may_be_taken_now() || !file.exists() {
+                        if now < at || last != revision || self.is_to_look_again(file) {
                             break;
                         }
                     }
@@ -161,9 +178,26 @@ impl Follower {
         }
     }
 
-    /// What was in the way may not be any more.
-    fn may_be_taken_now(&self) -> bool {
-        self.rejected.as_ref().is_some_and(|(_, beside)| !Arc::ptr_eq(beside, &self.live.settings()))
+    /// What was in the way, of users or of their copy, may not be any more.
+    fn is_to_look_again(&self, file: &Path) -> bool {
+        self.rejected.is_some() || self.keeper.problem().is_some() || !file.exists()
+    }
+
+    /// Told once, when every member has failed.
+    fn note_lost(&mut self, error: &str, members: usize) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == members {
+            tracing::warn!(%error, "the users in etcd cannot be followed: those of before are in force");
+        } else {
+            tracing::debug!(%error, "the users in etcd cannot be followed");
+        }
+        self.members = members;
+    }
+
+    fn note_back(&mut self, connection: &Connection) {
+        if std::mem::take(&mut self.failures) >= self.members {
+            tracing::info!(endpoint = %connection.endpoint, "following the users in etcd again");
+        }
     }
 
     async fn offer(&mut self, users: String, settings: &EtcdSettings) {
@@ -171,21 +205,30 @@ impl Follower {
         if self.users.as_ref() == Some(&users) {
             self.rejected = None;
             if !settings.users_file.as_ref().is_some_and(|file| file.exists()) {
-                keep(settings, &users);
+                self.keeper.forget();
             }
+            self.keep(settings, &users);
             return;
         }
-        if self.rejected.as_ref().is_some_and(|(known, _)| *known == users) && !self.may_be_taken_now() {
-            return;
+        // What is wrong may be so because of a file, which nobody tells of.
+        let known = self.rejected.take().filter(|(known, _)| *known == users).map(|(_, errors)| errors);
+        if known.is_none() {
+            tracing::info!("the users in etcd are others");
         }
-        tracing::info!("the users in etcd are others");
         // What came of it is told there.
-        match self.live.apply_users(users.clone()).await {
+        match self.live.apply_users(users.clone(), known.as_deref()).await {
             Ok(_) => {
-                keep(settings, &users);
-                (self.users, self.rejected) = (Some(users), None);
+                self.keeper.forget();
+                self.keep(settings, &users);
+                self.users = Some(users);
             }
-            Err(_) => self.rejected = Some((users, self.live.settings())),
+            Err(errors) => self.rejected = Some((users, errors)),
+        }
+    }
+
+    fn keep(&self, settings: &EtcdSettings, users: &str) {
+        if let Some(file) = &settings.users_file {
+            self.keeper.keep(file, &settings.prefix, users);
         }
     }
 
@@ -204,12 +247,14 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_kept_is_of_one_prefix_and_for_its_owner_alone() {
+    #[tokio::test]
+    async fn what_is_kept_is_of_one_prefix_and_for_its_owner_alone() {
         let directory = std::env::temp_dir().join(format!("pgloom-users-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("users");
-        replace(&path, &format!("{}\"a\" \"b\"", head("/a")));
+        let keeper = keeper();
+        keeper.keep(&path, "/a", "\"a\" \"b\"\n");
+        assert!(keeper.end(Duration::from_secs(20)).await && keeper.problem().is_none());
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.strip_prefix(&head("/a")).unwrap(), "\"a\" \"b\"\n");
         assert!(text.strip_prefix(&head("/")).is_none());

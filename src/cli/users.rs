@@ -10,7 +10,7 @@ use crate::cli::out::{complain, say};
 use crate::cli::topology::Failed;
 use crate::cli::{ConfigArg, runtime};
 use crate::config::userlist::{self, Listed};
-use crate::config::{Draft, MapSettings};
+use crate::config::{ConfigError, ConfigErrors, Document, Draft, MapSettings};
 use crate::control::etcd::{Connection, Etcd, Swap};
 use crate::secret::Secret;
 
@@ -31,12 +31,12 @@ enum UsersCommand {
         Examples:\n  \
         psql -XAtc \"SELECT rolpassword FROM pg_authid WHERE rolname = 'app'\" | pgloom users set app\n  \
         pgloom users set app --password-file app.password\n\n\
-        Exit status: 0 done, 1 somebody else has changed the users meanwhile, 2 the call, the password or etcd cannot be used."
+        Exit status: 0 done, 1 routers would not take the user, or somebody else has changed the users meanwhile, 2 the call, the password or etcd cannot be used."
     )]
     Set(SetArgs),
-    /// Take a user out: it cannot log in any more
+    /// Take a user out: it cannot log in any more, unless auth_query finds it
     #[command(
-        after_help = "Exit status: 0 done, 1 there is no such user, or somebody else has changed them meanwhile, 2 the call or etcd cannot be used."
+        after_help = "Exit status: 0 done, 1 there is no such user, routers would not take the users without it, or somebody else has changed them meanwhile, 2 the call or etcd cannot be used."
     )]
     Remove(RemoveArgs),
 }
@@ -84,6 +84,10 @@ pub fn run(args: &UsersArgs) -> ExitCode {
 /// The users of etcd by name, and the revision of their last change.
 struct Known {
     connection: Connection,
+    /// Of a router that takes them; `None`: this one does not.
+    draft: Option<Draft>,
+    prefix: Box<str>,
+    text: String,
     users: BTreeMap<String, Secret>,
     revision: Option<i64>,
 }
@@ -91,7 +95,8 @@ struct Known {
 impl Known {
     async fn read(config: &ConfigArg) -> Result<Self, Failed> {
         let shown = config.config.display();
-        let MapSettings::Etcd(etcd) = Draft::load(&config.config)?.map_source()? else {
+        let draft = Draft::load(&config.config)?;
+        let MapSettings::Etcd(etcd) = draft.map_source()? else {
             let message = "has no etcd; set source = \"etcd\", endpoints and users_file in [topology] to share users";
             return Err(Failed::unusable(format!("{shown} {message}")));
         };
@@ -109,11 +114,41 @@ impl Known {
             Failed::unusable(lines.collect::<Vec<_>>().join("\n"))
         })?;
         let user = |Listed { name, password, .. }: Listed| (name.into(), password.unwrap_or(Secret::new("")));
-        Ok(Self { connection, users: listed.into_iter().map(user).collect(), revision })
+        let users = listed.into_iter().map(user).collect();
+        let draft = etcd.users_file.is_some().then_some(draft);
+        Ok(Self { connection, draft, prefix: etcd.prefix, text, users, revision })
+    }
+
+    /// Whether a router with this configuration would take other users: what it does not take would change nothing, and block every later change.
+    /// What was wrong before may be mended step by step, and is told.
+    async fn check(&mut self, text: &str) -> Result<(), Failed> {
+        let Some(draft) = &self.draft else { return Ok(()) };
+        let source = format!("{}/map", self.prefix);
+        let Some(stored) = self.connection.look().await?.map else { return Ok(()) };
+        let map = stored.text.map_err(|unreadable| Failed::unusable(format!("{source}: {unreadable}")))?;
+        let document = Document::parse(&source, &map)?;
+        let told = |users: &str| match draft.with_users(users).settings(Some(&document)) {
+            Ok(settings) => (Vec::new(), settings.warnings),
+            Err(ConfigErrors(errors)) => (errors, Vec::new()),
+        };
+        let (before, now) = (told(&self.text), told(text));
+        let lines = |errors: &[&ConfigError]| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let (known, new): (Vec<_>, Vec<_>) = now.0.iter().partition(|error| before.0.contains(error));
+        if !new.is_empty() {
+            let message = "nothing is changed: routers with this configuration would not take these users";
+            return Err(Failed::refused(format!("{message}:\n{}", lines(&new))));
+        }
+        if !known.is_empty() {
+            complain!("pgloom: warning: routers with this configuration take no users before this is mended:");
+        }
+        let warnings = now.1.iter().filter(|warning| !before.1.contains(warning));
+        known.into_iter().chain(warnings).for_each(|found| complain!("pgloom: warning: {found}"));
+        Ok(())
     }
 
     async fn write(mut self) -> Result<ExitCode, Failed> {
         let text = userlist::written(self.users.iter().map(|(name, password)| (name.as_str(), password)));
+        self.check(&text).await?;
         match self.connection.swap_users(self.revision, &text).await? {
             Swap::Done => Ok(ExitCode::SUCCESS),
             Swap::Lost => Err(Failed::refused("somebody else has changed the users meanwhile: try again")),

@@ -252,6 +252,9 @@ impl<'a> Build<'a> {
             (Some(general), Some(users)) => Some(self.console(general, users)),
             _ => None,
         };
+        if let (Some(topology), Some(general)) = (&read.topology, &read.general) {
+            self.check_users_file(topology, general);
+        }
         let (written, parts) = general?;
         let parts = parts?;
         Some(Settings {

@@ -6,6 +6,8 @@ use crate::ids::ShardId;
 use crate::topology::TableRule;
 use crate::types::canonical::KeyValue;
 
+const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 const HEAD: &str = "[[users]]\nname = 'app'\npassword = 'x'\n[databases.shop]\n[[databases.shop.shards]]\nname = 's1'\nhost = 'a'\n[[databases.shop.shards]]\nname = 's2'\nhost = 'b'\n";
 
 fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigErrors> {
@@ -247,6 +249,9 @@ fn users_are_checked_against_auth_type_and_databases() {
         "SCRAM-SHA-256$0:x$y:z",
         "SCRAM-SHA-256$4096:x$y:",
         "SCRAM-SHA-256$4096:x$y z:z",
+        // In base64, and keys of no hash.
+        "SCRAM-SHA-256$4096:c2FsdA==$x:y",
+        "SCRAM-SHA-256$4096:c2FsdA==$eHh4:eXl5",
     ] {
         for auth_type in ["trust", "md5", "scram-sha-256"] {
             let errors = ["pgloom.toml:3: the password of user `u` begins as a SCRAM verifier and is none"];
@@ -269,7 +274,7 @@ fn users_are_checked_against_auth_type_and_databases() {
     let old = good(&with("auth_type = 'md5'", &user(md5)));
     assert_eq!(old.users[0].server.password, None);
     assert!(old.warnings[0].message.starts_with("user `u` has no server_password"), "{:?}", old.warnings);
-    let apart = good(&with("", &(user("SCRAM-SHA-256$4096:x$y:z") + "server_user = 'v'\nserver_password = 'w'\n")));
+    let apart = good(&with("", &(user(VERIFIER) + "server_user = 'v'\nserver_password = 'w'\n")));
     assert_eq!(apart.users[0].server, Login { user: "v".into(), password: Some(Secret::new("w")), verifier: None });
     assert_eq!(apart.database("shop").unwrap().router, Some(apart.users[0].server.clone()));
 }
@@ -475,6 +480,47 @@ fn a_document_places_the_databases_of_the_file() {
     );
 }
 
+/// They come and go while the router runs: an error is what cannot be served, and names its line.
+#[test]
+fn users_in_etcd_are_beside_those_of_the_file() {
+    let document = document(SHOP).unwrap();
+    let text =
+        ETCD.replacen("[topology]\n", "[general]\nadmin_users = ['ops']\n[topology]\nusers_file = 'shared'\n", 1);
+    let with = |text: &str, users: &str| {
+        let draft = Draft::new("pgloom.toml", text, Path::new("/etc/pgloom"), HashMap::new());
+        draft.with_users(users).settings(Some(&document))
+    };
+    let ops = format!("\"ops\" \"{VERIFIER}\"\n");
+    let both = with(&text, &ops).unwrap();
+    assert_eq!(both.console.admins, ["ops".into()]);
+    assert_eq!(both.warnings, []);
+    // Who is taken out is out.
+    let without = with(&text, "").unwrap();
+    assert!(without.console.admins.is_empty() && without.user("ops").is_none());
+    let warned =
+        without.warnings.iter().any(|warning| warning.message.starts_with("admin_users names `ops`, who is neither"));
+    assert!(warned, "{:?}", without.warnings);
+
+    for (users, told) in [
+        (
+            "\"eve\" \"SCRAM-SHA-256$4096:c2FsdA==$x:y\"",
+            "the password of user `eve` begins as a SCRAM verifier and is none",
+        ),
+        ("\"eve\" \"secret\"", "user `eve` has no SCRAM verifier, and nothing else may stand there"),
+        ("\"eve\" \"\"", "user `eve` has no SCRAM verifier, and nothing else may stand there"),
+    ] {
+        let errors = found(&with(&text, &format!("{ops}{users}\n")).unwrap_err());
+        assert_eq!(errors, [format!("pgloom.toml: users in etcd, line 2: {told}")]);
+    }
+    for (key, taken) in
+        [("auth_mock_key_file = 'shared'", "auth_mock_key_file"), ("timelines_file = './shared'", "timelines_file")]
+    {
+        let text = text.replacen("[general]\n", &format!("[general]\n{key}\n"), 1);
+        let errors = found(&with(&text, &ops).unwrap_err());
+        assert!(errors.iter().any(|error| error.contains(&format!("users_file is the file of {taken}"))), "{errors:?}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_document_is_told_with_its_lines() {
     let wrong = |databases: &str, starts: &[&str]| {
@@ -669,7 +715,7 @@ fn users_of_auth_file_are_beside_those_of_the_configuration() {
     let files = Files::of(
         "userlist",
         &[
-            ("good", "\"listed\" \"one\"\n\"half\" \"two\"\n\"stored\" \"SCRAM-SHA-256$4096:x$y:z\"\n"),
+            ("good", &format!("\"listed\" \"one\"\n\"half\" \"two\"\n\"stored\" \"{VERIFIER}\"\n")),
             ("twice", "\"app\" \"x\"\n"),
             ("bare", "\"listed\" \"\"\n"),
         ],
@@ -685,10 +731,7 @@ fn users_of_auth_file_are_beside_those_of_the_configuration() {
         settings.user("listed").unwrap().may_connect("shop") && !settings.user("half").unwrap().may_connect("shop")
     );
     let stored = &settings.user("stored").unwrap().server;
-    assert_eq!(
-        (stored.password.clone(), stored.verifier.clone()),
-        (None, Some(Secret::new("SCRAM-SHA-256$4096:x$y:z")))
-    );
+    assert_eq!((stored.password.clone(), stored.verifier.clone()), (None, Some(Secret::new(VERIFIER))));
     assert!(settings.files.contains(&files.0.join("good")));
     let twice = files.errors("auth_file = 'twice'");
     assert!(twice[0].contains("user `app` has a password here and in line 1 of auth_file"), "{twice:?}");
@@ -701,7 +744,7 @@ fn users_of_auth_file_are_beside_those_of_the_configuration() {
 #[test]
 fn database_that_is_read_by_a_verifier_alone_is_warned_of() {
     let database = HEAD.split_once("[databases.shop]").unwrap().1;
-    let user = "[[users]]\nname = 'u'\npassword = 'SCRAM-SHA-256$4096:x$y:z'\n";
+    let user = format!("[[users]]\nname = 'u'\npassword = '{VERIFIER}'\n");
     let alone = good(&format!("{user}[databases.shop]{database}"));
     assert!(alone.warnings[0].message.contains("has no router_user"), "{:?}", alone.warnings);
     assert!(alone.database("shop").unwrap().router.as_ref().unwrap().verifier.is_some());

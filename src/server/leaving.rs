@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// How long handshakes that have begun may take. Who comes meanwhile and is dealt to this socket tries again one second later, as TCP does.
 const HANDSHAKES: Duration = Duration::from_millis(500);
+/// Behind one that cannot be taken in.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes in whom the kernel has queued for this socket, and closes it.
 ///
@@ -20,8 +22,15 @@ pub(super) async fn take_in_the_last(listener: TcpListener, mut welcome: impl Fn
     let shared = SockRef::from(&listener).reuse_port().unwrap_or(false);
     match if shared { let_nobody_begin(&SockRef::from(&listener)) } else { Ok(()) } {
         Ok(()) if shared => {
-            while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(settling, listener.accept()).await {
-                let_in(Ok(stream), peer, &mut welcome);
+            while let Ok(accepted) = tokio::time::timeout_at(settling, listener.accept()).await {
+                match accepted {
+                    Ok((stream, peer)) => let_in(Ok(stream), peer, &mut welcome),
+                    // Somebody has given up, or there are no descriptors for a moment: the others still come.
+                    Err(error) => {
+                        tracing::debug!(%error, "could not accept a client");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
             }
         }
         Ok(()) => {}

@@ -229,9 +229,13 @@ impl Live {
             all.iter().any(|known| *known.name == *database && known.member(user).is_some())
         };
         shared.cancels.ask_those(Wish::Drain, |database, user| !stays(database, user));
-        self.clients.become_those(clients, &settings.listen.addresses).await;
-        self.watchers.become_those(watchers, settings.metrics.listen.as_slice()).await;
+        self.clients.add(clients);
+        self.watchers.add(watchers);
         self.open();
+        tokio::join!(
+            self.clients.keep_those(&settings.listen.addresses),
+            self.watchers.keep_those(settings.metrics.listen.as_slice())
+        );
         self.lead(&settings, certificates.etcd_hash != state.certificates.etcd_hash);
         self.settings.store(Arc::new(settings));
         state.certificates = certificates;

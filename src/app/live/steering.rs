@@ -75,11 +75,13 @@ impl Live {
         done.await.unwrap_or_else(|error| Err(vec![error]))
     }
 
-    /// Other users in etcd, beside the configuration as it was read last. Tells the log and the metrics what came of it.
+    /// Other users in etcd, beside the configuration as it was read last. Tells the log and the metrics what came of it, unless they are
+    /// rejected for what was told already: `known`.
     ///
     /// # Errors
     /// Why they were rejected: those of before are in force.
-    pub async fn apply_users(&self, users: String) -> Result<Applied, Vec<String>> {
+    pub async fn apply_users(&self, users: String, known: Option<&[String]>) -> Result<Applied, Vec<String>> {
+        let known = known.map(<[String]>::to_vec);
         let said = Arc::clone(&self.said).lock_owned().await;
         let done = self.aside(async move |live| {
             let done = loop {
@@ -91,7 +93,9 @@ impl Live {
             if let (Ok(_), Some(reading)) = (&done, live.reading.get()) {
                 reading.took_users(users);
             }
-            live.tell(&done);
+            if known.is_none() || known.as_ref() != done.as_ref().err() {
+                live.tell(&done);
+            }
             done
         });
         done.await.unwrap_or_else(|error| Err(vec![error]))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::build::Build;
+use crate::config::build::users::{Stored, stored};
 use crate::config::error::Origin;
 use crate::config::file::General;
 use crate::config::hba::{Hba, HbaMethod, LineError};
@@ -163,15 +164,25 @@ impl Build<'_> {
                 return None;
             }
         };
-        for Listed { name, password, line, .. } in &listed {
-            if password.as_ref().is_none_or(|password| !password.reveal().starts_with(b"SCRAM-SHA-256$")) {
-                wrong(*line, &format!("user `{name}` has no SCRAM verifier, and nothing else may stand there"));
+        let form = |listed: &Listed| listed.password.as_ref().map(stored);
+        for user in &listed {
+            let Listed { name, line, .. } = user;
+            match form(user) {
+                Some(Stored::Scram) => {}
+                Some(Stored::Broken) => {
+                    wrong(*line, &format!("the password of user `{name}` begins as a SCRAM verifier and is none"));
+                }
+                Some(Stored::Clear | Stored::Md5) | None => {
+                    wrong(*line, &format!("user `{name}` has no SCRAM verifier, and nothing else may stand there"));
+                }
             }
             if others.iter().any(|other| other.name == *name) {
                 wrong(*line, &format!("user `{name}` is in auth_file, too; keep one"));
             }
         }
-        Some(listed.into_iter().map(|listed| Listed { whose: "the users in etcd", ..listed }).collect())
+        // Of the others it was told here what is wrong with them.
+        let usable = listed.into_iter().filter(|listed| form(listed) == Some(Stored::Scram));
+        Some(usable.map(|listed| Listed { whose: "the users in etcd", ..listed }).collect())
     }
 
     /// What a file says, line by line. `None`: there is none, or it was told what is wrong with it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::build::Build;
 use crate::config::document::{Document, Placed};
 use crate::config::error::did_you_mean;
-use crate::config::file::{self, MapFrom, Placement};
+use crate::config::file::{self, General, MapFrom, Placement};
 use crate::config::section::Setting;
 use crate::config::units::MapSource;
 use crate::config::{EtcdSettings, MapSettings, TlsIdentity};
@@ -107,6 +107,31 @@ impl Build<'_> {
             room: section.history_size.value.0,
             users_file: shares_users(section).then(|| self.directory.join(&section.users_file.value)),
         })
+    }
+
+    /// The router writes it: nothing else may stand there.
+    pub(super) fn check_users_file(&mut self, section: &MapFrom, general: &General) {
+        if !shares_users(section) {
+            return;
+        }
+        let own = self.directory.join(&section.users_file.value);
+        let others = [
+            ("auth_file", &general.auth_file.value),
+            ("copy_file", &section.copy_file.value),
+            ("timelines_file", &general.timelines_file.value),
+            ("auth_mock_key_file", &general.auth_mock_key_file.value),
+        ];
+        let taken = others
+            .into_iter()
+            .find(|(_, path)| !path.as_os_str().is_empty() && self.directory.join(path) == own)
+            .map(|(key, _)| key)
+            .or((self.path == Some(own.as_path())).then_some("the configuration"));
+        if let Some(taken) = taken {
+            let message = format!(
+                "users_file is the file of {taken}, and the router would write over it; give it a file of its own"
+            );
+            self.fail(&section.users_file.origin, message);
+        }
     }
 
     fn at_least(&mut self, key: &str, setting: &Setting<Duration>, least: Duration) {

@@ -14,10 +14,11 @@ use crate::config::units::AuthType;
 use crate::config::userlist::Listed;
 use crate::config::{ConsoleSettings, Login, TimeWishes, User};
 use crate::secret::Secret;
+use crate::wire::auth::ScramVerifier;
 
 /// The forms in which a password is stored (Postgres: `pg_authid.rolpassword`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stored {
+pub(super) enum Stored {
     Clear,
     Scram,
     Md5,
@@ -25,22 +26,13 @@ enum Stored {
     Broken,
 }
 
-/// `<iterations>:<salt>$<stored key>:<server key>`, each of the last three in base64.
-fn is_scram(rest: &str) -> bool {
-    let coded = |text: &str| {
-        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'='))
-    };
-    let halves = rest.split_once('$').and_then(|(how, keys)| Some((how.split_once(':')?, keys.split_once(':')?)));
-    halves.is_some_and(|((iterations, salt), (stored, server))| {
-        iterations.parse::<u32>().is_ok_and(|count| count > 0) && [salt, stored, server].into_iter().all(coded)
-    })
-}
-
-fn stored(password: &Secret) -> Stored {
+pub(super) fn stored(password: &Secret) -> Stored {
     let bytes = password.reveal();
     let is_md5 = |hash: &[u8]| hash.len() == 32 && hash.iter().all(u8::is_ascii_hexdigit);
-    if let Some(rest) = bytes.strip_prefix(b"SCRAM-SHA-256$") {
-        if std::str::from_utf8(rest).is_ok_and(is_scram) { Stored::Scram } else { Stored::Broken }
+    if bytes.starts_with(b"SCRAM-SHA-256$") {
+        // As it is read when the router takes it: what passes here cannot be refused there.
+        let parsed = std::str::from_utf8(bytes).ok().and_then(ScramVerifier::parse);
+        if parsed.is_some() { Stored::Scram } else { Stored::Broken }
     } else if bytes.strip_prefix(b"md5").is_some_and(is_md5) {
         Stored::Md5
     } else {
@@ -182,6 +174,7 @@ impl Build<'_> {
 
     /// Who may use the admin console.
     pub(super) fn console(&mut self, general: &General, users: &[User]) -> ConsoleSettings {
+        let are_shared = self.shared_users.is_some();
         let mut known = |names: &Setting<Vec<String>>, key: &str| {
             let mut found: Vec<Arc<str>> = Vec::new();
             for name in &names.value {
@@ -189,7 +182,15 @@ impl Build<'_> {
                     Some(user) => found.push(Arc::clone(&user.name)),
                     None => {
                         let near = did_you_mean(name, users.iter().map(|user| &*user.name));
-                        self.fail(&names.origin, format!("{key} names `{name}`, who is not in [[users]]{near}"));
+                        // Users of etcd come and go: who is removed there is out, whatever else names it.
+                        if are_shared {
+                            let message = format!(
+                                "{key} names `{name}`, who is neither in [[users]] nor among the users in etcd: nobody has its rights{near}"
+                            );
+                            self.warn(&names.origin, message);
+                        } else {
+                            self.fail(&names.origin, format!("{key} names `{name}`, who is not in [[users]]{near}"));
+                        }
                     }
                 }
             }

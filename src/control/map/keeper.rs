@@ -1,4 +1,4 @@
-//! Keeps the map that is served on disk, on a thread of its own: a disk that hangs holds nobody up.
+//! Keeps what of etcd is in force on disk, the map or the users, on a thread of its own: a disk that hangs holds nobody up.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::{MapState, copy};
 pub struct Copy {
     pub path: PathBuf,
     pub prefix: Box<str>,
-    pub map: Arc<str>,
+    pub text: Arc<str>,
 }
 
 type Write = Box<dyn Fn(&Copy) -> io::Result<()> + Send + Sync>;
@@ -29,7 +29,10 @@ pub struct Keeper {
 struct Shared {
     now: Mutex<Now>,
     idle: Notify,
-    state: Arc<MapState>,
+    /// What it keeps.
+    what: &'static str,
+    /// Who is told what cannot be written.
+    state: Option<Arc<MapState>>,
     write: Write,
 }
 
@@ -38,46 +41,51 @@ struct Now {
     /// The one that comes after what is being written.
     next: Option<Copy>,
     is_writing: bool,
-    /// Where the map of now is kept, or will be.
+    /// Where what is in force is kept, or will be.
     place: Option<PathBuf>,
     /// Why it is not.
     problem: Option<Box<str>>,
 }
 
 impl Keeper {
-    /// `state`: who is told that a copy cannot be written.
+    /// Of the map. `state`: who is told that a copy cannot be written.
     pub fn new(state: Arc<MapState>) -> Self {
-        Self::with(state, |wanted| copy::write(&wanted.path, &wanted.prefix, &wanted.map))
+        Self::of("the map", Some(state), |wanted| copy::write(&wanted.path, &wanted.prefix, &wanted.text))
     }
 
-    fn with(state: Arc<MapState>, write: impl Fn(&Copy) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    /// Of something that is written like this; the log calls it `what`.
+    pub fn of(
+        what: &'static str,
+        state: Option<Arc<MapState>>,
+        write: impl Fn(&Copy) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let (now, idle) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { now, idle, state, write: Box::new(write) }) }
+        Self { shared: Arc::new(Shared { now, idle, what, state, write: Box::new(write) }) }
     }
 
-    /// Why the map of now is not on disk, as far as is known.
+    /// Why what is in force is not on disk, as far as is known.
     pub fn problem(&self) -> Option<Box<str>> {
         self.shared.now().problem.clone()
     }
 
-    /// The map of now is in this file already.
+    /// What is in force is in this file already.
     pub fn found(&self, path: PathBuf) {
         self.shared.now().place = Some(path);
     }
 
-    /// There is another map: what is kept is not the map of now.
+    /// Something else is in force than what is kept.
     pub fn forget(&self) {
         self.shared.now().place = None;
     }
 
-    /// Sees to it that the map of now is in this file; returns at once.
-    pub fn keep(&self, path: &PathBuf, prefix: &str, map: &str) {
+    /// Sees to it that what is in force, this text, is in this file; returns at once.
+    pub fn keep(&self, path: &PathBuf, prefix: &str, text: &str) {
         let mut now = self.shared.now();
         if now.place.as_ref() == Some(path) {
             return;
         }
         now.place = Some(path.clone());
-        now.next = Some(Copy { path: path.clone(), prefix: prefix.into(), map: map.into() });
+        now.next = Some(Copy { path: path.clone(), prefix: prefix.into(), text: text.into() });
         if !std::mem::replace(&mut now.is_writing, true) {
             let shared = Arc::clone(&self.shared);
             tokio::task::spawn_blocking(move || shared.write_all());
@@ -123,7 +131,7 @@ impl Shared {
         next
     }
 
-    /// What came of it, for whoever looks at the map.
+    /// What came of it, for whoever looks.
     fn note(&self, wanted: &Copy, done: io::Result<()>) {
         let problem: Option<Box<str>> = done.as_ref().err().map(|error| {
             let file = wanted.path.display();
@@ -140,10 +148,11 @@ impl Shared {
             && problem != before
         {
             let file = wanted.path.display();
-            tracing::error!(%file, %error, "the map cannot be kept on disk: a start without etcd would have none");
+            tracing::error!(%file, %error, "{} cannot be kept on disk: a start without etcd would have none", self.what);
         }
         // What else is in the way is told first.
-        self.state.update(|status| {
+        let Some(state) = &self.state else { return };
+        state.update(|status| {
             if status.problem == before {
                 status.problem = problem;
             }
@@ -167,9 +176,9 @@ mod tests {
         let (wait, state) = (Mutex::new(wait), MapState::new("etcd", ""));
         let written = Written::default();
         let to = Arc::clone(&written);
-        let keeper = Keeper::with(Arc::clone(&state), move |wanted| {
+        let keeper = Keeper::of("the map", Some(Arc::clone(&state)), move |wanted| {
             let result: io::Result<()> = wait.lock().unwrap().recv().unwrap();
-            to.lock().unwrap().push(wanted.map.to_string());
+            to.lock().unwrap().push(wanted.text.to_string());
             result
         });
         (keeper, through, written, state)
