@@ -11,7 +11,7 @@ use crate::cli::topology::Failed;
 use crate::cli::{ConfigArg, runtime};
 use crate::config::userlist::{self, Listed};
 use crate::config::{ConfigError, ConfigErrors, Document, Draft, MapSettings};
-use crate::control::etcd::{Connection, Etcd, Swap};
+use crate::control::etcd::{Connection, Etcd, StoreError, Swap};
 use crate::secret::Secret;
 
 #[derive(Debug, clap::Args)]
@@ -124,10 +124,16 @@ impl Known {
     async fn check(&mut self, text: &str) -> Result<(), Failed> {
         let Some(draft) = &self.draft else { return Ok(()) };
         let source = format!("{}/map", self.prefix);
-        let Some(stored) = self.connection.look().await?.map else { return Ok(()) };
-        let map = stored.text.map_err(|unreadable| Failed::unusable(format!("{source}: {unreadable}")))?;
-        let document = Document::parse(&source, &map)?;
-        let told = |users: &str| match draft.with_users(users).settings(Some(&document)) {
+        let map = match self.connection.look().await {
+            Ok(look) => look.map.map(|stored| stored.text.map_err(|unreadable| unreadable.to_string())).transpose(),
+            Err(StoreError(error)) => Err(error),
+        };
+        let parse = |text: String| Document::parse(&source, &text).map_err(|errors| errors.to_string());
+        let document = map.and_then(|map| map.map(parse).transpose()).unwrap_or_else(|error| {
+            complain!("pgloom: warning: {source} cannot be read, so the users are looked at without it: {error}");
+            None
+        });
+        let told = |users: &str| match draft.with_users(users).settings(document.as_ref()) {
             Ok(settings) => (Vec::new(), settings.warnings),
             Err(ConfigErrors(errors)) => (errors, Vec::new()),
         };
@@ -137,6 +143,10 @@ impl Known {
         if !new.is_empty() {
             let message = "nothing is changed: routers with this configuration would not take these users";
             return Err(Failed::refused(format!("{message}:\n{}", lines(&new))));
+        }
+        // Without a map there are errors of its databases.
+        if document.is_none() {
+            return Ok(());
         }
         if !known.is_empty() {
             complain!("pgloom: warning: routers with this configuration take no users before this is mended:");
