@@ -721,7 +721,8 @@ impl Backend {
             return Err(fault);
         }
         match settled.behind {
-            Some(fault) if settled.tag.is_empty() => return Err(fault),
+            // A statement of a block is undone with it.
+            Some(fault) if settled.tag.is_empty() || self.status == Status::Failed => return Err(fault),
             Some(fault) => tracing::info!(error = %fault, "a server has said so behind the end of a statement"),
             None => {}
         }

@@ -216,11 +216,15 @@ impl<S: Sessions> Watch<S> {
         let Some(handles) = holder.and_then(|holder| self.sessions.sentence(holder, detail)) else { return };
         self.metrics.deadlocks.inc();
         tracing::warn!(database = %self.database.name, client = victim.client, detail, "deadlock over shards");
-        let cancels = handles.iter().map(|handle| async move {
-            handle.send().await;
-            handle.settle();
+        // What is announced is settled, also where this job ends before.
+        let sending = tokio::spawn(async move {
+            let cancels = handles.iter().map(|handle| async move {
+                handle.send().await;
+                handle.settle();
+            });
+            futures::future::join_all(cancels).await;
         });
-        futures::future::join_all(cancels).await;
+        let _ = sending.await;
     }
 
     /// Notes who waits here, and reads who waits elsewhere.

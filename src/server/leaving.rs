@@ -22,7 +22,10 @@ pub(super) async fn take_in_the_last(listener: TcpListener, mut welcome: impl Fn
     let shared = SockRef::from(&listener).reuse_port().unwrap_or(false);
     match if shared { let_nobody_begin(&SockRef::from(&listener)) } else { Ok(()) } {
         Ok(()) if shared => {
-            while let Ok(accepted) = tokio::time::timeout_at(settling, listener.accept()).await {
+            // An error is there at once, each time: the clock is looked at before.
+            while tokio::time::Instant::now() < settling
+                && let Ok(accepted) = tokio::time::timeout_at(settling, listener.accept()).await
+            {
                 match accepted {
                     Ok((stream, peer)) => let_in(Ok(stream), peer, &mut welcome),
                     // Somebody has given up, or there are no descriptors for a moment: the others still come.

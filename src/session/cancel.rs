@@ -422,13 +422,17 @@ impl CancelRegistry {
             running.servers.iter().for_each(|handle| handle.announce());
             (running.servers.clone(), slot.statement())
         };
-        let _counted = Counted::new(&slot.cancels);
-        // All at once: where one has not even begun, its statement waits for another one.
-        let sent = targets.iter().map(async |target| {
-            target.send_within(Duration::MAX, slot.over(statement)).await;
-            target.settle();
+        // It comes to its end whatever becomes of the client that asks: what is announced is settled.
+        let sending = tokio::spawn(async move {
+            let _counted = Counted::new(&slot.cancels);
+            // All at once: where one has not even begun, its statement waits for another one.
+            let sent = targets.iter().map(async |target| {
+                target.send_within(Duration::MAX, slot.over(statement)).await;
+                target.settle();
+            });
+            futures::future::join_all(sent).await;
         });
-        futures::future::join_all(sent).await;
+        let _ = sending.await;
     }
 
     /// Ends one client, whatever it does. False: there is none of this process id.

@@ -38,6 +38,8 @@ pub(super) enum Stage {
     Commits,
     /// It is being undone, for which no standby is waited for: what is undone is not there after a failover either.
     RollsBack,
+    /// The same of what is not prepared: who closes the connection undoes it as well.
+    Ends,
 }
 
 impl Stage {
@@ -45,12 +47,13 @@ impl Stage {
     pub fn of(requests: impl Iterator<Item = Request>) -> Self {
         let stage_of = |request| match request {
             Request::Decide | Request::Prepare => Self::Undecided,
-            Request::RollBack | Request::Finish { commit: false, .. } => Self::RollsBack,
+            Request::RollBack => Self::Ends,
+            Request::Finish { commit: false, .. } => Self::RollsBack,
             Request::Commit | Request::Finish { commit: true, .. } | Request::Fence | Request::Read => Self::Commits,
         };
         let mut stages = requests.map(stage_of);
         let first = stages.next().unwrap_or(Self::Undecided);
-        stages.fold(first, |one, other| if one == Self::Undecided { other } else { one })
+        stages.fold(first, |one, other| if matches!(one, Self::Undecided | Self::Ends) { other } else { one })
     }
 }
 
@@ -88,11 +91,12 @@ impl<'a> Patience<'a> {
         let hurry = match stage {
             Stage::Undecided if told.is_some() => Some(Duration::ZERO),
             Stage::Undecided | Stage::Commits => time.map(|(time, _)| time),
-            Stage::RollsBack => Some(AGAIN),
+            Stage::RollsBack | Stage::Ends => Some(AGAIN),
         };
         let end = match stage {
             Stage::Undecided => None,
             Stage::Commits => decided_within(times),
+            Stage::Ends => Some(AGAIN + UNHEEDED),
             // What is left prepared is undone by whoever finds it.
             Stage::RollsBack => Some(decided_within(times).map_or(UNDONE, |within| within.min(UNDONE))),
         };
@@ -113,7 +117,7 @@ impl<'a> Patience<'a> {
 
     /// Ready with what the client is told once nothing is waited for any longer. `servers`: those that work.
     pub fn poll(&mut self, cx: &mut Context<'_>, servers: &[(ShardId, Arc<CancelHandle>)]) -> Poll<Fault> {
-        if self.told.is_none() && self.stage != Stage::RollsBack {
+        if self.told.is_none() && !matches!(self.stage, Stage::RollsBack | Stage::Ends) {
             if self.client.control.poll_cancel(cx).is_ready() {
                 self.told = Some(self.slot.canceled());
                 self.hurry_within(Duration::ZERO);
@@ -180,7 +184,7 @@ impl<'a> Patience<'a> {
                 }
                 self.told
             }
-            Stage::Commits | Stage::RollsBack => None,
+            Stage::Commits | Stage::RollsBack | Stage::Ends => None,
         }
     }
 

@@ -536,6 +536,7 @@ impl<'s> Model<'s> {
         if let Some(collected) = self.collected.as_mut().filter(|_| self.view_depth == 0) {
             let leaves = leaves();
             self.carriers.get_mut().remove(&level);
+            self.gated.get_mut().clear();
             for part in conjuncts(condition) {
                 collected.filters.push(Filter { level, expr: part.clone(), leaves: leaves.clone() });
             }
