@@ -6,7 +6,7 @@
 mod support;
 
 use support::Sharded;
-use support::raw::{Raw, message as m};
+use support::raw::{Raw, cancel, message as m};
 
 /// The types of the messages up to `count` ReadyForQuery, or the end of the connection, with the codes of errors.
 fn heard(raw: &mut Raw, count: usize) -> String {
@@ -109,5 +109,26 @@ fn rows_may_follow_at_once_in_the_extended_protocol() {
         assert_eq!(asked, b"12G", "{copy}");
         raw.send(&[rows, m::copy_done(), m::sync()].concat()).unwrap();
         assert_eq!(heard(&mut raw, 1), "C Z", "{copy}");
+    }
+}
+
+/// Whoever counts the lines, the router or the shards: a COPY that is cancelled names the one that it has not read.
+#[test]
+fn a_cancelled_copy_says_how_far_it_has_come() {
+    let world = Sharded::create("copycancel", "");
+    for (table, rows) in [("items", "9001\t1\tx\n9002\t1\tx\n"), ("places", "c1\tx\nc2\tx\n")] {
+        let mut raw = world.connect();
+        raw.send(&m::query(&format!("COPY {table} FROM STDIN"))).unwrap();
+        assert_eq!(raw.read().unwrap().tag, b'G');
+        raw.send(&m::copy_data(rows.as_bytes())).unwrap();
+        // The rows are there when the request is: it takes a connection of its own.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        cancel(world.router.port, raw.key.0, &raw.key.1);
+        let message = raw.read().unwrap();
+        let error = message.report();
+        assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to user request"), "{table}");
+        assert_eq!(error.0[&'W'], format!("COPY {table}, line 3"));
+        assert_eq!(heard(&mut raw, 1), "Z");
+        assert_eq!(raw.value(&format!("SELECT count(*) FROM {table}")), if table == "items" { "60" } else { "1" });
     }
 }
