@@ -294,8 +294,8 @@ impl Session {
             let at = self.held_at(*shard)?;
             let server = &mut self.held[at].server;
             for asked in asked.iter().filter(|asked| asked.shards.contains(shard)) {
-                let sql = format!("{}{}", explain.prefix, asked.sql);
-                finish::ask(server, &sql, &asked.types, &asked.values, false)?;
+                let (sql, types, values) = asked.of(*shard);
+                finish::ask(server, &format!("{}{sql}", explain.prefix), types, values, false)?;
             }
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));

@@ -458,7 +458,7 @@ fn rename(text: &str, names: &[String], suffix: &str) -> String {
 fn is_whole(source: &PullSource) -> bool {
     match source {
         PullSource::Sharded(groups) => groups.iter().any(|group| group.expr == crate::sql::keys::KeyExpr::Any),
-        PullSource::Reference | PullSource::Copies | PullSource::One(_) => true,
+        PullSource::Reference | PullSource::Copies | PullSource::One(_) | PullSource::Rows(_) => true,
     }
 }
 
