@@ -129,8 +129,10 @@ UPDATE words SET word = 'M' || n, n = (SELECT 3000000000 - 2999999999) WHERE n =
 SELECT word, n FROM words ORDER BY n, word;
 
 -- script
+BEGIN;
 UPDATE words SET word = (SELECT md5(random()::text)) || n;
 SELECT count(DISTINCT left(word, 32)), count(*) FROM words;
+ROLLBACK;
 
 -- script
 UPDATE transfers t SET tenant_id = t.tenant_id + 30, account_id = NULL, amount = (SELECT sum(a.amount) FROM accounts a WHERE a.tenant_id = t.tenant_id) WHERE t.id % 3 = 0;
@@ -144,6 +146,21 @@ UPDATE sessions SET token = md5((SELECT string_agg(code, ',' ORDER BY code) FROM
 SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id, tenant_id;
 SELECT day, n, v FROM readings ORDER BY n, day;
 SELECT token, who FROM sessions ORDER BY token;
+
+-- What is sent along stands behind the conditions, and differs from call to call.
+-- script
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels WHERE rank > 0))::text WHERE n = 2 AND n IN (SELECT id FROM notes);
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels WHERE rank > 0))::text WHERE n = 3 AND n IN (SELECT id FROM notes);
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels WHERE rank > 2))::text WHERE n = 1 AND n IN (SELECT id FROM notes);
+UPDATE words SET word = CASE WHEN EXISTS (SELECT FROM accounts WHERE hits > 5) THEN 'yes' ELSE 'no' END || n, n = n + 100 WHERE n = 14;
+UPDATE words SET word = CASE WHEN EXISTS (SELECT FROM accounts WHERE hits > 5) THEN 'yes' ELSE 'no' END || n, n = n + 100 WHERE n = 15;
+UPDATE words SET word = CASE WHEN EXISTS (SELECT FROM accounts WHERE hits > 50) THEN 'yes' ELSE 'no' END || n, n = n + 200 WHERE n = 16;
+UPDATE words SET word = (SELECT max(title) FROM labels WHERE rank > 1) || (SELECT count(*) FROM accounts WHERE hits > 2) || n WHERE n = 8;
+UPDATE words SET word = (SELECT max(title) FROM labels WHERE rank > 1) || (SELECT count(*) FROM accounts WHERE hits > 2) || n WHERE n = 9;
+UPDATE words SET word = (SELECT max(title) FROM labels WHERE rank > 1) || (SELECT count(*) FROM accounts WHERE hits > 3) || n WHERE n = 10;
+UPDATE readings r SET day = (SELECT max(day) + 7 FROM readings x WHERE x.day = r.day), v = (SELECT avg(v) FROM readings WHERE n > 3) WHERE n % 5 = 0;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT day, n, v FROM readings ORDER BY n, day;
 
 -- Values in the FROM.
 -- script
