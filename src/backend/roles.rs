@@ -174,22 +174,52 @@ impl Roles {
     }
 
     /// The roles of other servers of the same shard, which know as much of its cluster. `before`: the place that one of them has here. While
-    /// the last primary is among them it is known how far it had written, and who is behind that.
-    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>) -> Self {
+    /// the last primary is among them it is known how far it had written, and who is behind that. Who was asked `since` then keeps its part.
+    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>, since: Instant) -> Self {
         let known = self.known.clone();
         let mut roles =
             Self { system: self.system, newest: self.newest, known, stints: self.stints, ..Self::new(servers) };
-        let stays = |last: Last| {
-            let seat = (0..servers).find(|at| before(*at) == Some(last.seat))?;
-            Some(Last { seat, ..last })
-        };
-        roles.last = self.last.and_then(stays);
-        if roles.last.is_some() {
-            for (at, seat) in roles.seats.iter_mut().enumerate() {
-                seat.behind = before(at).and_then(|before| self.seats.get(before)?.behind);
+        let here = |seat: usize| (0..servers).find(|at| before(*at) == Some(seat));
+        roles.last = self.last.and_then(|last| Some(Last { seat: here(last.seat)?, ..last }));
+        for (at, seat) in roles.seats.iter_mut().enumerate() {
+            let Some(known) = before(at).and_then(|before| self.seats.get(before)) else { continue };
+            if known.asked.is_some_and(|asked| asked >= since) {
+                *seat = known.clone();
             }
+            seat.behind = known.behind.filter(|_| roles.last.is_some());
+        }
+        roles.primary = self.primary.and_then(here).filter(|at| roles.seats[*at].asked.is_some());
+        match roles.primary {
+            Some(_) => roles.samples.clone_from(&self.samples),
+            None => roles.seats.iter_mut().for_each(|seat| seat.fresh_as_of = None),
         }
         roles
+    }
+
+    /// The same servers had these roles `before`, a while ago: how far the primary had written by then, who is behind that, and the timelines
+    /// are known still. No stint of then is given again.
+    pub fn remember(&mut self, before: &Self) {
+        for (&system, &timeline) in &before.known {
+            let known = self.known.entry(system).or_default();
+            *known = timeline.max(*known);
+        }
+        self.stints = self.stints.max(before.stints);
+        for seat in self.seats.iter_mut().filter(|seat| seat.role != Role::Unknown) {
+            self.stints += 1;
+            seat.stint = self.stints;
+        }
+        if self.system.is_none() || before.system != self.system {
+            return;
+        }
+        self.newest = self.newest.max(before.newest);
+        let far = |last: &Last| (last.timeline, last.lsn);
+        if before.last.as_ref().map(far) > self.last.as_ref().map(far) {
+            self.last = before.last;
+            self.seats
+                .iter_mut()
+                .zip(&before.seats)
+                .for_each(|(seat, before)| seat.behind = seat.behind.or(before.behind));
+        }
     }
 
     /// There is, or was, this timeline of a cluster.
@@ -244,16 +274,24 @@ impl Roles {
         let before: Vec<Role> = self.seats.iter().map(|seat| seat.role).collect();
         self.choose();
         self.assign();
+        // It may have been chosen by what another one said.
+        let primary = self.primary.and_then(|primary| Some((primary, self.seats[primary].fact?)));
+        if let Some((primary, fact)) = primary {
+            self.has_written(primary, &fact);
+        }
         self.measure(at, asked, heard);
         self.seats.iter().zip(before).any(|(seat, role)| seat.role != role)
     }
 
     /// Who of those that take writes is the primary.
     fn choose(&mut self) {
-        if self.seats.iter().any(|seat| seat.asked.is_none()) {
+        // Before everybody was asked nobody becomes the primary; one that was it in another list of them stays it.
+        let all_were_asked = self.seats.iter().all(|seat| seat.asked.is_some());
+        if !all_were_asked && self.primary.is_none() {
             return;
         }
-        if let Some(system) = self.system
+        if all_were_asked
+            && let Some(system) = self.system
             && let Some(other) = self.first_system()
             && other != system
         {
@@ -292,6 +330,7 @@ impl Roles {
                 _ => None,
             },
         };
+        let chosen = chosen.filter(|chosen| all_were_asked || self.primary == Some(*chosen));
         // Where all that answer are behind what is known, they are fenced, not unknown.
         if chosen.is_some() || known > heard {
             self.system = Some(system);
@@ -334,7 +373,11 @@ impl Roles {
                 (Some(_), Some(_)) if twins => Role::Fenced(Why::Twin),
                 // It took writes when it was last heard, and nothing is known of it now.
                 (Some(_), Some(_)) if self.seats[at].silent => Role::Unknown,
-                (Some(_), Some(_)) => Role::Fenced(Why::Behind),
+                (Some(_), Some(fact)) if self.primary.is_some() || self.is_behind(at, &fact) => {
+                    Role::Fenced(Why::Behind)
+                }
+                // Others are still to be heard.
+                (Some(_), Some(_)) => Role::Unknown,
             };
             self.seats[at].behind = match (role, self.seats[at].fact) {
                 (Role::Fenced(Why::Behind), Some(fact)) => Some(fact.timeline),
@@ -365,13 +408,18 @@ impl Roles {
         most.and_then(|place| self.samples.remove(place));
     }
 
+    /// The primary, or the one that was it last, has come so far.
+    fn has_written(&mut self, at: usize, fact: &Fact) {
+        let before = self.last.filter(|last| last.seat == at && last.timeline == fact.timeline);
+        let lsn = fact.lsn.end_of_record().max(before.map_or(Lsn(0), |last| last.lsn));
+        self.last = Some(Last { seat: at, timeline: fact.timeline, lsn });
+    }
+
     /// How far the primary, or a replica, has come.
     fn measure(&mut self, at: usize, asked: Instant, heard: Heard) {
         let Heard::Said(fact) = heard else { return };
-        if self.primary == Some(at) || self.last.is_some_and(|last| last.seat == at && last.timeline == fact.timeline) {
-            let before = self.last.filter(|last| last.seat == at && last.timeline == fact.timeline);
-            let lsn = fact.lsn.end_of_record().max(before.map_or(Lsn(0), |last| last.lsn));
-            self.last = Some(Last { seat: at, timeline: fact.timeline, lsn });
+        if self.last.is_some_and(|last| last.seat == at && last.timeline == fact.timeline) {
+            self.has_written(at, &fact);
         }
         if self.primary == Some(at) {
             self.samples.push_back((asked, fact.lsn.end_of_record()));
