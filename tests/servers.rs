@@ -420,7 +420,15 @@ fn servers_come_and_go_in_the_configuration_while_their_primary_is_written() {
     for text in [&three, &two, &text(&[a, b, &c]), &text(&[&c, a]), &text(&[a])] {
         let (port, http_port) = (router.port.to_string(), router.http_port.to_string());
         let text = text.replace("{port}", &port).replace("{http_port}", &http_port);
+        // What runs over the change goes on.
+        let mut open = router.connect(NAME);
+        open.must("BEGIN");
+        open.must(&format!("SELECT balance FROM accounts WHERE id = {account}"));
         assert_eq!(router.reload(&text), "applied", "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(router.reload(&format!("{text}nonsense")), "rejected");
+        open.must(&add);
+        open.must("COMMIT");
         for _ in 0..50 {
             assert_eq!(raw.must(&add).answers[0].tag.as_deref(), Some("UPDATE 1"));
         }

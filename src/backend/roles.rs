@@ -12,6 +12,7 @@
 //!   cluster (the shard was upgraded or restored), that is the shard's from then on.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A position in the write-ahead log.
@@ -103,8 +104,13 @@ impl Role {
     }
 }
 
-/// The time that a server has had one role. Never given twice; 0 is none.
+/// The time that a server has had one role. Never given twice, to whichever server of whichever list; 0 is none.
 pub type Stint = u64;
+
+fn next_stint() -> Stint {
+    static STINTS: AtomicU64 = AtomicU64::new(1);
+    STINTS.fetch_add(1, Ordering::Relaxed)
+}
 
 /// One server of the shard.
 #[derive(Clone, Debug)]
@@ -143,7 +149,6 @@ pub struct Roles {
     last: Option<Last>,
     /// How far the primary was known to have written, and when it had been asked.
     samples: VecDeque<(Instant, Lsn)>,
-    stints: Stint,
 }
 
 /// How many positions of the primary are remembered: older ones lie further apart.
@@ -161,24 +166,14 @@ impl Roles {
             behind: None,
         };
         let (known, samples) = (BTreeMap::new(), VecDeque::new());
-        Self {
-            seats: vec![seat; servers],
-            system: None,
-            newest: 0,
-            known,
-            primary: None,
-            last: None,
-            samples,
-            stints: 0,
-        }
+        Self { seats: vec![seat; servers], system: None, newest: 0, known, primary: None, last: None, samples }
     }
 
     /// The roles of other servers of the same shard, which know as much of its cluster. `before`: the place that one of them has here. While
     /// the last primary is among them it is known how far it had written, and who is behind that. Who was asked `since` then keeps its part.
     pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>, since: Instant) -> Self {
         let known = self.known.clone();
-        let mut roles =
-            Self { system: self.system, newest: self.newest, known, stints: self.stints, ..Self::new(servers) };
+        let mut roles = Self { system: self.system, newest: self.newest, known, ..Self::new(servers) };
         let here = |seat: usize| (0..servers).find(|at| before(*at) == Some(seat));
         roles.last = self.last.and_then(|last| Some(Last { seat: here(last.seat)?, ..last }));
         for (at, seat) in roles.seats.iter_mut().enumerate() {
@@ -196,29 +191,28 @@ impl Roles {
         roles
     }
 
-    /// The same servers had these roles `before`, a while ago: how far the primary had written by then, who is behind that, and the timelines
-    /// are known still. No stint of then is given again.
-    pub fn remember(&mut self, before: &Self) {
-        for (&system, &timeline) in &before.known {
+    /// These are the roles of the same servers, at the same places, by another list of them: whichever list was asked later knows who has
+    /// which part now. What either has heard of timelines, of how far the primary had written and who is behind that, is known still.
+    pub fn catch_up(&mut self, other: Self) {
+        let asked = |roles: &Self| roles.seats.iter().filter_map(|seat| seat.asked).max();
+        let other = match asked(&other) > asked(self) {
+            true => std::mem::replace(self, other),
+            false => other,
+        };
+        for (&system, &timeline) in &other.known {
             let known = self.known.entry(system).or_default();
             *known = timeline.max(*known);
         }
-        self.stints = self.stints.max(before.stints);
-        for seat in self.seats.iter_mut().filter(|seat| seat.role != Role::Unknown) {
-            self.stints += 1;
-            seat.stint = self.stints;
-        }
-        if self.system.is_none() || before.system != self.system {
+        if self.system.is_none() || other.system != self.system {
             return;
         }
-        self.newest = self.newest.max(before.newest);
+        self.newest = self.newest.max(other.newest);
         let far = |last: &Last| (last.timeline, last.lsn);
-        if before.last.as_ref().map(far) > self.last.as_ref().map(far) {
-            self.last = before.last;
-            self.seats
-                .iter_mut()
-                .zip(&before.seats)
-                .for_each(|(seat, before)| seat.behind = seat.behind.or(before.behind));
+        if other.last.as_ref().map(far) > self.last.as_ref().map(far) {
+            self.last = other.last;
+        }
+        for (seat, other) in self.seats.iter_mut().zip(&other.seats).filter(|_| self.last.is_some()) {
+            seat.behind = seat.behind.max(other.behind);
         }
     }
 
@@ -386,9 +380,8 @@ impl Roles {
                 (_, None) => self.seats[at].behind,
             };
             if role != self.seats[at].role {
-                self.stints += 1;
                 self.seats[at].role = role;
-                self.seats[at].stint = self.stints;
+                self.seats[at].stint = next_stint();
                 self.seats[at].fresh_as_of = None;
             }
         }

@@ -66,7 +66,7 @@ struct KnownShards {
     last: HashMap<(String, String), Arc<ShardServers>>,
 }
 
-/// A role that was heard so long ago is one still, where the list of servers changes.
+/// A role that was heard so long ago, and an interval more, is one still, where the list of servers changes.
 const STILL_TRUE: Duration = Duration::from_secs(5);
 
 /// What makes two servers of a database the same one: the address, and the database there.
@@ -79,13 +79,20 @@ fn placed(server: &Server) -> (String, String) {
 pub struct ServerBook {
     known: Mutex<HashMap<Arc<str>, KnownShards>>,
     pub timelines: Arc<Timelines>,
+    /// Microseconds between two questions to a server.
+    interval: AtomicU64,
     /// Other routers are still to be asked for the timelines that they know.
     unasked: watch::Sender<bool>,
 }
 
 impl ServerBook {
     pub fn new(timelines: Timelines) -> Self {
-        Self { known: Mutex::default(), timelines: Arc::new(timelines), unasked: watch::Sender::default() }
+        Self { timelines: Arc::new(timelines), ..Self::default() }
+    }
+
+    /// So often is each server asked.
+    pub fn are_asked_each(&self, interval: Duration) {
+        self.interval.store(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX >> 1), Ordering::Relaxed);
     }
 
     /// Nobody is asked for its role before [`Self::have_asked`], so that no old primary is taken for the one of now.
@@ -114,7 +121,8 @@ impl ServerBook {
         // What they know.
         let roles = |before: &ShardServers| {
             let place = |at: usize| before.members.iter().position(|member| same(&member.server, &shard.servers[at]));
-            let since = Instant::now().checked_sub(STILL_TRUE);
+            let interval = Duration::from_micros(self.interval.load(Ordering::Relaxed));
+            let since = Instant::now().checked_sub(STILL_TRUE + interval);
             before.roles().of_others(shard.servers.len(), place, since.unwrap_or_else(Instant::now))
         };
         // Of those lists that its servers were in last, the one that has most of them.
@@ -126,8 +134,8 @@ impl ServerBook {
             (Some(found), before) => {
                 found.be_called(database, &shard.name);
                 let Some(before) = before else { return found };
-                // They were out of use.
-                found.take_up(roles(&before));
+                // They may have been out of use.
+                found.catch_up(roles(&before));
                 found
             }
             (None, before) => {
@@ -280,11 +288,10 @@ impl ShardServers {
         primary
     }
 
-    /// They are in use again, and others know these roles of them.
-    fn take_up(&self, mut roles: Roles) {
+    /// Another list of the same servers has these roles. The same stint is the same one in both: whoever has connections of it keeps them.
+    fn catch_up(&self, roles: Roles) {
         let mut own = self.roles();
-        roles.remember(&own);
-        *own = roles;
+        own.catch_up(roles);
         let primary = self.show(&own);
         drop(own);
         self.supersede(primary);
