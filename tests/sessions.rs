@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::raw::{Raw, Value, message as m};
 use support::script::Step::{self, Ready, Send, Until};
-use support::script::{Pair, Placed, batch, play, play_on, queries, run, text};
+use support::script::{Pair, Placed, batch, play_on, queries, run, text};
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int CHECK (n >= 0)); \
      CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";

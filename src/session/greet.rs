@@ -16,7 +16,9 @@ impl Session {
     /// Tells the client its parameters and its key.
     pub(super) async fn greet(&mut self, secret: &[u8], date_styles: &DateStyles) -> Result<(), Stop> {
         for (name, value) in self.startup.iter() {
-            check_of_login(name, value).and_then(|()| check_setting(name, value)).map_err(|fault| Stop::Fatal(fault.fatal()))?;
+            check_of_login(name, value)
+                .and_then(|()| check_setting(name, value))
+                .map_err(|fault| Stop::Fatal(fault.fatal()))?;
         }
         let learned = self.learn_parameters(date_styles).await.and_then(|()| self.check_login());
         learned.map_err(|fault| Stop::Fatal(fault.fatal()))?;

@@ -23,7 +23,9 @@ const OWN: [&str; 12] = [
 #[test]
 fn parameters_that_nothing_needs_have_types_and_values_all_the_same() {
     let world = world("xowntypes");
-    for sql in OWN.into_iter().chain(["SELECT set_config('a.b', 'c', false)", "SELECT set_config($1, 'c', false)", ROWS]) {
+    for sql in
+        OWN.into_iter().chain(["SELECT set_config('a.b', 'c', false)", "SELECT set_config($1, 'c', false)", ROWS])
+    {
         for types in [&[23][..], &[0], &[705], &[25, 0], &[25, 25], &[0, 23], &[999_999]] {
             exchange(&world, &format!("{sql}, declared {types:?}"), |t| {
                 let text = t.sql(sql);
@@ -32,7 +34,10 @@ fn parameters_that_nothing_needs_have_types_and_values_all_the_same() {
                     Send([parse("s"), m::sync(), m::describe(b'S', "s"), m::sync()].concat()),
                     Ready,
                     Ready,
-                    Send([t.parse("", ROWS), m::sync(), parse(""), m::sync(), m::bind("", "", &[], &[]), m::sync()].concat()),
+                    Send(
+                        [t.parse("", ROWS), m::sync(), parse(""), m::sync(), m::bind("", "", &[], &[]), m::sync()]
+                            .concat(),
+                    ),
                     Ready,
                     Ready,
                     Ready,
@@ -87,7 +92,8 @@ fn what_returns_no_rows_takes_any_result_formats() {
     for sql in OWN.into_iter().chain(executes).chain(others) {
         for formats in [&[][..], &[1], &[0, 1], &[1, 0, 1], &[0, 0, 0, 0], &[2], &[-1]] {
             exchange(&world, &format!("{sql}, formats {formats:?}"), |t| {
-                let call = [t.parse("s", sql), m::bind("p", "s", &[], formats), m::describe(b'P', "p"), m::execute("p", 0)];
+                let call =
+                    [t.parse("s", sql), m::bind("p", "s", &[], formats), m::describe(b'P', "p"), m::execute("p", 0)];
                 let prepare: Vec<u8> = prepare.split("; ").flat_map(|one| t.query(one)).collect();
                 vec![
                     Send(prepare),
@@ -123,7 +129,16 @@ fn close_all_leaves_the_portal_that_it_runs_in() {
                     vec![
                         Send(m::query(begin)),
                         Ready,
-                        Send([bound(t), m::bind(portal, "s", &[], &[]), m::execute(portal, 0), behind.clone(), m::sync()].concat()),
+                        Send(
+                            [
+                                bound(t),
+                                m::bind(portal, "s", &[], &[]),
+                                m::execute(portal, 0),
+                                behind.clone(),
+                                m::sync(),
+                            ]
+                            .concat(),
+                        ),
                         Ready,
                         Send([m::execute(portal, 0), m::sync()].concat()),
                         Ready,
@@ -174,7 +189,8 @@ fn settings_that_are_no_lists_take_one_value() {
 #[test]
 fn a_parse_that_fails_leaves_no_unnamed_statement() {
     let world = world("xownunnamed");
-    for text in ["SELECT 1; SELECT 2", "SELEC 1", "SELECT nothing FROM {t}", "SET timezone TO", "SELECT * FROM nowhere"] {
+    for text in ["SELECT 1; SELECT 2", "SELEC 1", "SELECT nothing FROM {t}", "SET timezone TO", "SELECT * FROM nowhere"]
+    {
         exchange(&world, text, |t| {
             let then = [m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat();
             vec![Send([t.parse("", ROWS), m::sync(), t.parse("", text), m::sync(), then].concat()), Ready, Ready, Ready]

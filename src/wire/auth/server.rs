@@ -275,7 +275,9 @@ mod tests {
             let fault = server(None).client_first(SCRAM_SHA_256, message).unwrap_err();
             assert_eq!((&*fault.message, &fault.detail), (told, &None), "{message:?}");
         }
-        for message in [&b"n,,n=u,r="[..], b"n,,n=\xff,r=abc", b"n,,n=u,r=abc,", b"n,,n=u,r=abc,b=c,d=e", b"y,,n=,r=abc"] {
+        for message in
+            [&b"n,,n=u,r="[..], b"n,,n=\xff,r=abc", b"n,,n=u,r=abc,", b"n,,n=u,r=abc,b=c,d=e", b"y,,n=,r=abc"]
+        {
             assert!(server(None).client_first(SCRAM_SHA_256, message).is_ok(), "{message:?}");
         }
         let bound = |message: &[u8]| server(Some(vec![1])).client_first(SCRAM_SHA_256_PLUS, message).unwrap_err();
