@@ -113,8 +113,12 @@ impl Session {
                 // What is wrong with a value a server tells, and which it is.
                 Err(_) => (Arc::clone(&statement.text), false),
             };
-            let columns = self.local_columns(kind)?;
-            check_formats(&formats, columns.map(|rows| rows.columns.len()))?;
+            // What cannot be shown is told when it is asked for.
+            if formats.len() > 1
+                && let Ok(columns) = self.local_columns(kind)
+            {
+                check_formats(&formats, columns.map(|rows| rows.columns.len()))?;
+            }
             self.bind_values(plain, &statement, &view).await?;
             return Ok(self.put_portal(view.portal, Portal::new(statement, formats, Place::Local(text)))?);
         }
