@@ -26,7 +26,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType};
-use crate::wire::frame::Frame;
+use crate::wire::frame::{self, Frame};
 use crate::wire::{error_fields, reply, request};
 
 /// Bytes queued for the slowest shard before the client is no longer read.
@@ -38,6 +38,11 @@ const CSV_MARKER_IS_DATA: u32 = 18;
 fn out_of_place(tag: u8) -> Fault {
     let message = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
     Fault::new(SqlState::PROTOCOL_VIOLATION, message)
+}
+
+/// What Postgres says where it loses step in the middle of rows: it reads no further.
+fn lost_step() -> Fault {
+    Fault::new(SqlState::CONNECTION_FAILURE, "unexpected EOF on client connection with an open transaction")
 }
 
 impl Session {
@@ -63,12 +68,16 @@ impl Session {
                 Ok(false)
             }
             Ok(CopyEnd::Silent) => Err(Stop::Fatal(self.overslept(true)).into()),
-            Ok(CopyEnd::Interrupted(tag)) => match break_off(&mut held.server, &mut self.client).await {
-                Ok(true) => Err(self.lose_step(&out_of_place(tag))),
-                // It has failed before: the message is the next one to be answered.
-                Ok(false) => Ok(false),
-                Err(broken) => Err(self.break_held(at, broken)),
-            },
+            Ok(end @ (CopyEnd::Interrupted(_) | CopyEnd::Lost)) => {
+                let why = if let CopyEnd::Interrupted(tag) = end { out_of_place(tag) } else { lost_step() };
+                match break_off(&mut held.server, &mut self.client).await {
+                    Ok(Some(context)) if context.is_empty() => Err(self.lose_step(&why)),
+                    Ok(Some(context)) => Err(self.lose_step(&why.about(b'W', context))),
+                    // It has failed before: the message is the next one to be answered.
+                    Ok(None) => Ok(false),
+                    Err(broken) => Err(self.break_held(at, broken)),
+                }
+            }
             Err(broken) => Err(self.break_held(at, broken)),
         }
     }
@@ -201,7 +210,7 @@ impl Session {
             let frame = match self.next_copy_frame(shards, feed).await {
                 Ok(CopyInput::Frame(frame)) => frame,
                 Ok(CopyInput::ServerSpoke) => return Ok(None),
-                Ok(CopyInput::Interrupted(tag)) => return Ok(Some(at_line(out_of_place(tag), &cutter))),
+                Ok(CopyInput::OutOfPlace(why)) => return Ok(Some(at_line(why, &cutter))),
                 Err(Failure::Fault(fault)) if fault.code == SqlState::QUERY_CANCELED => {
                     return Err(at_line(fault, &cutter).into());
                 }
@@ -290,9 +299,10 @@ impl Session {
             let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
             let may_read = queued.unwrap_or(0) < SHARD_HIGH;
             match self.client.read.first() {
-                // It has left.
-                Some(b'X') if may_read => return Err(Failure::Stop(Stop::Gone)),
-                Some(tag) if may_read && !is_of_copy(*tag) => return Ok(CopyInput::Interrupted(*tag)),
+                Some(tag) if may_read && !is_of_copy(*tag) => return Ok(CopyInput::OutOfPlace(out_of_place(*tag))),
+                Some(_) if may_read && frame::has_lost_step(&self.client.read) => {
+                    return Ok(CopyInput::OutOfPlace(lost_step()));
+                }
                 Some(_) | None => {}
             }
             if may_read && let Some(frame) = self.client.cut()? {
@@ -432,8 +442,8 @@ enum Rows {
 enum CopyInput {
     Frame(Frame),
     ServerSpoke,
-    /// By a message of this type.
-    Interrupted(u8),
+    /// The next message is none of a COPY, and this is told.
+    OutOfPlace(Fault),
 }
 
 /// What ends the wait for the client's next message.

@@ -330,7 +330,7 @@ impl Session {
         let (text, types) = ask.statement();
         let ours = server_fault(frame.body());
         let is_same = |theirs: &Fault| theirs.code == ours.code && (!within || theirs.message == ours.message);
-        match self.parse_error_at_home(text, types).await {
+        match self.parse_error_on(self.view.topology.home, text, types).await {
             Ok(Some(theirs)) if is_same(&server_fault(theirs.body())) => theirs,
             Ok(_) | Err(_) => without_position(&frame),
         }
