@@ -435,6 +435,19 @@ fn servers_come_and_go_in_the_configuration_while_their_primary_is_written() {
         std::thread::sleep(Duration::from_millis(700));
         assert_eq!(raw.must(&add).answers[0].tag.as_deref(), Some("UPDATE 1"));
     }
+    // One that has been promoted comes into the list: nothing is written any more to the one that was the primary.
+    c.configure("synchronous_standby_names = ''");
+    c.promote();
+    c.connect("postgres").must("SELECT pg_reload_conf()");
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+    let before = balance(a);
+    let both = text(&[a, &c]);
+    let (port, http_port) = (router.port.to_string(), router.http_port.to_string());
+    let both = both.replace("{port}", &port).replace("{http_port}", &http_port);
+    assert_eq!(router.reload(&both), "applied");
+    raw.must(&add);
+    assert_eq!(balance(a), before);
 }
 
 #[test]

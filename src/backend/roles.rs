@@ -170,35 +170,23 @@ impl Roles {
     }
 
     /// The roles of other servers of the same shard, which know as much of its cluster. `before`: the place that one of them has here. While
-    /// the last primary is among them it is known how far it had written, and who is behind that. Who was asked `since` then keeps its part.
-    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>, since: Instant) -> Self {
+    /// the last primary is among them it is known how far it had written, and who is behind that. Who has which part is still to be asked.
+    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>) -> Self {
         let known = self.known.clone();
         let mut roles = Self { system: self.system, newest: self.newest, known, ..Self::new(servers) };
         let here = |seat: usize| (0..servers).find(|at| before(*at) == Some(seat));
         roles.last = self.last.and_then(|last| Some(Last { seat: here(last.seat)?, ..last }));
-        for (at, seat) in roles.seats.iter_mut().enumerate() {
-            let Some(known) = before(at).and_then(|before| self.seats.get(before)) else { continue };
-            if known.asked.is_some_and(|asked| asked >= since) {
-                *seat = known.clone();
+        if roles.last.is_some() {
+            for (at, seat) in roles.seats.iter_mut().enumerate() {
+                seat.behind = before(at).and_then(|before| self.seats.get(before)?.behind);
             }
-            seat.behind = known.behind.filter(|_| roles.last.is_some());
-        }
-        roles.primary = self.primary.and_then(here).filter(|at| roles.seats[*at].asked.is_some());
-        match roles.primary {
-            Some(_) => roles.samples.clone_from(&self.samples),
-            None => roles.seats.iter_mut().for_each(|seat| seat.fresh_as_of = None),
         }
         roles
     }
 
-    /// These are the roles of the same servers, at the same places, by another list of them: whichever list was asked later knows who has
-    /// which part now. What either has heard of timelines, of how far the primary had written and who is behind that, is known still.
-    pub fn catch_up(&mut self, other: Self) {
-        let asked = |roles: &Self| roles.seats.iter().filter_map(|seat| seat.asked).max();
-        let other = match asked(&other) > asked(self) {
-            true => std::mem::replace(self, other),
-            false => other,
-        };
+    /// What another list of the same servers, at the same places, has heard meanwhile: of timelines, of how far the primary had written, and
+    /// who is behind that. It counts from the next answer on.
+    pub fn learn(&mut self, other: &Self) {
         for (&system, &timeline) in &other.known {
             let known = self.known.entry(system).or_default();
             *known = timeline.max(*known);
@@ -211,7 +199,7 @@ impl Roles {
         if other.last.as_ref().map(far) > self.last.as_ref().map(far) {
             self.last = other.last;
         }
-        for (seat, other) in self.seats.iter_mut().zip(&other.seats).filter(|_| self.last.is_some()) {
+        for (seat, other) in self.seats.iter_mut().zip(&other.seats) {
             seat.behind = seat.behind.max(other.behind);
         }
     }
@@ -279,13 +267,10 @@ impl Roles {
 
     /// Who of those that take writes is the primary.
     fn choose(&mut self) {
-        // Before everybody was asked nobody becomes the primary; one that was it in another list of them stays it.
-        let all_were_asked = self.seats.iter().all(|seat| seat.asked.is_some());
-        if !all_were_asked && self.primary.is_none() {
+        if self.seats.iter().any(|seat| seat.asked.is_none()) {
             return;
         }
-        if all_were_asked
-            && let Some(system) = self.system
+        if let Some(system) = self.system
             && let Some(other) = self.first_system()
             && other != system
         {
@@ -324,7 +309,6 @@ impl Roles {
                 _ => None,
             },
         };
-        let chosen = chosen.filter(|chosen| all_were_asked || self.primary == Some(*chosen));
         // Where all that answer are behind what is known, they are fenced, not unknown.
         if chosen.is_some() || known > heard {
             self.system = Some(system);

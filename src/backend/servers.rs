@@ -66,9 +66,6 @@ struct KnownShards {
     last: HashMap<(String, String), Arc<ShardServers>>,
 }
 
-/// A role that was heard so long ago, and an interval more, is one still, where the list of servers changes.
-const STILL_TRUE: Duration = Duration::from_secs(5);
-
 /// What makes two servers of a database the same one: the address, and the database there.
 fn placed(server: &Server) -> (String, String) {
     (server.address(), server.dbname.to_string())
@@ -79,8 +76,6 @@ fn placed(server: &Server) -> (String, String) {
 pub struct ServerBook {
     known: Mutex<HashMap<Arc<str>, KnownShards>>,
     pub timelines: Arc<Timelines>,
-    /// Microseconds between two questions to a server.
-    interval: AtomicU64,
     /// Other routers are still to be asked for the timelines that they know.
     unasked: watch::Sender<bool>,
 }
@@ -88,11 +83,6 @@ pub struct ServerBook {
 impl ServerBook {
     pub fn new(timelines: Timelines) -> Self {
         Self { timelines: Arc::new(timelines), ..Self::default() }
-    }
-
-    /// So often is each server asked.
-    pub fn are_asked_each(&self, interval: Duration) {
-        self.interval.store(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX >> 1), Ordering::Relaxed);
     }
 
     /// Nobody is asked for its role before [`Self::have_asked`], so that no old primary is taken for the one of now.
@@ -111,35 +101,34 @@ impl ServerBook {
         let _ = self.unasked.subscribe().wait_for(|unasked| !unasked).await;
     }
 
-    /// The servers of a shard. Lists that have servers in common are of one shard: each begins with what the others have heard.
+    /// The servers of a shard. Lists that have servers in common are of one shard: each knows what the others have heard, whoever calls
+    /// for which of them in turn. Who has which part is known of each by asking alone.
     pub fn of(&self, database: &Arc<str>, shard: &Shard, breakers: &Breakers) -> Arc<ShardServers> {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(Arc::clone(database)).or_default();
         let found = known.by_servers.get(&shard.servers).map(Arc::clone);
         let same = |one: &Server, other: &Server| one.address() == other.address() && one.dbname == other.dbname;
-        let here = |server: &Server| shard.servers.iter().position(|own| same(own, server));
-        // What they know.
-        let roles = |before: &ShardServers| {
-            let place = |at: usize| before.members.iter().position(|member| same(&member.server, &shard.servers[at]));
-            let interval = Duration::from_micros(self.interval.load(Ordering::Relaxed));
-            let since = Instant::now().checked_sub(STILL_TRUE + interval);
-            before.roles().of_others(shard.servers.len(), place, since.unwrap_or_else(Instant::now))
-        };
+        let is_here = |server: &Server| shard.servers.iter().any(|own| same(own, server));
         // Of those lists that its servers were in last, the one that has most of them.
         let last = shard.servers.iter().filter_map(|server| known.last.get(&placed(server)));
         let others = last.filter(|last| found.as_ref().is_none_or(|found| !Arc::ptr_eq(found, last)));
-        let before = others.max_by_key(|last| last.members.iter().filter_map(|member| here(&member.server)).count());
-        let before = before.map(Arc::clone);
-        let servers = match (found, before) {
-            (Some(found), before) => {
+        let before = others.max_by_key(|last| {
+            let shared = last.members.iter().filter(|member| is_here(&member.server)).count();
+            (shared, last.called().0 == shard.name)
+        });
+        let heard = before.map(|before| {
+            let place = |at: usize| before.members.iter().position(|one| same(&one.server, &shard.servers[at]));
+            before.roles().of_others(shard.servers.len(), place)
+        });
+        let servers = match (found, heard) {
+            (Some(found), heard) => {
                 found.be_called(database, &shard.name);
-                let Some(before) = before else { return found };
-                // They may have been out of use.
-                found.catch_up(roles(&before));
+                let Some(heard) = heard else { return found };
+                found.roles().learn(&heard);
                 found
             }
-            (None, before) => {
-                let roles = before.map_or_else(|| Roles::new(shard.servers.len()), |before| roles(&before));
+            (None, heard) => {
+                let roles = heard.unwrap_or_else(|| Roles::new(shard.servers.len()));
                 Arc::new(ShardServers::new(database, shard, breakers, roles, Arc::clone(&self.timelines)))
             }
         };
@@ -261,7 +250,7 @@ impl ShardServers {
             replica: AtomicU64::new(0),
             latency: AtomicU64::new(0),
         };
-        let servers = Self {
+        Self {
             shard: Arc::clone(&shard.name),
             called: Mutex::new((Arc::clone(&shard.name), shard_path(database, &shard.name))),
             members: shard.servers.iter().map(member).collect(),
@@ -272,31 +261,7 @@ impl ShardServers {
             changes: watch::Sender::new(0),
             doubts: watch::Sender::new(0),
             hedges: Hedges::default(),
-        };
-        servers.show(&servers.roles());
-        servers
-    }
-
-    /// Puts the roles where each checkout looks. Returns the word of the primary.
-    fn show(&self, roles: &Roles) -> u64 {
-        for (at, (member, seat)) in self.members.iter().zip(roles.seats()).enumerate() {
-            let word = if seat.role == Role::Replica { word(at, seat.stint) } else { 0 };
-            member.replica.store(word, Ordering::Release);
         }
-        let primary = roles.primary().map_or(0, |at| word(at, roles.seats()[at].stint));
-        self.primary.store(primary, Ordering::Release);
-        primary
-    }
-
-    /// Another list of the same servers has these roles. The same stint is the same one in both: whoever has connections of it keeps them.
-    fn catch_up(&self, roles: Roles) {
-        let mut own = self.roles();
-        own.catch_up(roles);
-        let primary = self.show(&own);
-        drop(own);
-        self.supersede(primary);
-        self.changes.send_modify(|count| *count += 1);
-        self.doubt();
     }
 
     fn called(&self) -> MutexGuard<'_, (Arc<str>, Arc<str>)> {
@@ -369,13 +334,16 @@ impl ShardServers {
         if !roles.note(at, asked, heard) {
             return;
         }
-        let new = self.show(&roles);
-        for ((member, seat), before) in self.members.iter().zip(roles.seats()).zip(stints) {
-            if seat.stint != before {
+        for (at, (member, seat)) in self.members.iter().zip(roles.seats()).enumerate() {
+            let word = if seat.role == Role::Replica { word(at, seat.stint) } else { 0 };
+            member.replica.store(word, Ordering::Release);
+            if seat.stint != stints[at] {
                 tracing::info!(shard = %self.shard, server = %member.address, role = seat.role.label(), why = seat.role.reason(), "role of a server");
             }
         }
         let primary = roles.primary();
+        let new = primary.map_or(0, |at| word(at, roles.seats()[at].stint));
+        self.primary.store(new, Ordering::Release);
         if primary != before {
             match primary {
                 Some(at) => tracing::warn!(shard = %self.shard, server = %self.members[at].address, "new primary"),
@@ -602,8 +570,6 @@ mod tests {
         two.hear(1, Instant::now(), said(true, 100));
         assert_eq!(roles(&two), ["primary", "replica"]);
         let three = of(&["c", "b", "a"]);
-        // Who was asked just now is what it was, whoever else is still to be heard.
-        assert_eq!((roles(&three), place_of(three.primary_word())), (vec!["unknown", "replica", "primary"], 2));
         three.hear(0, Instant::now(), Heard::Silence);
         three.hear(2, Instant::now(), said(false, 300));
         three.hear(1, Instant::now(), said(true, 100));

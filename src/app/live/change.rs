@@ -171,6 +171,7 @@ impl Live {
         let mut read = Vec::new();
         for change in &ready.databases {
             let Change::Another(before, next) = change else { continue };
+            ask_roles(before, next).await;
             let moved =
                 ways.iter().any(|way| matches!(way, Way::Everything { before: of, .. } if Arc::ptr_eq(of, before)));
             match read_catalog(before, next, moved).await {
@@ -250,6 +251,15 @@ impl Live {
             ways.change(etcd);
         }
     }
+}
+
+/// Of each list of servers that was not there before it is known who is the primary before anybody needs it: the list of before serves
+/// meanwhile, also where a new server does not answer.
+async fn ask_roles(before: &Database, next: &Database) {
+    let known = |shard: &Shard| before.configured.shards.iter().any(|known| known.servers == shard.servers);
+    let lists = next.configured.shards.iter().filter(|shard| !known(shard)).map(|shard| next.servers(shard));
+    let lists: Vec<_> = lists.filter(|servers| !servers.is_lone()).collect();
+    futures::future::join_all(lists.iter().map(|servers| control::servers::ask_all(next, servers))).await;
 }
 
 /// Reads the catalog for the next configuration where that of before does not do: tables that it knows of may have been made past the
