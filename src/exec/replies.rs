@@ -173,8 +173,11 @@ impl Hears {
     fn hears(self, notice: &Frame) -> bool {
         match self {
             Self::Everything => true,
-            // Told by whoever reads a text: Postgres's `truncate_identifier`.
-            Self::Rows => error_fields::code(notice.body()) != SqlState::NAME_TOO_LONG,
+            // Told by whoever reads a text: Postgres's `truncate_identifier`, `check_escape_warning`.
+            Self::Rows => {
+                let code = error_fields::code(notice.body());
+                code != SqlState::NAME_TOO_LONG && code != SqlState::NONSTANDARD_ESCAPE
+            }
             Self::Nothing => false,
         }
     }

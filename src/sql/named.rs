@@ -329,7 +329,7 @@ impl Analyzer<'_> {
         let lower = self.text.to_lowercase();
         let mut names = distributed_names(&self.scope);
         names.extend(self.scope.catalog.placed.keys().cloned());
-        let named = names.into_iter().find(|name| lower.contains(&name.to_lowercase()));
+        let named = names.into_iter().find(|name| has_name(&lower, &name.to_lowercase()));
         match named {
             // Postgres has its own words for what it cannot read.
             None => {
@@ -622,4 +622,14 @@ pub(crate) fn is_about_session(kind: &StatementKind) -> bool {
         | StatementKind::Discard(_)
         | StatementKind::Unclear => true,
     }
+}
+
+/// Whether a name stands in a text, and not as a part of another word. A digit before it may be the end of a number.
+fn has_name(text: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    text.match_indices(name).any(|(at, _)| {
+        let before = text.get(..at).and_then(|text| text.chars().next_back());
+        let behind = text.get(at + name.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(|c| is_word(c) && !c.is_ascii_digit()) && !behind.is_some_and(is_word)
+    })
 }
