@@ -41,7 +41,7 @@ impl Session {
         let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         server.parse(b"", query.as_bytes(), declared)?;
-        server.inflight.push(Owed::Parse(Audience::Router));
+        server.inflight.push(Owed::ParseHeard);
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);

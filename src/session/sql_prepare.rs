@@ -22,7 +22,8 @@ impl Session {
     /// PREPARE, in either protocol.
     pub(super) async fn prepare_sql(&mut self, name: &str, text: &str) -> Result<LocalRows, Failure> {
         check_own_name(name)?;
-        let inner: Option<Arc<str>> = prepared(text).and_then(|inner| text.get(inner..)).map(|inner| self.kept(inner));
+        let written = prepared(text).and_then(|inner| text.get(inner..));
+        let inner: Option<Arc<str>> = written.map(|inner| self.kept(inner));
         let shard = match &inner {
             Some(query) if self.view.topology.places_schemas() => self.shard_for_prepare(query).await?,
             _ => self.view.topology.home,
@@ -47,7 +48,7 @@ impl Session {
         let at_home = shard == self.view.topology.home;
         let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
         let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
-        let found = self.found_description(shard, &query, &declared).await?;
+        let found = self.found_description(shard, written.unwrap_or(&query), &declared).await?;
         let Some(description) = found.filter(|found| parameter_types(&found.0).is_ok_and(|found| found == types))
         else {
             return Err(unknown_types().into());
