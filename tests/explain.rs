@@ -96,7 +96,11 @@ fn analyze_counts_what_the_routers_own_steps_make_of_the_rows() {
         let shown = lines(&mut raw, &format!("EXPLAIN ({analyze}) {sql}"));
         let timed = !analyze.contains("TIMING");
         assert_eq!(untimed(&shown[0]), format!("Filter 2 > 8 (actual rows={kept})"), "{shown:#?}");
-        assert_eq!(untimed(&shown[1]), format!("  GroupAggregate by 1: 1, count(2) (actual rows={groups})"), "{shown:#?}");
+        assert_eq!(
+            untimed(&shown[1]),
+            format!("  GroupAggregate by 1: 1, count(2) (actual rows={groups})"),
+            "{shown:#?}"
+        );
         assert_eq!(untimed(&shown[2]), format!("    MergeSort 1 (actual rows={per_shard})"), "{shown:#?}");
         assert_eq!(count(&shown, "Merge Time: "), usize::from(timed), "{shown:#?}");
         // Each step its own time, which all together are no more than the whole.
@@ -108,7 +112,10 @@ fn analyze_counts_what_the_routers_own_steps_make_of_the_rows() {
         }
     }
     let shown = lines(&mut raw, "EXPLAIN ANALYZE SELECT DISTINCT n FROM items");
-    assert!(shown[0].starts_with("Unique") && untimed(&shown[0]).ends_with(&format!("(actual rows={groups})")), "{shown:#?}");
+    assert!(
+        shown[0].starts_with("Unique") && untimed(&shown[0]).ends_with(&format!("(actual rows={groups})")),
+        "{shown:#?}"
+    );
     // The rows of a statement that reads the clock, and hidden columns.
     let shown =
         lines(&mut raw, "EXPLAIN ANALYZE SELECT id FROM items WHERE now() > '2020-01-01' ORDER BY n + 1, id LIMIT 9");

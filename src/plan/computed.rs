@@ -22,17 +22,19 @@ pub(super) fn as_key<'a>(
     match computed.sort() {
         // Only compared with numbers: what Postgres makes of it elsewhere is another matter.
         Sort::Integer => match key_type {
-            KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Numeric => match computed_integer(computed, inputs)? {
-                None => Ok(KeyValue::Null),
-                Some(result) => number(&result.unsigned_abs().to_string(), result < 0, value.cast, key_type).map(own),
-            },
+            KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Numeric => {
+                match computed_integer(computed, inputs)? {
+                    None => Ok(KeyValue::Null),
+                    Some(result) => {
+                        number(&result.unsigned_abs().to_string(), result < 0, value.cast, key_type).map(own)
+                    }
+                }
+            }
             _ => Err(KeyError::Unsure),
         },
         Sort::Text => match computed_text(computed, inputs)? {
             None => Ok(KeyValue::Null),
-            Some(text) => {
-                key_type.parse_typed(value.cast.unwrap_or(oid::TEXT), Format::Text, text.as_bytes()).map(own)
-            }
+            Some(text) => key_type.parse_typed(value.cast.unwrap_or(oid::TEXT), Format::Text, text.as_bytes()).map(own),
         },
         Sort::Date => match (key_type, value.cast) {
             (KeyType::Date, None | Some(oid::DATE)) => {
@@ -150,11 +152,7 @@ fn chosen<'a>(computed: &'a Computed, inputs: &Inputs<'_>) -> Result<Option<&'a 
     }
 }
 
-fn all_have<'v>(
-    sort: Sort,
-    values: impl IntoIterator<Item = &'v Value>,
-    inputs: &Inputs<'_>,
-) -> Result<(), KeyError> {
+fn all_have<'v>(sort: Sort, values: impl IntoIterator<Item = &'v Value>, inputs: &Inputs<'_>) -> Result<(), KeyError> {
     let all = values.into_iter().all(|value| has_sort(value, sort, inputs));
     all.then_some(()).ok_or(KeyError::Unsure)
 }
@@ -211,12 +209,7 @@ fn holds(condition: &Condition, inputs: &Inputs<'_>) -> Result<Option<bool>, Key
 }
 
 /// `decides`: what one of both must be for the whole to be it.
-fn either(
-    left: &Condition,
-    right: &Condition,
-    decides: bool,
-    inputs: &Inputs<'_>,
-) -> Result<Option<bool>, KeyError> {
+fn either(left: &Condition, right: &Condition, decides: bool, inputs: &Inputs<'_>) -> Result<Option<bool>, KeyError> {
     let left = holds(left, inputs)?;
     if left == Some(decides) {
         return Ok(left);
@@ -314,7 +307,10 @@ fn is_iso(format: &str) -> bool {
 /// A day as ten characters say it.
 fn iso_date<'a>(text: &str) -> Result<KeyValue<'a>, KeyError> {
     let plain = text.len() == ISO.len()
-        && text.bytes().zip(ISO.bytes()).all(|(byte, of)| if of == b'-' { byte == b'-' } else { byte.is_ascii_digit() });
+        && text
+            .bytes()
+            .zip(ISO.bytes())
+            .all(|(byte, of)| if of == b'-' { byte == b'-' } else { byte.is_ascii_digit() });
     if plain { KeyType::Date.parse_text(text).map(own) } else { Err(KeyError::Unsure) }
 }
 

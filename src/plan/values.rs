@@ -53,7 +53,12 @@ fn text<'a>(written: Cow<'a, str>, cast: Option<Oid>, key_type: KeyType) -> Resu
     }
 }
 
-pub(super) fn number<'a>(digits: &'a str, negative: bool, cast: Option<Oid>, key_type: KeyType) -> Result<KeyValue<'a>, KeyError> {
+pub(super) fn number<'a>(
+    digits: &'a str,
+    negative: bool,
+    cast: Option<Oid>,
+    key_type: KeyType,
+) -> Result<KeyValue<'a>, KeyError> {
     let whole = digits.bytes().all(|b| b.is_ascii_digit());
     match cast {
         None => key_type.parse_number(digits, negative),

@@ -364,7 +364,9 @@ impl Says<'_, '_> {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
             Expr::Subquery(_) if self.model.selected_value(other).is_some() => None,
             Expr::Subquery(_) => Some(self.later("the value comes from a subquery", "is")),
-            Expr::Function(function) => Some(self.later(&format!("the value comes from function {}()", function.name), "is")),
+            Expr::Function(function) => {
+                Some(self.later(&format!("the value comes from function {}()", function.name), "is"))
+            }
             _ => Some(self.later("the value comes from an expression", "is")),
         }
     }

@@ -182,13 +182,7 @@ impl Model<'_> {
         }
     }
 
-    fn compared_values(
-        &self,
-        comparison: Comparison,
-        left: &Expr,
-        right: &Expr,
-        how: Literally,
-    ) -> Option<Condition> {
+    fn compared_values(&self, comparison: Comparison, left: &Expr, right: &Expr, how: Literally) -> Option<Condition> {
         let (sort, values) = self.alike(&[left, right], how)?;
         let [left, right] = <[Value; 2]>::try_from(values).ok()?;
         // Which text is before which, a collation says.

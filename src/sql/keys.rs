@@ -98,8 +98,16 @@ pub enum Condition {
     /// `None`: NULL.
     Is(Option<bool>),
     /// Of texts only whether they are equal.
-    Compared { comparison: Comparison, sort: Sort, left: Value, right: Value },
-    IsNull { sort: Sort, value: Value },
+    Compared {
+        comparison: Comparison,
+        sort: Sort,
+        left: Value,
+        right: Value,
+    },
+    IsNull {
+        sort: Sort,
+        value: Value,
+    },
     Not(Box<Condition>),
     And(Box<Condition>, Box<Condition>),
     Or(Box<Condition>, Box<Condition>),
