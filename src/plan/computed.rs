@@ -19,6 +19,7 @@ pub(super) fn as_key<'a>(
     key_type: KeyType,
     inputs: &Inputs<'_>,
 ) -> Result<KeyValue<'a>, KeyError> {
+    sorts_of(computed, inputs)?;
     match computed.sort() {
         // Only compared with numbers: what Postgres makes of it elsewhere is another matter.
         Sort::Integer => match key_type {
@@ -78,10 +79,15 @@ fn computed_integer(computed: &Computed, inputs: &Inputs<'_>) -> Result<Option<i
             Some(text) if text.is_ascii() => i64::try_from(text.len()).map(Some).map_err(|_| KeyError::Unsure),
             Some(_) => Err(KeyError::Unsure),
         },
-        Computed::First { .. } | Computed::Unless { .. } | Computed::Case { .. } => {
-            chosen(computed, inputs)?.map_or(Ok(None), |value| integer(value, inputs))
-        }
-        Computed::Cased { .. }
+        Computed::First { sort: Sort::Integer, .. }
+        | Computed::Unless { sort: Sort::Integer, .. }
+        | Computed::Case { sort: Sort::Integer, .. }
+        | Computed::Switch { sort: Sort::Integer, .. } => chosen(computed, inputs, |value| integer(value, inputs)),
+        Computed::First { .. }
+        | Computed::Unless { .. }
+        | Computed::Case { .. }
+        | Computed::Switch { .. }
+        | Computed::Cased { .. }
         | Computed::Joined(..)
         | Computed::Later { .. }
         | Computed::Earlier { .. }
@@ -106,12 +112,18 @@ fn computed_text<'a>(computed: &'a Computed, inputs: &'a Inputs<'_>) -> Result<O
         }
         Computed::Joined(left, right) => {
             let (left, right) = (text(left, inputs)?, text(right, inputs)?);
-            Ok(left.zip(right).map(|(left, right)| Cow::Owned([left, right].concat())))
+            // In its place: the left one may have been put together of many.
+            Ok(left.zip(right).map(|(left, right)| Cow::Owned(left.into_owned() + &*right)))
         }
-        Computed::First { .. } | Computed::Unless { .. } | Computed::Case { .. } => {
-            chosen(computed, inputs)?.map_or(Ok(None), |value| text(value, inputs))
-        }
-        Computed::Of { .. }
+        Computed::First { sort: Sort::Text, .. }
+        | Computed::Unless { sort: Sort::Text, .. }
+        | Computed::Case { sort: Sort::Text, .. }
+        | Computed::Switch { sort: Sort::Text, .. } => chosen(computed, inputs, |value| text(value, inputs)),
+        Computed::First { .. }
+        | Computed::Unless { .. }
+        | Computed::Case { .. }
+        | Computed::Switch { .. }
+        | Computed::Of { .. }
         | Computed::Call { .. }
         | Computed::Length(_)
         | Computed::Later { .. }
@@ -122,68 +134,152 @@ fn computed_text<'a>(computed: &'a Computed, inputs: &'a Inputs<'_>) -> Result<O
     }
 }
 
-/// The one of several values that it is. Those that Postgres does not come to may be errors.
-fn chosen<'a>(computed: &'a Computed, inputs: &Inputs<'_>) -> Result<Option<&'a Value>, KeyError> {
-    match computed {
-        Computed::First { sort, values } => {
-            all_have(*sort, values, inputs)?;
+/// The one of several values that it is; each is looked at once. Those that Postgres does not come to may be errors.
+fn chosen<'a, T: PartialEq>(
+    computed: &'a Computed,
+    inputs: &'a Inputs<'_>,
+    read: impl Fn(&'a Value) -> Result<Option<T>, KeyError>,
+) -> Result<Option<T>, KeyError> {
+    let (then, otherwise) = match computed {
+        Computed::First { values, .. } => {
             for value in values {
-                if !is_null(value, *sort, inputs)? {
-                    return Ok(Some(value));
+                if let Some(found) = read(value)? {
+                    return Ok(Some(found));
                 }
             }
-            Ok(None)
+            return Ok(None);
         }
-        Computed::Unless { sort, value, other } => {
-            all_have(*sort, [value, other], inputs)?;
-            let equal = compared(Comparison::Equal, *sort, value, other, inputs)?;
-            Ok((equal != Some(true)).then_some(value))
+        Computed::Unless { value, other, .. } => {
+            let (value, other) = (read(value)?, read(other)?);
+            return Ok(value.filter(|value| other.as_ref() != Some(value)));
         }
-        Computed::Case { sort, branches, otherwise } => {
-            all_have(*sort, branches.iter().map(|(_, value)| value).chain(otherwise), inputs)?;
+        Computed::Case { branches, otherwise, .. } => {
+            let mut then = None;
             for (condition, value) in branches {
                 if holds(condition, inputs)? == Some(true) {
-                    return Ok(Some(value));
+                    then = Some(value);
+                    break;
                 }
             }
-            Ok(otherwise.as_ref())
+            (then, otherwise)
         }
-        _ => Err(KeyError::Unsure),
+        Computed::Switch { of, operand, branches, otherwise, .. } => {
+            let then = match of {
+                Sort::Integer => equal_to(operand, branches, |value| integer(value, inputs)),
+                Sort::Text => equal_to(operand, branches, |value| text(value, inputs)),
+                Sort::Date => equal_to(operand, branches, |value| date(value, inputs)),
+            };
+            (then?, otherwise)
+        }
+        _ => return Err(KeyError::Unsure),
+    };
+    then.or(otherwise.as_ref()).map_or(Ok(None), read)
+}
+
+/// What stands behind the first that is equal.
+fn equal_to<'a, T: PartialEq>(
+    operand: &'a Value,
+    branches: &'a [(Value, Value)],
+    read: impl Fn(&'a Value) -> Result<Option<T>, KeyError>,
+) -> Result<Option<&'a Value>, KeyError> {
+    let operand = read(operand)?;
+    for (compared, then) in branches {
+        let compared = read(compared)?;
+        if compared.is_some() && compared == operand {
+            return Ok(Some(then));
+        }
+    }
+    Ok(None)
+}
+
+/// The sorts that a value can be of, whatever it is worth.
+#[derive(Clone, Copy)]
+struct Sorts {
+    integer: bool,
+    text: bool,
+    date: bool,
+}
+
+impl Sorts {
+    const ALL: Self = Self { integer: true, text: true, date: true };
+    const DATE: Self = Self { integer: false, text: false, date: true };
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            integer: self.integer && other.integer,
+            text: self.text && other.text,
+            date: self.date && other.date,
+        }
+    }
+
+    fn sure(self, sort: Sort) -> Result<Self, KeyError> {
+        let has = match sort {
+            Sort::Integer => self.integer,
+            Sort::Text => self.text,
+            Sort::Date => self.date,
+        };
+        has.then_some(self).ok_or(KeyError::Unsure)
     }
 }
 
-fn all_have<'v>(sort: Sort, values: impl IntoIterator<Item = &'v Value>, inputs: &Inputs<'_>) -> Result<(), KeyError> {
-    let all = values.into_iter().all(|value| has_sort(value, sort, inputs));
-    all.then_some(()).ok_or(KeyError::Unsure)
+/// The sorts of a whole, each part of it looked at once. An error where one of several values may be of another sort than the rest, chosen
+/// or not: a parameter of another type changes that of all.
+fn sorts_of(computed: &Computed, inputs: &Inputs<'_>) -> Result<Sorts, KeyError> {
+    let of = |value: &Value| sorts(value, inputs);
+    match computed {
+        Computed::Of { left, right, .. } => Ok(of(left)?.with(of(right)?)),
+        Computed::Call { args, .. } => all_sorts(args, inputs),
+        Computed::First { sort, values } => all_sorts(values, inputs)?.sure(*sort),
+        Computed::Unless { sort, value, other } => of(value)?.with(of(other)?).sure(*sort),
+        Computed::Case { sort, branches, otherwise } => {
+            branches.iter().try_for_each(|(condition, _)| check_sorts(condition, inputs))?;
+            all_sorts(branches.iter().map(|(_, value)| value).chain(otherwise), inputs)?.sure(*sort)
+        }
+        Computed::Switch { sort, operand, branches, otherwise, .. } => {
+            of(operand)?;
+            all_sorts(branches.iter().map(|(compared, _)| compared), inputs)?;
+            all_sorts(branches.iter().map(|(_, value)| value).chain(otherwise), inputs)?.sure(*sort)
+        }
+        // Their result is of one type.
+        Computed::Length(text) | Computed::Cased { text, .. } => of(text).map(|_| Sorts::ALL),
+        Computed::Joined(left, right) => all_sorts([left, right], inputs).map(|_| Sorts::ALL),
+        Computed::Later { date: one, days: other }
+        | Computed::Earlier { date: one, days: other }
+        | Computed::DateRead { text: one, format: other } => all_sorts([one, other], inputs).map(|_| Sorts::DATE),
+        Computed::DateOf(value) => of(value).map(|_| Sorts::DATE),
+        Computed::DateOfParts { year, month, day } => all_sorts([year, month, day], inputs).map(|_| Sorts::DATE),
+    }
 }
 
-/// Whether a value is of this sort beyond doubt, whatever it is worth: a parameter of another type would change that of all.
-fn has_sort(value: &Value, sort: Sort, inputs: &Inputs<'_>) -> bool {
-    let all = |values: &[&Value]| values.iter().all(|value| has_sort(value, sort, inputs));
+fn all_sorts<'v>(values: impl IntoIterator<Item = &'v Value>, inputs: &Inputs<'_>) -> Result<Sorts, KeyError> {
+    values.into_iter().try_fold(Sorts::ALL, |all, value| Ok(all.with(sorts(value, inputs)?)))
+}
+
+fn sorts(value: &Value, inputs: &Inputs<'_>) -> Result<Sorts, KeyError> {
     match &value.source {
-        Source::Parameter { .. } => match sort {
-            Sort::Integer => is_integer_parameter(value, inputs),
-            Sort::Text => is_text_parameter(value, inputs),
-            Sort::Date => false,
-        },
-        Source::Computed(computed) => match &**computed {
-            Computed::Of { left, right, .. } => all(&[left, right]),
-            Computed::Unless { value, other, .. } => all(&[value, other]),
-            Computed::Call { args: values, .. } | Computed::First { values, .. } => {
-                values.iter().all(|value| has_sort(value, sort, inputs))
-            }
-            Computed::Case { branches, otherwise, .. } => {
-                branches.iter().map(|(_, value)| value).chain(otherwise).all(|value| has_sort(value, sort, inputs))
-            }
-            // Their result is of one type.
-            Computed::Length(_) | Computed::Cased { .. } | Computed::Joined(..) => true,
-            Computed::Later { .. }
-            | Computed::Earlier { .. }
-            | Computed::DateOf(_)
-            | Computed::DateOfParts { .. }
-            | Computed::DateRead { .. } => sort == Sort::Date,
-        },
-        Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) | Source::Null => true,
+        Source::Parameter { .. } => Ok(Sorts {
+            integer: is_integer_parameter(value, inputs),
+            text: is_text_parameter(value, inputs),
+            date: false,
+        }),
+        Source::Computed(computed) => sorts_of(computed, inputs),
+        Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) | Source::Null => {
+            Ok(Sorts::ALL)
+        }
+    }
+}
+
+/// The same of the values that a condition has.
+fn check_sorts(condition: &Condition, inputs: &Inputs<'_>) -> Result<(), KeyError> {
+    match condition {
+        Condition::Is(_) => Ok(()),
+        Condition::Compared { left, right, .. } => all_sorts([left, right], inputs).map(drop),
+        Condition::IsNull { value, .. } => sorts(value, inputs).map(drop),
+        Condition::Not(of) => check_sorts(of, inputs),
+        Condition::And(left, right) | Condition::Or(left, right) => {
+            check_sorts(left, inputs)?;
+            check_sorts(right, inputs)
+        }
     }
 }
 
@@ -286,7 +382,8 @@ fn date(value: &Value, inputs: &Inputs<'_>) -> Result<Option<i32>, KeyError> {
             | Computed::Joined(..)
             | Computed::First { .. }
             | Computed::Unless { .. }
-            | Computed::Case { .. } => Err(KeyError::Unsure),
+            | Computed::Case { .. }
+            | Computed::Switch { .. } => Err(KeyError::Unsure),
         },
         _ => evaluate(value, KeyType::Date, inputs),
     };

@@ -1,6 +1,8 @@
 //! Expressions that are a value of the statement: literals and parameters, casts that keep what they say, arithmetic on integers and
 //! dates, texts put together, CASE without a row, functions of these that every Postgres answers alike.
 
+use std::iter;
+
 use sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, Expr, Function, FunctionArguments, UnaryOperator, Value as Literal,
     ValueWithSpan,
@@ -17,15 +19,16 @@ use crate::types::oid;
 impl Model<'_> {
     /// The value that an expression is, where it is a constant or a parameter; marks its literal free.
     pub fn as_value(&self, expr: &Expr) -> Option<Value> {
-        self.value(expr, Literally::Free)
+        self.value(expr, How::new(Literally::Free))
     }
 
     /// The same, where its literal shapes the statement too and stays as it is.
     pub fn as_fixed_value(&self, expr: &Expr) -> Option<Value> {
-        self.value(expr, Literally::Fixed)
+        self.value(expr, How::new(Literally::Fixed))
     }
 
-    fn value(&self, expr: &Expr, how: Literally) -> Option<Value> {
+    fn value(&self, expr: &Expr, how: How) -> Option<Value> {
+        let how = how.deeper()?;
         match expr {
             Expr::Value(literal) => self.literal(literal, false, how),
             Expr::Nested(inner) => self.value(inner, how),
@@ -34,6 +37,7 @@ impl Model<'_> {
                     self.literal(literal, true, how)
                 }
                 inner => {
+                    self.has_own("-").then_some(())?;
                     let zero = Value::plain(Source::Number { digits: "0".into(), negative: false });
                     computed(Arithmetic::Minus, zero, self.integer(inner, how)?)
                 }
@@ -45,18 +49,20 @@ impl Model<'_> {
                 _ => None,
             },
             Expr::BinaryOp { left, op: BinaryOperator::StringConcat, right } => {
+                self.has_own("||").then_some(())?;
                 let left = self.text(left, how)?;
                 made(Computed::Joined(left, self.text(right, how)?))
             }
             Expr::BinaryOp { left, op, right } => {
-                let op = match op {
-                    BinaryOperator::Plus => Arithmetic::Plus,
-                    BinaryOperator::Minus => Arithmetic::Minus,
-                    BinaryOperator::Multiply => Arithmetic::Times,
-                    BinaryOperator::Divide => Arithmetic::Over,
-                    BinaryOperator::Modulo => Arithmetic::Modulo,
+                let (op, name) = match op {
+                    BinaryOperator::Plus => (Arithmetic::Plus, "+"),
+                    BinaryOperator::Minus => (Arithmetic::Minus, "-"),
+                    BinaryOperator::Multiply => (Arithmetic::Times, "*"),
+                    BinaryOperator::Divide => (Arithmetic::Over, "/"),
+                    BinaryOperator::Modulo => (Arithmetic::Modulo, "%"),
                     _ => return None,
                 };
+                self.has_own(name).then_some(())?;
                 // Once: the whole of a long sum is the left side of its last sign.
                 let (kind, first) = self.kind_and_value(left, how)?;
                 let second = self.integer(right, how)?;
@@ -89,20 +95,26 @@ impl Model<'_> {
         }
     }
 
+    /// Whether an operator is Postgres's own between all types that are its own: one of users, before it in the search path or for types
+    /// that are nearer, could be meant.
+    fn has_own(&self, operator: &str) -> bool {
+        !self.scope.catalog.customs.operators.iter().any(|made| **made == *operator)
+    }
+
     /// What an expression is a value of, and the value.
-    fn kind_and_value(&self, expr: &Expr, how: Literally) -> Option<(Kind, Value)> {
+    fn kind_and_value(&self, expr: &Expr, how: How) -> Option<(Kind, Value)> {
         let value = self.value(expr, how)?;
         Some((kind_of(expr, &value)?, value))
     }
 
     /// An operand of integer arithmetic: an integer by what it says, or by its type.
-    fn integer(&self, expr: &Expr, how: Literally) -> Option<Value> {
+    fn integer(&self, expr: &Expr, how: How) -> Option<Value> {
         let (kind, value) = self.kind_and_value(expr, how)?;
         matches!(kind, Kind::Integer | Kind::Parameter).then_some(value)
     }
 
     /// What is a text where it stands for one.
-    fn text(&self, expr: &Expr, how: Literally) -> Option<Value> {
+    fn text(&self, expr: &Expr, how: How) -> Option<Value> {
         let (kind, value) = self.kind_and_value(expr, how)?;
         let fits = match kind {
             Kind::Text | Kind::Written | Kind::Null => true,
@@ -113,7 +125,7 @@ impl Model<'_> {
     }
 
     /// Values of which Postgres makes one type.
-    fn alike(&self, exprs: &[&Expr], how: Literally) -> Option<(Sort, Vec<Value>)> {
+    fn alike(&self, exprs: &[&Expr], how: How) -> Option<(Sort, Vec<Value>)> {
         let of: Vec<(Kind, Value)> = exprs.iter().map(|expr| self.kind_and_value(expr, how)).collect::<Option<_>>()?;
         let has = |kinds: &[Kind]| of.iter().any(|(kind, _)| kinds.contains(kind));
         let sort = match (has(&[Kind::Integer]), has(&[Kind::Text, Kind::Written]), has(&[Kind::Parameter])) {
@@ -130,27 +142,32 @@ impl Model<'_> {
         operand: Option<&Expr>,
         conditions: &[CaseWhen],
         otherwise: Option<&Expr>,
-        how: Literally,
+        how: How,
     ) -> Option<Value> {
         let results: Vec<&Expr> = conditions.iter().map(|when| &when.result).chain(otherwise).collect();
         let (sort, mut values) = self.alike(&results, how)?;
         let otherwise = otherwise.and_then(|_| values.pop());
-        let condition = |when: &CaseWhen| match operand {
-            None => self.condition_of_case(&when.condition, how),
-            Some(operand) => self.compared_values(Comparison::Equal, operand, &when.condition, how),
+        let Some(operand) = operand else {
+            let condition = |when: &CaseWhen| self.condition_of_case(&when.condition, how);
+            let conditions: Vec<Condition> = conditions.iter().map(condition).collect::<Option<_>>()?;
+            return made(Computed::Case { sort, branches: conditions.into_iter().zip(values).collect(), otherwise });
         };
-        let conditions: Vec<Condition> = conditions.iter().map(condition).collect::<Option<_>>()?;
-        made(Computed::Case { sort, branches: conditions.into_iter().zip(values).collect(), otherwise })
+        // The operand once, whatever it is compared with: it can be a CASE as well.
+        let compared: Vec<&Expr> = iter::once(operand).chain(conditions.iter().map(|when| &when.condition)).collect();
+        let (of, mut compared) = self.alike(&compared, how)?;
+        self.has_own("=").then_some(())?;
+        let operand = compared.remove(0);
+        made(Computed::Switch { sort, of, operand, branches: compared.into_iter().zip(values).collect(), otherwise })
     }
 
     /// A condition that reads no row.
-    fn condition_of_case(&self, expr: &Expr, how: Literally) -> Option<Condition> {
+    fn condition_of_case(&self, expr: &Expr, how: How) -> Option<Condition> {
         let both = |left: &Expr, right: &Expr| {
             let left = Box::new(self.condition_of_case(left, how)?);
             Some((left, Box::new(self.condition_of_case(right, how)?)))
         };
         let is_null = |expr: &Expr| {
-            if let Expr::Value(ValueWithSpan { value: Literal::Null, .. }) = unnest(expr) {
+            if is_null_word(expr) {
                 return Some(Condition::Is(Some(true)));
             }
             let (sort, mut values) = self.alike(&[expr], how)?;
@@ -165,24 +182,27 @@ impl Model<'_> {
             Expr::IsNull(expr) => is_null(expr),
             Expr::IsNotNull(expr) => Some(Condition::Not(Box::new(is_null(expr)?))),
             Expr::BinaryOp { left, op, right } => {
-                let comparison = match op {
+                let (comparison, name) = match op {
                     BinaryOperator::And => return both(left, right).map(|(left, right)| Condition::And(left, right)),
                     BinaryOperator::Or => return both(left, right).map(|(left, right)| Condition::Or(left, right)),
-                    BinaryOperator::Eq => Comparison::Equal,
-                    BinaryOperator::NotEq => Comparison::NotEqual,
-                    BinaryOperator::Lt => Comparison::Less,
-                    BinaryOperator::LtEq => Comparison::LessOrEqual,
-                    BinaryOperator::Gt => Comparison::Greater,
-                    BinaryOperator::GtEq => Comparison::GreaterOrEqual,
+                    BinaryOperator::Eq => (Comparison::Equal, "="),
+                    BinaryOperator::NotEq => (Comparison::NotEqual, "<>"),
+                    BinaryOperator::Lt => (Comparison::Less, "<"),
+                    BinaryOperator::LtEq => (Comparison::LessOrEqual, "<="),
+                    BinaryOperator::Gt => (Comparison::Greater, ">"),
+                    BinaryOperator::GtEq => (Comparison::GreaterOrEqual, ">="),
                     _ => return None,
                 };
+                // With transform_null_equals on, `= NULL` is IS NULL.
+                let is_test = comparison == Comparison::Equal && (is_null_word(left) || is_null_word(right));
+                (!is_test && self.has_own(name)).then_some(())?;
                 self.compared_values(comparison, left, right, how)
             }
             _ => None,
         }
     }
 
-    fn compared_values(&self, comparison: Comparison, left: &Expr, right: &Expr, how: Literally) -> Option<Condition> {
+    fn compared_values(&self, comparison: Comparison, left: &Expr, right: &Expr, how: How) -> Option<Condition> {
         let (sort, values) = self.alike(&[left, right], how)?;
         let [left, right] = <[Value; 2]>::try_from(values).ok()?;
         // Which text is before which, a collation says.
@@ -191,7 +211,7 @@ impl Model<'_> {
     }
 
     /// A call of a function of Postgres's own that gives the same everywhere.
-    fn call(&self, function: &Function, how: Literally) -> Option<Value> {
+    fn call(&self, function: &Function, how: How) -> Option<Value> {
         let (schema, name) = parts(&function.name)?;
         let plain = function.over.is_none()
             && function.filter.is_none()
@@ -214,6 +234,7 @@ impl Model<'_> {
             ("greatest", [_, ..]) => call(IntegerFunction::Greatest)?,
             ("least", [_, ..]) => call(IntegerFunction::Least)?,
             ("nullif", [_, _]) => {
+                self.has_own("=").then_some(())?;
                 let (sort, values) = self.alike(&args, how)?;
                 let [value, other] = <[Value; 2]>::try_from(values).ok()?;
                 Computed::Unless { sort, value, other }
@@ -233,12 +254,12 @@ impl Model<'_> {
         })
     }
 
-    fn literal(&self, literal: &ValueWithSpan, negative: bool, how: Literally) -> Option<Value> {
+    fn literal(&self, literal: &ValueWithSpan, negative: bool, how: How) -> Option<Value> {
         if self.view_depth == 0 && matches!(literal.value, Literal::Number(..)) && self.literals.is_misread(literal) {
             return None;
         }
         // A literal of a view's definition is no slot, wherever its span points.
-        if self.view_depth > 0 || how == Literally::Fixed {
+        if self.view_depth > 0 || how.literally == Literally::Fixed {
             if self.view_depth == 0 {
                 self.literals.tell(literal);
             }
@@ -247,7 +268,7 @@ impl Model<'_> {
                     Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))
                 }
                 Literal::SingleQuotedString(text) => Some(Value::plain(Source::Text(text.as_str().into()))),
-                Literal::Placeholder(_) if self.view_depth == 0 => self.literal(literal, negative, Literally::Free),
+                Literal::Placeholder(_) if self.view_depth == 0 => self.literal(literal, negative, How::new(Literally::Free)),
                 _ => None,
             };
         }
@@ -278,6 +299,27 @@ impl Model<'_> {
         Some(Value::plain(source))
     }
 }
+
+/// How an expression is read.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    literally: Literally,
+    /// How many more may stand within each other. A sum is as deep as it is long; what is deeper is no value.
+    room: u8,
+}
+
+impl How {
+    fn new(literally: Literally) -> Self {
+        Self { literally, room: MAX_WITHIN }
+    }
+
+    fn deeper(self) -> Option<Self> {
+        Some(Self { room: self.room.checked_sub(1)?, ..self })
+    }
+}
+
+/// So many values are read within each other.
+const MAX_WITHIN: u8 = 128;
 
 /// Whether a literal may differ from call to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,6 +380,10 @@ fn kind_of(expr: &Expr, value: &Value) -> Option<Kind> {
             _ => (sort == Some(Sort::Integer)).then_some(Kind::Integer)?,
         },
     })
+}
+
+fn is_null_word(expr: &Expr) -> bool {
+    matches!(unnest(expr), Expr::Value(ValueWithSpan { value: Literal::Null, .. }))
 }
 
 /// A parameter without a cast that the statement uses elsewhere too, which can make another type of it.

@@ -57,6 +57,8 @@ pub enum Computed {
     Unless { sort: Sort, value: Value, other: Value },
     /// CASE: the value behind the first condition that is true.
     Case { sort: Sort, branches: Vec<(Condition, Value)>, otherwise: Option<Value> },
+    /// CASE with an operand: the value behind the first that is equal to it. They are compared as `of`.
+    Switch { sort: Sort, of: Sort, operand: Value, branches: Vec<(Value, Value)>, otherwise: Option<Value> },
     /// `make_date`
     DateOfParts { year: Value, month: Value, day: Value },
     /// `to_date`
@@ -74,7 +76,7 @@ impl Computed {
         match self {
             Self::Of { .. } | Self::Call { .. } | Self::Length(_) => Sort::Integer,
             Self::Cased { .. } | Self::Joined(..) => Sort::Text,
-            Self::First { sort, .. } | Self::Unless { sort, .. } | Self::Case { sort, .. } => *sort,
+            Self::First { sort, .. } | Self::Unless { sort, .. } | Self::Case { sort, .. } | Self::Switch { sort, .. } => *sort,
             Self::Later { .. }
             | Self::Earlier { .. }
             | Self::DateOf(_)

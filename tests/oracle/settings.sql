@@ -249,6 +249,11 @@ SET transform_null_equals = on;
 SELECT count(*) FROM sparse WHERE v = NULL;
 SELECT count(*) FROM tenants WHERE id = NULL;
 SELECT count(*) FROM customers WHERE nick = NULL AND tenant_id = 3;
+SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) = NULL THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE WHEN (NULL) = nullif(5, 5) THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE nullif(5, 5) WHEN NULL THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) <> NULL THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) = NULL::int THEN 7 ELSE 8 END;
 
 -- Other encodings of the client.
 -- script
