@@ -76,6 +76,27 @@ fn a_function_that_is_immutable_by_its_word_alone_is_refused() {
     assert_eq!(raw.value("SELECT count(*) FROM items WHERE adds(n) = 1"), "60");
 }
 
+/// A function of users with the name of one of Postgres's own is not taken for that.
+#[test]
+fn a_current_setting_of_users_is_theirs() {
+    let world = Sharded::create("ownsetting", "");
+    let mut raw = world.connect();
+    raw.must("SET app.x = '5'");
+    let counts = "SELECT count(*) FROM items WHERE id < current_setting('app.x')::int";
+    assert_eq!(raw.value(counts), "4");
+    raw.must(
+        "CREATE FUNCTION current_setting(text, text) RETURNS text LANGUAGE sql STABLE AS 'select count(*)::text from items'",
+    );
+    for sql in [
+        "SELECT count(*) FROM items WHERE id < current_setting('app.x', 'y')::int",
+        "SELECT count(*), current_setting('app.x', 'y') FROM items GROUP BY 2",
+        "SELECT count(*) FROM items WHERE name < current_setting('timezone', 'y')",
+    ] {
+        refused(&mut raw, sql, "current_setting");
+    }
+    assert_eq!(raw.value(&counts.replace("current", "pg_catalog.current")), "4");
+}
+
 /// An operator that stands before Postgres's own in the search path is the one that is meant, with keys as well.
 #[test]
 fn operators_before_those_of_postgres_are_meant() {
@@ -83,7 +104,9 @@ fn operators_before_those_of_postgres_are_meant() {
     let mut raw = world.connect();
     let id_is = |raw: &mut Raw, what: &str| raw.value(&format!("SELECT min(id) FROM items WHERE id = {what}"));
     raw.must("CREATE SCHEMA ops");
-    raw.must("CREATE FUNCTION ops.joins(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'select rpad($1, 9, ''x'')'");
+    raw.must(
+        "CREATE FUNCTION ops.joins(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'select rpad($1, 9, ''x'')'",
+    );
     raw.must("CREATE FUNCTION ops.plus(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 9'");
     raw.must("CREATE FUNCTION ops.same(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select true'");
     for word in ["a", "ab", "abc", "abcd", "abcde"] {

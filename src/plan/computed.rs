@@ -205,11 +205,7 @@ impl Sorts {
     const DATE: Self = Self { integer: false, text: false, date: true };
 
     fn with(self, other: Self) -> Self {
-        Self {
-            integer: self.integer && other.integer,
-            text: self.text && other.text,
-            date: self.date && other.date,
-        }
+        Self { integer: self.integer && other.integer, text: self.text && other.text, date: self.date && other.date }
     }
 
     fn sure(self, sort: Sort) -> Result<Self, KeyError> {

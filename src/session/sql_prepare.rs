@@ -48,7 +48,7 @@ impl Session {
         let at_home = shard == self.view.topology.home;
         let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
         let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
-        let found = self.found_description(shard, written.unwrap_or(&query), &declared).await?;
+        let found = self.found_description(shard, written.unwrap_or(&query), behind, &declared).await?;
         let Some(description) = found.filter(|found| parameter_types(&found.0).is_ok_and(|found| found == types))
         else {
             return Err(unknown_types().into());

@@ -268,7 +268,9 @@ impl Model<'_> {
                     Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))
                 }
                 Literal::SingleQuotedString(text) => Some(Value::plain(Source::Text(text.as_str().into()))),
-                Literal::Placeholder(_) if self.view_depth == 0 => self.literal(literal, negative, How::new(Literally::Free)),
+                Literal::Placeholder(_) if self.view_depth == 0 => {
+                    self.literal(literal, negative, How::new(Literally::Free))
+                }
                 _ => None,
             };
         }

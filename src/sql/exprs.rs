@@ -562,6 +562,8 @@ impl Model<'_> {
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in {
             check_connection_view(&name).map_err(Stop::Refuse)?;
+            // One of users may be meant.
+            let own = |model: &Self| schema.is_none() && is_users(&model.scope, &name);
             match &*name {
                 // ARRAY(SELECT ...)
                 "array" if matches!(function.args, FunctionArguments::Subquery(_)) => return Ok(FunctionClass::Pure),
@@ -571,8 +573,8 @@ impl Model<'_> {
                 }
                 "grouping" => return Ok(FunctionClass::Pure),
                 // Every server of the session has what its client has set.
-                "current_setting" if asks_client(function) => return Ok(FunctionClass::Pure),
-                "current_setting" if asks_session(function) => {
+                "current_setting" if !own(self) && asks_client(function) => return Ok(FunctionClass::Pure),
+                "current_setting" if !own(self) && asks_session(function) => {
                     note_server(&mut self.uses, SESSION_SETTING);
                     return Ok(FunctionClass::Server);
                 }

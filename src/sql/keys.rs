@@ -76,7 +76,10 @@ impl Computed {
         match self {
             Self::Of { .. } | Self::Call { .. } | Self::Length(_) => Sort::Integer,
             Self::Cased { .. } | Self::Joined(..) => Sort::Text,
-            Self::First { sort, .. } | Self::Unless { sort, .. } | Self::Case { sort, .. } | Self::Switch { sort, .. } => *sort,
+            Self::First { sort, .. }
+            | Self::Unless { sort, .. }
+            | Self::Case { sort, .. }
+            | Self::Switch { sort, .. } => *sort,
             Self::Later { .. }
             | Self::Earlier { .. }
             | Self::DateOf(_)
