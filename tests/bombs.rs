@@ -259,6 +259,12 @@ fn statements_within_statements() {
         }),
         ("OR", |n| format!("SELECT id FROM orders WHERE {}", list(n, " OR ", |i| format!("tenant_id = {i}")))),
         ("AND", |n| format!("SELECT id FROM orders WHERE {}", list(n, " AND ", |i| format!("tenant_id <> {i}")))),
+        ("a sum beside a key", |n| {
+            format!("SELECT id FROM orders WHERE tenant_id = {}", list(n, " + ", |_| "1".to_owned()))
+        }),
+        ("a text beside a key", |n| {
+            format!("SELECT * FROM racks WHERE zone = {}", list(n, " || ", |_| "'a'".to_owned()))
+        }),
         ("MERGE", |n| {
             let when = "WHEN MATCHED AND o.qty = 1 THEN UPDATE SET qty = 1 ".repeat(n);
             format!("MERGE INTO orders o USING lines l ON o.tenant_id = l.tenant_id {when}")

@@ -20,6 +20,16 @@ fn plain(shown: &str) -> String {
     String::from_utf8((0..hex.len()).step_by(2).map(byte).collect()).unwrap()
 }
 
+/// A line without what the step took.
+fn untimed(line: &str) -> String {
+    line.split_once(", made in ").map_or_else(|| line.to_owned(), |(step, _)| format!("{step})"))
+}
+
+/// What the step took, in milliseconds.
+fn made_in(line: &str) -> Option<f64> {
+    line.split_once(", made in ")?.1.strip_suffix(" ms)")?.parse().ok()
+}
+
 /// How many of the lines begin with the words, blanks before them left out.
 fn count(lines: &[String], words: &str) -> usize {
     lines.iter().filter(|line| line.trim_start().starts_with(words)).count()
@@ -62,7 +72,7 @@ fn analyze_runs_every_part_and_counts_its_rows() {
     let mut raw = db.connect();
     let shown =
         lines(&mut raw, "EXPLAIN (ANALYZE, VERBOSE, BUFFERS) SELECT id, name FROM items ORDER BY id LIMIT 7 OFFSET 50");
-    assert_eq!(shown[0], "Limit 7 offset 50 (actual rows=7)");
+    assert_eq!(untimed(&shown[0]), "Limit 7 offset 50 (actual rows=7)");
     assert_eq!(count(&shown, "On s"), SHARDS);
     assert!(shown.iter().any(|line| line.contains("Scatter") && line.ends_with("(actual rows=60)")), "{shown:#?}");
     assert!(shown.iter().any(|line| line.trim_start().starts_with("On s0 (actual rows=") && line.ends_with(" ms)")));
@@ -84,17 +94,33 @@ fn analyze_counts_what_the_routers_own_steps_make_of_the_rows() {
     let sql = "SELECT n, count(*) FROM items GROUP BY n HAVING count(*) > 8 ORDER BY n";
     for analyze in ["ANALYZE", "ANALYZE, TIMING OFF"] {
         let shown = lines(&mut raw, &format!("EXPLAIN ({analyze}) {sql}"));
-        assert_eq!(shown[0], format!("Filter 2 > 8 (actual rows={kept})"), "{shown:#?}");
-        assert_eq!(shown[1], format!("  GroupAggregate by 1: 1, count(2) (actual rows={groups})"), "{shown:#?}");
-        assert_eq!(shown[2], format!("    MergeSort 1 (actual rows={per_shard})"), "{shown:#?}");
-        assert_eq!(count(&shown, "Merge Time: "), usize::from(!analyze.contains("TIMING")), "{shown:#?}");
+        let timed = !analyze.contains("TIMING");
+        assert_eq!(untimed(&shown[0]), format!("Filter 2 > 8 (actual rows={kept})"), "{shown:#?}");
+        assert_eq!(
+            untimed(&shown[1]),
+            format!("  GroupAggregate by 1: 1, count(2) (actual rows={groups})"),
+            "{shown:#?}"
+        );
+        assert_eq!(untimed(&shown[2]), format!("    MergeSort 1 (actual rows={per_shard})"), "{shown:#?}");
+        assert_eq!(count(&shown, "Merge Time: "), usize::from(timed), "{shown:#?}");
+        // Each step its own time, which all together are no more than the whole.
+        let times: Vec<f64> = shown.iter().filter_map(|line| made_in(line)).collect();
+        assert_eq!(times.len(), if timed { 3 } else { 0 }, "{shown:#?}");
+        if let Some(whole) = shown.iter().find_map(|line| line.strip_prefix("Merge Time: ")) {
+            let whole: f64 = whole.strip_suffix(" ms").unwrap().parse().unwrap();
+            assert!(times.iter().sum::<f64>() <= whole && times.iter().any(|took| *took > 0.0), "{shown:#?}");
+        }
     }
     let shown = lines(&mut raw, "EXPLAIN ANALYZE SELECT DISTINCT n FROM items");
-    assert!(shown[0].starts_with("Unique") && shown[0].ends_with(&format!("(actual rows={groups})")), "{shown:#?}");
+    assert!(
+        shown[0].starts_with("Unique") && untimed(&shown[0]).ends_with(&format!("(actual rows={groups})")),
+        "{shown:#?}"
+    );
     // The rows of a statement that reads the clock, and hidden columns.
     let shown =
         lines(&mut raw, "EXPLAIN ANALYZE SELECT id FROM items WHERE now() > '2020-01-01' ORDER BY n + 1, id LIMIT 9");
-    assert_eq!(shown[1], "  Limit 9 (actual rows=9)", "{shown:#?}");
+    assert_eq!(untimed(&shown[1]), "  Limit 9 (actual rows=9)", "{shown:#?}");
+    assert!(made_in(&shown[1]).is_some(), "{shown:#?}");
     // With values, and in a transaction that goes on.
     raw.must("BEGIN");
     let bound = raw.extended(&format!("EXPLAIN (ANALYZE, FORMAT JSON) {sql}"), &[], &[], 0);
@@ -103,15 +129,32 @@ fn analyze_counts_what_the_routers_own_steps_make_of_the_rows() {
     assert_eq!(steps.len(), 3, "{json:#}");
     assert_eq!(steps[2]["Actual Rows"].as_u64(), Some(per_shard as u64), "{json:#}");
     assert!(json[0]["Merge Time"].is_number(), "{json:#}");
+    assert!(steps.iter().all(|step| step["Made In"].is_number()), "{json:#}");
     let values = [Value::text("3")];
     let bound = raw.extended("EXPLAIN ANALYZE SELECT avg(n) FROM items WHERE n < $1", &[23], &values, 0).text();
-    assert!(bound.starts_with("Aggregate") && bound.contains("(actual rows=1)"), "{bound}");
+    assert!(bound.starts_with("Aggregate") && bound.contains("(actual rows=1, made in "), "{bound}");
     raw.must("COMMIT");
     // What is pulled is counted, too.
     let shown = lines(&mut raw, "EXPLAIN ANALYZE SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n) FROM items");
     assert!(
         shown.iter().any(|line| line.contains("Pull public.items") && line.contains("(actual rows=60, filled in "))
     );
+}
+
+#[test]
+fn rows_that_are_only_passed_on_are_asked_for_once() {
+    let db = Sharded::create("explainonce", "");
+    let mut raw = db.connect();
+    raw.must(
+        "CREATE FUNCTION told(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'row %', n; RETURN n; END $$",
+    );
+    let told = raw.must("EXPLAIN ANALYZE SELECT told(id) FROM items");
+    assert_eq!(told.notices.len(), 60, "{}", told.text());
+    assert!(told.text().lines().any(|line| line.starts_with("Scatter") && line.ends_with("(actual rows=60)")));
+    // What the router makes something of runs twice: for the shards' words, and for the router's own.
+    let told = raw.must("EXPLAIN ANALYZE SELECT told(n), id FROM items ORDER BY id");
+    assert_eq!(told.notices.len(), 120, "{}", told.text());
+    assert!(told.text().starts_with("MergeSort 2 (actual rows=60, made in "), "{}", told.text());
 }
 
 #[test]

@@ -1198,3 +1198,43 @@ fn views_are_read_with_rights_on_them() {
         owner.must(&of(view, column));
     }
 }
+
+/// No shard waits with one input for what another shard has to do for it.
+#[test]
+fn inputs_that_do_not_hang_on_each_other_are_asked_for_together() {
+    let world = World::create("finishtogether", "", "");
+    let sql = "SELECT (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY amount) FROM sales), \
+         (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY name) FROM buyers)";
+    let expected = world.db.oracle().must(sql).text();
+    for block in [false, true] {
+        let mut raw = world.connect();
+        if block {
+            raw.must("BEGIN");
+        }
+        std::thread::scope(|scope| {
+            let locks = [("sales", SHARDS - 1), ("buyers", 1)].map(|(table, shard)| {
+                let mut lock = world.db.shard(shard);
+                lock.must(&format!("BEGIN; LOCK TABLE {table}"));
+                lock
+            });
+            let answered = scope.spawn(|| raw.must(sql).text());
+            let waits = |table: &str, shard: usize| {
+                let sql = format!(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                     AND wait_event_type = 'Lock' AND query LIKE '%{table}%'"
+                );
+                world.db.shard(shard).value(&sql) == "1"
+            };
+            // The first input waits for the last shard, and another shard is at the second one meanwhile.
+            eventually(20, "the first input waits", || waits("sales", SHARDS - 1));
+            eventually(20, "the second input is asked for", || waits("buyers", 1));
+            assert!(waits("sales", SHARDS - 1));
+            drop(locks);
+            assert_eq!(answered.join().unwrap(), expected);
+        });
+        if block {
+            raw.must("COMMIT");
+        }
+    }
+    world.at_rest();
+}

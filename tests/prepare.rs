@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::raw::{Value, message as m};
+use support::raw::{Raw, Value, message as m};
 use support::script::Step::{self, Ready, Send, Until};
 use support::script::{Pair, Placed, batch, queries, run, text};
 
@@ -651,4 +651,28 @@ fn literals_are_read_under_the_settings_of_the_session() {
             world.answers(&format!("extended, {style}: {}", statements[1]), &one_by_one(&statements));
         }
     }
+}
+
+/// Warnings of a text say where in what the client has sent it is meant, behind PREPARE as well.
+#[test]
+fn warnings_of_a_text_have_its_places() {
+    let world = world();
+    let places = |raw: &mut Raw| -> Vec<Vec<(String, Option<String>)>> {
+        raw.must("SET standard_conforming_strings = off");
+        [
+            r"PREPARE é AS SELECT id FROM items WHERE name = 'a\tb' AND id = $1",
+            r"/* é */ PREPARE two (int) AS SELECT id FROM items WHERE name = 'a\tb' ORDER BY id",
+            r"SELECT id, rank() OVER (ORDER BY n, id) FROM items WHERE name = 'a\tb'",
+        ]
+        .iter()
+        .map(|sql| {
+            let reply = raw.simple(sql);
+            assert!(reply.error.is_none(), "{sql}: {:?}", reply.error);
+            reply.notices.iter().map(|notice| (notice.code().to_owned(), notice.0.get(&'P').cloned())).collect()
+        })
+        .collect()
+    };
+    let theirs = places(&mut world.db.oracle());
+    assert!(theirs.iter().all(|notices| notices.len() == 1 && notices[0].1.is_some()), "{theirs:?}");
+    assert_eq!(places(&mut world.through()), theirs);
 }

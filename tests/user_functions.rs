@@ -76,6 +76,79 @@ fn a_function_that_is_immutable_by_its_word_alone_is_refused() {
     assert_eq!(raw.value("SELECT count(*) FROM items WHERE adds(n) = 1"), "60");
 }
 
+/// A function of users with the name of one of Postgres's own is not taken for that.
+#[test]
+fn a_current_setting_of_users_is_theirs() {
+    let world = Sharded::create("ownsetting", "");
+    let mut raw = world.connect();
+    raw.must("SET app.x = '5'");
+    let counts = "SELECT count(*) FROM items WHERE id < current_setting('app.x')::int";
+    assert_eq!(raw.value(counts), "4");
+    raw.must(
+        "CREATE FUNCTION current_setting(text, text) RETURNS text LANGUAGE sql STABLE AS 'select count(*)::text from items'",
+    );
+    for sql in [
+        "SELECT count(*) FROM items WHERE id < current_setting('app.x', 'y')::int",
+        "SELECT count(*), current_setting('app.x', 'y') FROM items GROUP BY 2",
+        "SELECT count(*) FROM items WHERE name < current_setting('timezone', 'y')",
+    ] {
+        refused(&mut raw, sql, "current_setting");
+    }
+    assert_eq!(raw.value(&counts.replace("current", "pg_catalog.current")), "4");
+}
+
+/// An operator that stands before Postgres's own in the search path is the one that is meant, with keys as well.
+#[test]
+fn operators_before_those_of_postgres_are_meant() {
+    let world = Sharded::create("ownoperators", "");
+    let mut raw = world.connect();
+    let id_is = |raw: &mut Raw, what: &str| raw.value(&format!("SELECT min(id) FROM items WHERE id = {what}"));
+    raw.must("CREATE SCHEMA ops");
+    raw.must(
+        "CREATE FUNCTION ops.joins(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'select rpad($1, 9, ''x'')'",
+    );
+    raw.must("CREATE FUNCTION ops.plus(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'select 9'");
+    raw.must("CREATE FUNCTION ops.same(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select true'");
+    for word in ["a", "ab", "abc", "abcd", "abcde"] {
+        assert_eq!(id_is(&mut raw, &format!("length('{word}' || 'b')")), (word.len() + 1).to_string());
+    }
+    for (name, of, function) in [("||", "text", "joins"), ("+", "int", "plus")] {
+        raw.must(&format!("CREATE OPERATOR ops.{name} (LEFTARG = {of}, RIGHTARG = {of}, FUNCTION = ops.{function})"));
+    }
+    raw.must("SET search_path = ops, pg_catalog, public");
+    for word in ["a", "ab", "abc", "abcd", "abcde"] {
+        assert_eq!(id_is(&mut raw, &format!("length('{word}' || 'b')")), "9", "{word}");
+        assert_eq!(id_is(&mut raw, &format!("{} + 1", word.len())), "9", "{word}");
+    }
+    raw.must("CREATE OPERATOR ops.= (LEFTARG = text, RIGHTARG = text, FUNCTION = ops.same)");
+    for other in [3, 4, 5, 6, 7] {
+        assert_eq!(id_is(&mut raw, &format!("CASE WHEN 'a'::text = 'b'::text THEN 9 ELSE {other} END")), "9");
+        assert_eq!(id_is(&mut raw, &format!("CASE 'a'::text WHEN 'b'::text THEN 9 ELSE {other} END")), "9");
+        assert_eq!(id_is(&mut raw, &format!("coalesce(length(nullif('a'::text, 'b')), 9, {other})")), "9");
+    }
+}
+
+/// Code in a string with escapes: their letters, and what they stand for, do not hide a name.
+#[test]
+fn names_of_tables_in_code_are_found_behind_escapes() {
+    let world = Sharded::create("escapedcode", "");
+    let mut raw = world.connect();
+    raw.must("SET standard_conforming_strings = off");
+    raw.must("SET escape_string_warning = off");
+    for sql in [
+        r"DO 'begin\n\tdelete from\n\titems where n = 0; end'",
+        r"DO 'begin\n\tdelete from \151tems; end'",
+        r"DO 'begin execute \'delete from\titems\'; end'",
+        r"CREATE FUNCTION hides() RETURNS bigint LANGUAGE sql STABLE AS 'select count(*) from\titems'",
+        r"DO LANGUAGE 'plpgs\161l' $$begin delete from items; end$$",
+    ] {
+        let error = raw.simple(sql).error.unwrap_or_else(|| panic!("{sql} is done"));
+        assert_eq!(error.code(), "0A000", "{sql}: {error}");
+    }
+    raw.must("RESET standard_conforming_strings");
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+}
+
 /// What converts values unseen: where a statement may have values of the type, it may run.
 #[test]
 fn a_cast_does_what_its_function_does() {

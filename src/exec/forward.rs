@@ -266,7 +266,14 @@ pub const NO_POSITION: u32 = u32::MAX;
 
 /// An ErrorResponse of a text that the client did not write.
 pub fn without_position(frame: &Frame) -> Frame {
-    Frame { tag: frame.tag, bytes: move_position(frame.body(), NO_POSITION).freeze() }
+    moved(frame, NO_POSITION)
+}
+
+/// An ErrorResponse or NoticeResponse with its position moved by `offset` characters.
+pub fn moved(frame: &Frame, offset: u32) -> Frame {
+    let mut bytes = move_position(frame.body(), offset);
+    bytes[0] = frame.tag;
+    Frame { tag: frame.tag, bytes: bytes.freeze() }
 }
 
 /// The ErrorResponse with its position moved by `offset` characters.

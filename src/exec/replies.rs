@@ -9,7 +9,7 @@ use bytes::Buf;
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Verdict};
 use crate::exec::client::{Client, ClientGone, OUT_HIGH};
-use crate::exec::forward::Broken;
+use crate::exec::forward::{Broken, moved};
 use crate::fault::{Fault, SqlState};
 use crate::wire::error_fields;
 use crate::wire::frame::Frame;
@@ -164,6 +164,8 @@ pub fn poll_sending(servers: &mut [&mut Backend], cx: &mut Context<'_>) -> Poll<
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hears {
     Everything,
+    /// The same of a text that stands behind so many characters of the client's own.
+    Behind(u32),
     /// What is said of rows: what is said of the statement's text, another server has said of it too.
     Rows,
     Nothing,
@@ -172,9 +174,12 @@ pub enum Hears {
 impl Hears {
     fn hears(self, notice: &Frame) -> bool {
         match self {
-            Self::Everything => true,
-            // Told by whoever reads a text: Postgres's `truncate_identifier`.
-            Self::Rows => error_fields::code(notice.body()) != SqlState::NAME_TOO_LONG,
+            Self::Everything | Self::Behind(_) => true,
+            // Told by whoever reads a text: Postgres's `truncate_identifier`, `check_escape_warning`.
+            Self::Rows => {
+                let code = error_fields::code(notice.body());
+                code != SqlState::NAME_TOO_LONG && code != SqlState::NONSTANDARD_ESCAPE
+            }
             Self::Nothing => false,
         }
     }
@@ -182,8 +187,10 @@ impl Hears {
 
 /// Tells the client of a server's notice, if it is for it.
 pub fn pass_notice(client: &mut Client, notice: &Frame, hears: Hears) {
-    if hears.hears(notice) {
-        client.notice(notice);
+    match hears {
+        Hears::Behind(offset) if offset > 0 => client.notice(&moved(notice, offset)),
+        hears if hears.hears(notice) => client.notice(notice),
+        _ => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several servers, one answer: heads from all, rows through the merge, tails into one.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -17,7 +18,7 @@ use crate::exec::replies::{
 };
 use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
-use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
+use crate::merge::{Advance, Clock, ColumnInfo, Count, Merge, MergeLimits};
 use crate::plan::Window;
 use crate::plan::combine::Combine;
 use crate::types::compare::TextStyle;
@@ -312,9 +313,19 @@ impl ScatterRun {
         self.rows
     }
 
+    /// The merge is told what each of its steps takes.
+    pub fn time_with(&mut self, clock: Clock) {
+        self.merge.iter_mut().for_each(|merge| merge.time_with(clock));
+    }
+
     /// How many rows the servers gave so far, and each step of the merge made of them.
-    pub fn counts(&self) -> &[u64] {
+    pub fn counts(&self) -> &[Count] {
         self.merge.as_ref().map_or(&[], Merge::counts)
+    }
+
+    /// What LIMIT and OFFSET took, where the merge has a clock.
+    pub fn shown_in(&self) -> Duration {
+        self.merge.as_ref().map_or(Duration::ZERO, Merge::shown_in)
     }
 
     /// Whether rows need no look: all of all inputs, in whatever order they come.

@@ -10,6 +10,7 @@ mod values;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -64,6 +65,17 @@ pub enum Advance {
     Done,
 }
 
+/// What tells the time to a merge that is timed.
+pub type Clock = fn() -> Instant;
+
+/// What came out of one operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub rows: u64,
+    /// What it took by itself, where a clock was given.
+    pub took: Duration,
+}
+
 /// What an operator gives when asked for a row.
 #[derive(Debug)]
 enum Flow {
@@ -78,8 +90,11 @@ enum Flow {
 pub struct Merge {
     gather: Gatherer,
     stages: Vec<Stage>,
-    /// How many rows have come out of the gatherer, and of each stage.
-    counts: Vec<u64>,
+    /// Of the gatherer, and of each stage.
+    counts: Vec<Count>,
+    clock: Option<Clock>,
+    /// What LIMIT, OFFSET and the hidden columns took, by the clock.
+    shown_in: Duration,
     window: Window,
     columns: Vec<OutputColumn>,
     hidden: usize,
@@ -131,7 +146,9 @@ impl Merge {
         outputs.truncate(shown);
         Ok(Self {
             gather,
-            counts: vec![0; stages.len() + 1],
+            counts: vec![Count::default(); stages.len() + 1],
+            clock: None,
+            shown_in: Duration::ZERO,
             stages,
             window,
             columns: outputs,
@@ -148,8 +165,18 @@ impl Merge {
     }
 
     /// How many rows the inputs gave so far, and each step made of them, in order.
-    pub fn counts(&self) -> &[u64] {
+    pub fn counts(&self) -> &[Count] {
         &self.counts
+    }
+
+    /// From here on it is told what each step takes.
+    pub fn time_with(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
+    /// What LIMIT, OFFSET and the hidden columns took, where a clock was given.
+    pub fn shown_in(&self) -> Duration {
+        self.shown_in
     }
 
     /// Whether every row goes to the client as it is, in whatever order: the caller may then pass rows on without asking.
@@ -165,7 +192,12 @@ impl Merge {
                 self.done = true;
                 return Ok(Advance::Done);
             }
-            let row = match pull(&mut self.gather, &mut self.stages, &mut self.counts, &mut self.budget)? {
+            let (gather, stages, counts) = (&mut self.gather, &mut self.stages[..], &mut self.counts[..]);
+            let pulled = match self.clock {
+                None => pull(gather, stages, counts, &mut self.budget, &Untimed),
+                Some(clock) => pull(gather, stages, counts, &mut self.budget, &Timed(clock)),
+            };
+            let row = match pulled? {
                 Flow::Row(row) => row,
                 Flow::Need(input) => return Ok(Advance::Need(input)),
                 Flow::NeedAny => return Ok(Advance::NeedAny),
@@ -175,34 +207,39 @@ impl Merge {
                     continue;
                 }
             };
-            if self.window.offset > 0 {
-                self.window.offset -= 1;
-                continue;
+            let shown = match self.clock {
+                None => self.shown(row)?,
+                Some(clock) => {
+                    let began = clock();
+                    let shown = self.shown(row);
+                    self.shown_in += clock().saturating_duration_since(began);
+                    shown?
+                }
+            };
+            if let Some(row) = shown {
+                return Ok(Advance::Row(row));
             }
-            if let Some(limit) = &mut self.window.limit {
-                *limit -= 1;
-            }
-            return Ok(Advance::Row(if self.hidden == 0 { row } else { self.hide(&row)? }));
         }
+    }
+
+    /// A row that all steps have let through, as the client gets it; `None`: OFFSET leaves it out.
+    fn shown(&mut self, row: Bytes) -> Result<Option<Bytes>, Fault> {
+        if self.window.offset > 0 {
+            self.window.offset -= 1;
+            return Ok(None);
+        }
+        if let Some(limit) = &mut self.window.limit {
+            *limit -= 1;
+        }
+        if self.hidden == 0 { Ok(Some(row)) } else { self.hide(&row).map(Some) }
     }
 
     /// Gives a row of `input` that `advance` asked for: a whole DataRow frame, tag and length included.
     pub fn push(&mut self, input: usize, row: Bytes) -> Result<(), Fault> {
-        match &mut self.gather {
-            Gatherer::Concat { rows, .. } => {
-                rows.push_back(row);
-                Ok(())
-            }
-            Gatherer::MergeSort(merge) => merge.push(input, row),
-            Gatherer::Interleave { held, given, .. } if held.is_none() => {
-                *held = Some(row);
-                if let Some(given) = given.get_mut(input) {
-                    *given += 1;
-                }
-                Ok(())
-            }
-            Gatherer::Interleave { .. } => Err(not_asked()),
-        }
+        let Some(clock) = self.clock else { return self.gather.push(input, row) };
+        let gather = &mut self.gather;
+        let pushed = |count: &mut Count| Timed(clock).watch(&mut count.took, || gather.push(input, row));
+        self.counts.first_mut().map_or(Ok(()), pushed)
     }
 
     /// `input` has no more rows.
@@ -230,28 +267,59 @@ impl Merge {
     }
 }
 
+/// Whether the clock is read around what an operator does.
+trait Watch {
+    fn watch<T>(&self, took: &mut Duration, work: impl FnOnce() -> T) -> T;
+}
+
+/// Of all statements but those that are explained.
+struct Untimed;
+
+struct Timed(Clock);
+
+impl Watch for Untimed {
+    fn watch<T>(&self, _: &mut Duration, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}
+
+impl Watch for Timed {
+    fn watch<T>(&self, took: &mut Duration, work: impl FnOnce() -> T) -> T {
+        let began = (self.0)();
+        let done = work();
+        *took += (self.0)().saturating_duration_since(began);
+        done
+    }
+}
+
 /// The next row behind the last of `stages`.
-fn pull(gather: &mut Gatherer, stages: &mut [Stage], counts: &mut [u64], budget: &mut Budget) -> Result<Flow, Fault> {
+fn pull(
+    gather: &mut Gatherer,
+    stages: &mut [Stage],
+    counts: &mut [Count],
+    budget: &mut Budget,
+    watch: &impl Watch,
+) -> Result<Flow, Fault> {
     let Some((count, counts)) = counts.split_last_mut() else { return Ok(Flow::End) };
     let Some((last, earlier)) = stages.split_last_mut() else {
-        let flow = gather.next();
-        *count += u64::from(matches!(flow, Flow::Row(_)));
+        let flow = watch.watch(&mut count.took, || gather.next());
+        count.rows += u64::from(matches!(flow, Flow::Row(_)));
         return Ok(flow);
     };
     loop {
         if last.is_draining() {
-            let row = last.drain()?;
-            *count += u64::from(row.is_some());
+            let row = watch.watch(&mut count.took, || last.drain())?;
+            count.rows += u64::from(row.is_some());
             return Ok(row.map_or(Flow::End, Flow::Row));
         }
-        match pull(gather, earlier, counts, budget)? {
+        match pull(gather, earlier, counts, budget, watch)? {
             Flow::Row(row) => {
-                if let Some(row) = last.accept(row, budget)? {
-                    *count += 1;
+                if let Some(row) = watch.watch(&mut count.took, || last.accept(row, budget))? {
+                    count.rows += 1;
                     return Ok(Flow::Row(row));
                 }
             }
-            Flow::End => last.finish(),
+            Flow::End => watch.watch(&mut count.took, || last.finish()),
             need => return Ok(need),
         }
     }
@@ -287,6 +355,24 @@ impl Gatherer {
                 Self::Interleave { order, next: 0, held: None, open, given: vec![0; inputs] }
             }
         })
+    }
+
+    fn push(&mut self, input: usize, row: Bytes) -> Result<(), Fault> {
+        match self {
+            Self::Concat { rows, .. } => {
+                rows.push_back(row);
+                Ok(())
+            }
+            Self::MergeSort(merge) => merge.push(input, row),
+            Self::Interleave { held, given, .. } if held.is_none() => {
+                *held = Some(row);
+                if let Some(given) = given.get_mut(input) {
+                    *given += 1;
+                }
+                Ok(())
+            }
+            Self::Interleave { .. } => Err(not_asked()),
+        }
     }
 
     fn next(&mut self) -> Flow {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Output, SortKey, Step, Window};
-use crate::plan::shard_plans::{Merged, ShardPlan, ShardPlans, milliseconds};
+use crate::plan::shard_plans::{Counted, Merged, ShardPlan, ShardPlans, milliseconds};
 use crate::plan::supply::Supplied;
 use crate::plan::{
     Access, ClaimPlan, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
@@ -486,8 +486,10 @@ impl Lines {
             self.push(0, dropped(combine));
         }
         let steps = counted(combine, window, merged);
-        for (depth, (step, rows)) in steps.iter().enumerate() {
-            self.push(depth + drops, format!("{step}{}", actual(Some(*rows))));
+        for (depth, (step, counted)) in steps.iter().enumerate() {
+            let took = counted.took.map(|took| format!(", made in {} ms", milliseconds(took)));
+            let made = format!("(actual rows={}{})", counted.rows, took.unwrap_or_default());
+            self.push(depth + drops, format!("{step} {made}"));
         }
         steps.len() + drops
     }
@@ -530,9 +532,9 @@ fn limited(window: Option<&Window>) -> Option<String> {
 }
 
 /// The steps of a merge that was run, the last one first, and how many rows came out of each.
-pub(crate) fn counted(combine: &Combine, window: Option<&Window>, merged: &Merged) -> Vec<(String, u64)> {
+pub(crate) fn counted(combine: &Combine, window: Option<&Window>, merged: &Merged) -> Vec<(String, Counted)> {
     let steps = steps(combine).into_iter().zip(merged.counts.iter().rev().copied());
-    limited(window).map(|line| (line, merged.rows)).into_iter().chain(steps).collect()
+    limited(window).map(|line| (line, merged.left)).into_iter().chain(steps).collect()
 }
 
 /// Which values go with a pull, if there are not too many.

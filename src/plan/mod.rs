@@ -4,6 +4,7 @@ pub mod advice;
 pub mod cache;
 pub mod claim;
 pub mod combine;
+mod computed;
 mod counts;
 pub mod delivery;
 pub mod explain;

@@ -151,6 +151,8 @@ impl<'a> Walk<'a> {
             }
             Err(KeyError::Unsure) => false,
         };
+        let inputs = self.inputs;
+        let mut uncertain = None;
         let certain = match operand {
             Operand::One(value) => take(evaluate(value, key_type, self.inputs)),
             Operand::OneOrNull(value) => match evaluate(value, key_type, self.inputs) {
@@ -159,7 +161,8 @@ impl<'a> Walk<'a> {
             },
             // Clause 9: every member counts, so one that cannot be read leaves nothing certain.
             Operand::List(values) | Operand::Beside(values) => {
-                values.iter().all(|value| take(evaluate(value, key_type, self.inputs)))
+                uncertain = values.iter().find(|value| !take(evaluate(value, key_type, inputs)));
+                uncertain.is_none()
             }
             Operand::Array(value) => match array(value, key_type, self.inputs) {
                 Some(members) => members.into_iter().all(take),
@@ -171,8 +174,9 @@ impl<'a> Walk<'a> {
             // What only might have narrowed it may stay unknown.
             let might = match operand {
                 Operand::Beside(_) => true,
-                Operand::One(value) => value.is_called(),
-                Operand::OneOrNull(_) | Operand::List(_) | Operand::Array(_) => false,
+                Operand::One(value) | Operand::OneOrNull(value) => value.is_called(),
+                Operand::List(_) => uncertain.is_some_and(Value::is_called),
+                Operand::Array(_) => false,
             };
             self.unsure |= !might;
             return None;

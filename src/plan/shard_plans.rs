@@ -42,13 +42,21 @@ pub struct ShardPlans {
     pub took: Option<Duration>,
 }
 
+/// What one of the router's own steps has made.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    pub rows: u64,
+    /// By itself, where it was timed.
+    pub took: Option<Duration>,
+}
+
 /// A merge that was run to be counted.
 #[derive(Clone, Debug)]
 pub struct Merged {
     /// The shards' rows, and what each step has made of them.
-    pub counts: Vec<u64>,
+    pub counts: Vec<Counted>,
     /// What LIMIT and OFFSET have left.
-    pub rows: u64,
+    pub left: Counted,
     /// From the question to the last row.
     pub took: Duration,
 }
@@ -120,11 +128,14 @@ pub fn answer(explain: &ExplainPlan, analysis: &Analysis, view: &View<'_>, shard
         }
         PlanKind::Scatter { combine, window, .. } => {
             if let Some(merged) = &shards.merged {
-                let step = |(step, rows): (String, u64)| {
-                    Doc::Group(vec![
+                let step = |(step, counted): (String, Counted)| {
+                    let mut fields = vec![
                         ("Step".to_owned(), Doc::Text(step)),
-                        ("Actual Rows".to_owned(), Doc::Word(rows.to_string())),
-                    ])
+                        ("Actual Rows".to_owned(), Doc::Word(counted.rows.to_string())),
+                    ];
+                    let took = counted.took.map(|took| Doc::Word(milliseconds(took)));
+                    fields.extend(took.map(|took| ("Made In".to_owned(), took)));
+                    Doc::Group(fields)
                 };
                 let steps = counted(combine, window.as_ref(), merged).into_iter().map(step).collect();
                 fields.push(("Steps".to_owned(), Doc::List(steps)));

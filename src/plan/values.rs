@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use crate::ids::Oid;
-use crate::plan::Inputs;
-use crate::sql::keys::{Arithmetic, Computed, IntegerFunction, Source, Value};
+use crate::plan::{Inputs, computed};
+use crate::sql::keys::{Source, Value};
 use crate::sql::template::{SlotKind, number_text, string_value};
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType, element_of, oid};
@@ -36,126 +36,7 @@ pub(crate) fn evaluate<'a>(
         },
         Source::Null => Ok(KeyValue::Null),
         Source::Parameter { index, shared } => parameter(*index, *shared, value.cast, key_type, inputs),
-        Source::Computed(computed) if !computed.is_integer() => {
-            match (key_type, value.cast) {
-                (KeyType::Date, None | Some(oid::DATE)) => {
-                    date(value, inputs).map(|day| day.map_or(KeyValue::Null, KeyValue::Date))
-                }
-                // As a timestamp it is the start of the day, by the zone of the session.
-                _ => Err(KeyError::Unsure),
-            }
-        }
-        Source::Computed(computed) => {
-            // Only compared with numbers: what Postgres makes of it elsewhere is another matter.
-            if !matches!(key_type, KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Numeric) {
-                return Err(KeyError::Unsure);
-            }
-            match compute(computed, inputs)? {
-                None => Ok(KeyValue::Null),
-                Some(result) => number(&result.unsigned_abs().to_string(), result < 0, value.cast, key_type).map(own),
-            }
-        }
-    }
-}
-
-/// The result of a computation with integers, `None` for NULL. Whatever makes Postgres raise an error is `Unsure`: it is raised on any
-/// shard.
-fn compute(computed: &Computed, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
-    match computed {
-        Computed::Of { op, left, right } => {
-            let (left, right) = (integer(left, inputs)?, integer(right, inputs)?);
-            let (Some(left), Some(right)) = (left, right) else { return Ok(None) };
-            let result = match op {
-                Arithmetic::Plus => left.checked_add(right),
-                Arithmetic::Minus => left.checked_sub(right),
-                Arithmetic::Times => left.checked_mul(right),
-                Arithmetic::Over => left.checked_div(right),
-                Arithmetic::Modulo => left.checked_rem(right),
-            };
-            result.map(Some).ok_or(KeyError::Unsure)
-        }
-        Computed::Call { function, args } => {
-            let args = args.iter().map(|arg| integer(arg, inputs)).collect::<Result<Vec<_>, _>>()?;
-            let known = args.iter().copied().flatten();
-            match function {
-                IntegerFunction::Abs => {
-                    known.last().map(|value| value.checked_abs().ok_or(KeyError::Unsure)).transpose()
-                }
-                IntegerFunction::Coalesce => Ok(known.into_iter().next()),
-                IntegerFunction::Greatest => Ok(known.max()),
-                IntegerFunction::Least => Ok(known.min()),
-                IntegerFunction::Nullif => match args[..] {
-                    [first, second] => Ok(first.filter(|_| first != second)),
-                    _ => Err(KeyError::Unsure),
-                },
-            }
-        }
-        Computed::Length(text) => match evaluate(text, KeyType::Text, inputs)? {
-            KeyValue::Null => Ok(None),
-            // Elsewhere it depends on the encodings.
-            KeyValue::Text(text) if text.is_ascii() => {
-                i64::try_from(text.len()).map(Some).map_err(|_| KeyError::Unsure)
-            }
-            _ => Err(KeyError::Unsure),
-        },
-        Computed::Later { .. } | Computed::Earlier { .. } | Computed::DateOf(_) => Err(KeyError::Unsure),
-    }
-}
-
-/// Days since 2000-01-01, `None` for NULL. Infinities have another arithmetic.
-fn date(value: &Value, inputs: &Inputs<'_>) -> Result<Option<i32>, KeyError> {
-    const MICROS_A_DAY: i64 = 86_400_000_000;
-    let finite = |day: i32| (day != i32::MAX && day != i32::MIN).then_some(Some(day)).ok_or(KeyError::Unsure);
-    let moved = |of: &Value, days: &Value, sign: i64| {
-        let (Some(day), Some(days)) = (date(of, inputs)?, integer(days, inputs)?) else { return Ok(None) };
-        let day = days.checked_mul(sign).and_then(|days| i64::from(day).checked_add(days));
-        finite(day.and_then(|day| i32::try_from(day).ok()).ok_or(KeyError::Unsure)?)
-    };
-    let known = match &value.source {
-        Source::Computed(computed) => match &**computed {
-            Computed::Later { date, days } => return moved(date, days, 1),
-            Computed::Earlier { date, days } => return moved(date, days, -1),
-            Computed::DateOf(of) => match evaluate(of, KeyType::Timestamp, inputs) {
-                Ok(KeyValue::Timestamp(at)) if at != i64::MAX && at != i64::MIN => {
-                    i32::try_from(at.div_euclid(MICROS_A_DAY)).map(KeyValue::Date).map_err(|_| KeyError::Unsure)
-                }
-                Ok(KeyValue::Null) => Ok(KeyValue::Null),
-                Ok(_) | Err(_) => Err(KeyError::Unsure),
-            },
-            Computed::Of { .. } | Computed::Call { .. } | Computed::Length(_) => Err(KeyError::Unsure),
-        },
-        _ => evaluate(value, KeyType::Date, inputs),
-    };
-    match known {
-        Ok(KeyValue::Null) => Ok(None),
-        Ok(KeyValue::Date(day)) => finite(day),
-        Ok(_) | Err(_) => Err(KeyError::Unsure),
-    }
-}
-
-/// An operand, where it is an integer beyond doubt.
-fn integer(value: &Value, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
-    let known = match &value.source {
-        Source::Computed(computed) => return compute(computed, inputs),
-        Source::Parameter { index, shared } => {
-            let given = inputs.parameters.and_then(|parameters| parameters.get(usize::from(*index)));
-            let (declared, ..) = given.ok_or(KeyError::Unsure)?;
-            let untyped = matches!(declared, 0 | oid::UNKNOWN);
-            // Of what is untyped, only a cast tells that it is an integer.
-            if !(matches!(declared, oid::INT2 | oid::INT4 | oid::INT8) || untyped && value.cast.is_some() && !shared) {
-                return Err(KeyError::Unsure);
-            }
-            evaluate(value, KeyType::Int8, inputs)
-        }
-        Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) | Source::Null => {
-            evaluate(value, KeyType::Int8, inputs)
-        }
-    };
-    match known {
-        Ok(KeyValue::Null) => Ok(None),
-        Ok(KeyValue::Int(value)) => Ok(Some(value)),
-        // Beyond bigint it would be a numeric, with another arithmetic.
-        Ok(_) | Err(_) => Err(KeyError::Unsure),
+        Source::Computed(computed) => computed::as_key(value, computed, key_type, inputs),
     }
 }
 
@@ -172,7 +53,12 @@ fn text<'a>(written: Cow<'a, str>, cast: Option<Oid>, key_type: KeyType) -> Resu
     }
 }
 
-fn number<'a>(digits: &'a str, negative: bool, cast: Option<Oid>, key_type: KeyType) -> Result<KeyValue<'a>, KeyError> {
+pub(super) fn number<'a>(
+    digits: &'a str,
+    negative: bool,
+    cast: Option<Oid>,
+    key_type: KeyType,
+) -> Result<KeyValue<'a>, KeyError> {
     let whole = digits.bytes().all(|b| b.is_ascii_digit());
     match cast {
         None => key_type.parse_number(digits, negative),

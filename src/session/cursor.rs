@@ -10,7 +10,7 @@ use crate::exec::client::Client;
 use crate::exec::columns::FIRST_NORMAL_OID;
 use crate::exec::finish::Copies;
 use crate::exec::forward::without_position;
-use crate::exec::replies::ScatterError;
+use crate::exec::replies::{Hears, ScatterError};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::FinishPlan;
@@ -206,7 +206,7 @@ pub(super) async fn check_cursor_columns(
     server.inflight.push(Owed::DescribeStatement(Audience::Client));
     server.out.extend_from_slice(request::SYNC);
     server.inflight.push(Owed::Sync(Audience::Client));
-    let rows: Bytes = match description(server, client, Some(copies)).await? {
+    let rows: Bytes = match description(server, client, Hears::Nothing, Some(copies)).await? {
         Ok((_, rows)) => rows,
         Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
     };

@@ -1,5 +1,7 @@
 //! EXPLAIN of a statement that runs on several shards: each explains its part, and the answers stand below the router's own plan.
-//! With ANALYZE the parts run. No rows come back by that: a read is asked once more, so that its merge runs and is counted.
+//! With ANALYZE the parts run. No rows come back by that: a read is asked once more, so that its merge runs and is counted, unless the rows
+//! are only put one behind the other. What is pulled for a Postgres that finishes a statement is asked twice as well: a shard gives its rows or
+//! its plan with their times, and not both.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
+use crate::merge::Count;
 use crate::plan::combine::{Combine, Window};
-use crate::plan::shard_plans::{Merged, ShardPlan, ShardPlans, answer};
+use crate::plan::shard_plans::{Counted, Merged, ShardPlan, ShardPlans, answer};
 use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql, Why};
 use crate::session::combine::Tried;
 use crate::session::finish::{PORTAL, with};
@@ -70,7 +73,9 @@ impl Session {
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
                 let (head, mut plans) = self.explain_parts(&explain, &parts, access, ask).await?;
                 took = Some(began.elapsed());
-                if explain.options.analyze && access == Access::Read {
+                // The shards have said how many rows there are, and nothing is made of them.
+                let concatenated = combine.is_concatenation() && window.is_none();
+                if explain.options.analyze && access == Access::Read && !concatenated {
                     plans.merged = Some(self.run_counted(&explain, parts, combine, *window, ask).await?);
                 }
                 (head, plans)
@@ -149,7 +154,12 @@ impl Session {
             let mut servers = self.held.servers(&shards);
             let client = &mut self.client;
             match ScatterRun::start(&mut servers, client, combine, window, manner).await {
-                Ok(mut run) => run.skip(&mut servers, client, None).await.map(|_| run),
+                Ok(mut run) => {
+                    if !explain.options.untimed {
+                        run.time_with(Instant::now);
+                    }
+                    run.skip(&mut servers, client, None).await.map(|_| run)
+                }
                 Err(error) => Err(error),
             }
         };
@@ -158,7 +168,10 @@ impl Session {
             Err(error) => return Err(self.scatter_failure(error, false).await),
         };
         self.end_parts(false).await?;
-        Ok(Merged { counts: run.counts().to_vec(), rows: run.rows(), took: began.elapsed() })
+        let timed = !explain.options.untimed;
+        let counted = |count: Count| Counted { rows: count.rows, took: timed.then_some(count.took) };
+        let left = counted(Count { rows: run.rows(), took: run.shown_in() });
+        Ok(Merged { counts: run.counts().iter().copied().map(counted).collect(), left, took: began.elapsed() })
     }
 
     /// Each shard explains its part; what it writes by that is committed on all or on none.

@@ -282,7 +282,7 @@ impl Session {
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
         let offset = std::mem::take(&mut self.offset);
-        let described = description(&mut self.held[at].server, &mut self.client, None).await;
+        let described = description(&mut self.held[at].server, &mut self.client, Hears::Behind(offset), None).await;
         self.offset = offset;
         let described = match described {
             Ok(Ok(described)) => Ok(described),
@@ -449,7 +449,7 @@ impl Session {
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
-        let (_, rows) = match description(server, &mut self.client, Some(copies)).await? {
+        let (_, rows) = match description(server, &mut self.client, Hears::Nothing, Some(copies)).await? {
             Ok(described) => described,
             Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
         };
@@ -506,11 +506,11 @@ async fn end_transaction(server: &mut Backend, kept: bool) -> Result<(), Fault> 
 pub(super) async fn description(
     server: &mut Backend,
     client: &mut Client,
+    hears: Hears,
     mut copies: Option<&mut Copies>,
 ) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
     let (mut parameters, mut rows, mut failed) = (Bytes::new(), Bytes::new(), None);
     while !server.inflight.is_empty() {
-        let hears = if copies.is_none() { Hears::Everything } else { Hears::Nothing };
         let frame = content(server, client, hears).await?;
         if let Some(copies) = &mut copies {
             copies.note(&frame)?;

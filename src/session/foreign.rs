@@ -7,7 +7,8 @@ use crate::backend::combine;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_literal;
 use crate::catalog::numbers::Numbers;
-use crate::exec::forward::without_position;
+use crate::exec::forward::{NO_POSITION, without_position};
+use crate::exec::replies::Hears;
 use crate::fault::Fault;
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Inputs, PlanKind};
@@ -106,7 +107,7 @@ impl Session {
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
-        match super::finish::description(server, &mut self.client, None).await {
+        match super::finish::description(server, &mut self.client, Hears::Behind(NO_POSITION), None).await {
             Ok(Ok(described)) => Ok(described),
             Ok(Err(error)) => {
                 self.client.out.extend_from_slice(&without_position(&error).bytes);

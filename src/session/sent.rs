@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::delivery::{To, ask_bound, collect};
 use crate::exec::forward::without_position;
-use crate::exec::replies::ScatterError;
+use crate::exec::replies::{Hears, ScatterError};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::session::Session;
@@ -76,7 +76,7 @@ impl Session {
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
-        let rows = match description(server, &mut self.client, None).await? {
+        let rows = match description(server, &mut self.client, Hears::Everything, None).await? {
             Ok((_, rows)) => rows,
             Err(error) => return Err(ScatterError::Shard(without_position(&error))),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::replies::watched;
+use crate::exec::replies::{Hears, watched};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::session::finish::description;
@@ -31,22 +31,24 @@ impl Session {
         Ok(types)
     }
 
-    /// How a shard describes a statement with these types declared; `None`: it cannot.
+    /// How a shard describes a statement with these types declared, which stands behind so many characters of the client's text; `None`: it
+    /// cannot.
     pub(super) async fn found_description(
         &mut self,
         shard: ShardId,
         query: &str,
+        behind: u32,
         declared: &[Oid],
     ) -> Result<Option<Description>, Failure> {
         let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         server.parse(b"", query.as_bytes(), declared)?;
-        server.inflight.push(Owed::Parse(Audience::Router));
+        server.inflight.push(Owed::ParseHeard);
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
-        match description(server, &mut self.client, None).await {
+        match description(server, &mut self.client, Hears::Behind(behind), None).await {
             Ok(described) => Ok(described.ok()),
             Err(error) => Err(self.scatter_failure(error, false).await),
         }

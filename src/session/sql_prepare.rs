@@ -10,6 +10,7 @@ use crate::session::local::LocalRows;
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::parameter_types;
 use crate::session::{Failure, Session};
+use crate::sql::lexer::with_escapes;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::{StatementKind, prepared};
 use crate::types::oid;
@@ -21,7 +22,8 @@ impl Session {
     /// PREPARE, in either protocol.
     pub(super) async fn prepare_sql(&mut self, name: &str, text: &str) -> Result<LocalRows, Failure> {
         check_own_name(name)?;
-        let inner: Option<Arc<str>> = prepared(text).and_then(|inner| text.get(inner..)).map(Into::into);
+        let written = prepared(text).and_then(|inner| text.get(inner..));
+        let inner: Option<Arc<str>> = written.map(|inner| self.kept(inner));
         let shard = match &inner {
             Some(query) if self.view.topology.places_schemas() => self.shard_for_prepare(query).await?,
             _ => self.view.topology.home,
@@ -46,7 +48,7 @@ impl Session {
         let at_home = shard == self.view.topology.home;
         let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
         let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
-        let found = self.found_description(shard, &query, &declared).await?;
+        let found = self.found_description(shard, written.unwrap_or(&query), behind, &declared).await?;
         let Some(description) = found.filter(|found| parameter_types(&found.0).is_ok_and(|found| found == types))
         else {
             return Err(unknown_types().into());
@@ -62,6 +64,12 @@ impl Session {
             self.release_idle();
         }
         Ok(LocalRows { tag: "PREPARE".to_owned(), ..LocalRows::default() })
+    }
+
+    /// The text that is kept of what is prepared. Backslashes in plain strings have been warned of now, and are not once more at each EXECUTE.
+    fn kept(&self, inner: &str) -> Arc<str> {
+        let written = if self.scope.standard_strings() { None } else { with_escapes(inner) };
+        written.map_or_else(|| inner.into(), Into::into)
     }
 
     /// Beside placed schemas: the shard that has all that the statement names. What the router refuses it refuses here, for no server

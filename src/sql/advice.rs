@@ -301,7 +301,7 @@ impl Says<'_, '_> {
                 None if list.iter().all(|member| self.is_value(member)) => return None,
                 None => ("a member of the list is neither a literal nor a parameter".to_owned(), plain()),
             },
-            Expr::InSubquery { .. } | Expr::Exists { .. } => self.later("the values come from a subquery"),
+            Expr::InSubquery { .. } | Expr::Exists { .. } => self.later("the values come from a subquery", "are"),
             Expr::AnyOp { left, .. } => match self.around(left) {
                 Some(around) => (around, plain()),
                 None => return None,
@@ -363,15 +363,17 @@ impl Says<'_, '_> {
             // A column of a query whose columns are not known: a join.
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => None,
             Expr::Subquery(_) if self.model.selected_value(other).is_some() => None,
-            Expr::Subquery(_) => Some(self.later("the value comes from a subquery")),
-            Expr::Function(function) => Some(self.later(&format!("the value comes from function {}()", function.name))),
-            _ => Some(self.later("the value comes from an expression")),
+            Expr::Subquery(_) => Some(self.later("the value comes from a subquery", "is")),
+            Expr::Function(function) => {
+                Some(self.later(&format!("the value comes from function {}()", function.name), "is"))
+            }
+            _ => Some(self.later("the value comes from an expression", "is")),
         }
     }
 
-    fn later(&self, what: &str) -> (String, String) {
+    fn later(&self, what: &str, verb: &str) -> (String, String) {
         (
-            format!("{what}, and is known only when the statement runs"),
+            format!("{what}, and {verb} known only when the statement runs"),
             "ask for the value first, and send it as a parameter".to_owned(),
         )
     }

@@ -33,6 +33,11 @@ impl Combine {
         assumed: Assumed { texts: Vec::new(), names: Vec::new() },
     };
 
+    /// Whether all rows are given on as they come.
+    pub fn is_concatenation(&self) -> bool {
+        matches!(self.gather, Gather::Concat) && self.steps.is_empty() && self.hidden == 0
+    }
+
     /// Whether columns of these names can be those that the merge was planned for; `text`: of a type whose order its collation tells.
     pub fn fits<'a>(&self, columns: impl ExactSizeIterator<Item = (&'a str, bool)> + Clone) -> bool {
         let names = &self.assumed.names;

@@ -23,7 +23,11 @@ pub(crate) fn analyze(text: &str, scope: &NameScope<'_>) -> Option<Analysis> {
     let analysis = analyze_in(&other, &scanned, &NameScope { standard_strings: true, ..*scope });
     if !matches!(
         analysis.kind,
-        StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete
+        StatementKind::Query
+            | StatementKind::Insert
+            | StatementKind::Update
+            | StatementKind::Delete
+            | StatementKind::Prepare(_)
     ) {
         return None;
     }

@@ -562,6 +562,8 @@ impl Model<'_> {
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in {
             check_connection_view(&name).map_err(Stop::Refuse)?;
+            // One of users may be meant.
+            let own = |model: &Self| schema.is_none() && is_users(&model.scope, &name);
             match &*name {
                 // ARRAY(SELECT ...)
                 "array" if matches!(function.args, FunctionArguments::Subquery(_)) => return Ok(FunctionClass::Pure),
@@ -570,7 +572,9 @@ impl Model<'_> {
                     return Ok(FunctionClass::Pure);
                 }
                 "grouping" => return Ok(FunctionClass::Pure),
-                "current_setting" if asks_session(function) => {
+                // Every server of the session has what its client has set.
+                "current_setting" if !own(self) && asks_client(function) => return Ok(FunctionClass::Pure),
+                "current_setting" if !own(self) && asks_session(function) => {
                     note_server(&mut self.uses, SESSION_SETTING);
                     return Ok(FunctionClass::Server);
                 }
@@ -810,10 +814,23 @@ fn note_server(uses: &mut Uses, name: &str) {
 }
 
 /// `current_setting` of what no server has but by its clients.
+fn asks_client(function: &Function) -> bool {
+    setting_of(function).is_some_and(|name| name.contains('.') && !name.to_ascii_lowercase().starts_with("pgloom."))
+}
+
+/// `current_setting` of what clients can set, and servers or the router have by themselves too.
 fn asks_session(function: &Function) -> bool {
-    let name = plain_args(function).and_then(|args| args.first().copied());
-    let Some(Expr::Value(ValueWithSpan { value: Literal::SingleQuotedString(name), .. })) = name else { return false };
-    name.contains('.') || name.eq_ignore_ascii_case("application_name")
+    const NAMES: [&str; 5] = ["application_name", "timezone", "search_path", "datestyle", "intervalstyle"];
+    let asks = |name: &str| name.contains('.') || NAMES.iter().any(|of| name.eq_ignore_ascii_case(of));
+    setting_of(function).is_some_and(asks)
+}
+
+/// The setting that `current_setting` is asked for, where a literal says it.
+fn setting_of(function: &Function) -> Option<&str> {
+    match *plain_args(function)?.first()? {
+        Expr::Value(ValueWithSpan { value: Literal::SingleQuotedString(name), .. }) => Some(name),
+        _ => None,
+    }
 }
 
 /// `set_config(name, value, true)`: ends with the transaction.

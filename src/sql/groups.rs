@@ -187,7 +187,7 @@ impl Shape<'_, '_> {
     /// How partial values of an expression fold into the final one.
     fn fold_of(&self, expr: &Expr, groups: &[Expr], constants: bool) -> Result<Partly, Obstacle> {
         let refuse = || {
-            Obstacle::new(format!("{expr}: neither an aggregate that can be folded over shards nor in GROUP BY"))
+            Obstacle::new(format!("{expr}: neither an aggregate that a merge folds nor in GROUP BY"))
                 .hint("Group by the sharding key, or select count, sum, min, max, avg, bool_and, bool_or or bit aggregates alone.")
         };
         let function = match unnest(expr) {

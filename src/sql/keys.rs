@@ -47,6 +47,22 @@ pub enum Computed {
     Call { function: IntegerFunction, args: Vec<Value> },
     /// The characters of a text.
     Length(Value),
+    /// A text in small letters, or in capitals.
+    Cased { text: Value, upper: bool },
+    /// Two texts as one.
+    Joined(Value, Value),
+    /// COALESCE: the first that is not NULL.
+    First { sort: Sort, values: Vec<Value> },
+    /// NULLIF: NULL where both are equal.
+    Unless { sort: Sort, value: Value, other: Value },
+    /// CASE: the value behind the first condition that is true.
+    Case { sort: Sort, branches: Vec<(Condition, Value)>, otherwise: Option<Value> },
+    /// CASE with an operand: the value behind the first that is equal to it. They are compared as `of`.
+    Switch { sort: Sort, of: Sort, operand: Value, branches: Vec<(Value, Value)>, otherwise: Option<Value> },
+    /// `make_date`
+    DateOfParts { year: Value, month: Value, day: Value },
+    /// `to_date`
+    DateRead { text: Value, format: Value },
     /// A date some days later.
     Later { date: Value, days: Value },
     /// A date some days earlier.
@@ -56,23 +72,67 @@ pub enum Computed {
 }
 
 impl Computed {
-    pub fn is_integer(&self) -> bool {
+    pub fn sort(&self) -> Sort {
         match self {
-            Self::Of { .. } | Self::Call { .. } | Self::Length(_) => true,
-            Self::Later { .. } | Self::Earlier { .. } | Self::DateOf(_) => false,
+            Self::Of { .. } | Self::Call { .. } | Self::Length(_) => Sort::Integer,
+            Self::Cased { .. } | Self::Joined(..) => Sort::Text,
+            Self::First { sort, .. }
+            | Self::Unless { sort, .. }
+            | Self::Case { sort, .. }
+            | Self::Switch { sort, .. } => *sort,
+            Self::Later { .. }
+            | Self::Earlier { .. }
+            | Self::DateOf(_)
+            | Self::DateOfParts { .. }
+            | Self::DateRead { .. } => Sort::Date,
         }
     }
+}
+
+/// What kind of value is made of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    Integer,
+    Text,
+    Date,
+}
+
+/// A condition of CASE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// `None`: NULL.
+    Is(Option<bool>),
+    /// Of texts only whether they are equal.
+    Compared {
+        comparison: Comparison,
+        sort: Sort,
+        left: Value,
+        right: Value,
+    },
+    IsNull {
+        sort: Sort,
+        value: Value,
+    },
+    Not(Box<Condition>),
+    And(Box<Condition>, Box<Condition>),
+    Or(Box<Condition>, Box<Condition>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntegerFunction {
     Abs,
-    /// The first that is not NULL.
-    Coalesce,
     Greatest,
     Least,
-    /// NULL where both are equal.
-    Nullif,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +152,10 @@ impl Value {
     /// Whether it is what a call, or a reckoning with dates, makes of others: where that cannot be known it narrows nothing.
     pub fn is_called(&self) -> bool {
         match &self.source {
-            Source::Computed(computed) => !matches!(**computed, Computed::Of { .. }),
+            Source::Computed(computed) => match &**computed {
+                Computed::Of { left, right, .. } => left.is_called() || right.is_called(),
+                _ => true,
+            },
             Source::Slot { .. }
             | Source::Number { .. }
             | Source::Text(_)

@@ -9,13 +9,13 @@ use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::called::is_unsafe;
 use crate::sql::functions::{FunctionClass, builtin, placed_with};
 use crate::sql::implicit::check_named;
-use crate::sql::lexer::{Token, TokenKind};
+use crate::sql::lexer::{Token, TokenKind, with_escapes};
 use crate::sql::names::{
     Place, Relation, distributed_names, makes_temporary, names_of_copies, resolve, sharded_names, with_derived,
 };
 use crate::sql::operators::uncalled;
 use crate::sql::outcome::Outcome;
-use crate::sql::template::string_value;
+use crate::sql::template::{Scan, scan, string_value};
 use crate::sql::utility::StatementKind;
 use crate::sql::{NameScope, utility, words};
 use crate::topology::Closed;
@@ -326,10 +326,17 @@ impl Analyzer<'_> {
 
     /// A text that cannot even be cut into tokens.
     pub fn unreadable(&self) -> Verdict {
-        let lower = self.text.to_lowercase();
+        let texts = self.texts();
         let mut names = distributed_names(&self.scope);
         names.extend(self.scope.catalog.placed.keys().cloned());
-        let named = names.into_iter().find(|name| lower.contains(&name.to_lowercase()));
+        let has = |has: fn(&str, &str) -> bool| {
+            names.iter().find(|name| {
+                let name = name.to_lowercase();
+                texts.iter().any(|text| has(text, &name))
+            })
+        };
+        // Any word that it is a part of may be it: the letter of an escape can stand before it.
+        let named = has(has_word).or_else(|| has(|text, name| text.contains(name)));
         match named {
             // Postgres has its own words for what it cannot read.
             None => {
@@ -341,6 +348,18 @@ impl Analyzer<'_> {
                 "Turn standard_conforming_strings on, and write numbers and names apart.",
             )),
         }
+    }
+
+    /// The text and what its strings say as strings with escapes, all in small letters.
+    fn texts(&self) -> Vec<String> {
+        let mut texts = vec![self.text.to_lowercase()];
+        let mut scanned = Scan::default();
+        if let Some(other) = with_escapes(self.text)
+            && scan(&other, true, &mut scanned).is_ok()
+        {
+            texts.extend(scanned.slots.iter().filter_map(|slot| Some(string_value(&other, slot)?.to_lowercase())));
+        }
+        texts
     }
 
     /// The first sharded table that the text names.
@@ -622,4 +641,14 @@ pub(crate) fn is_about_session(kind: &StatementKind) -> bool {
         | StatementKind::Discard(_)
         | StatementKind::Unclear => true,
     }
+}
+
+/// Whether a name stands in a text, and not as a part of another word.
+fn has_word(text: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    text.match_indices(name).any(|(at, _)| {
+        let before = text.get(..at).and_then(|text| text.chars().next_back());
+        let behind = text.get(at + name.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(is_word) && !behind.is_some_and(is_word)
+    })
 }

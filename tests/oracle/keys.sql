@@ -450,3 +450,123 @@ SELECT count(*), min(o.tenant_id) FROM orders o JOIN tenants t ON t.id = o.id WH
 
 -- params: 2.00
 SELECT count(*) FROM tenants WHERE id = ANY (ARRAY[$1, 2.5])
+
+-- What is made of constants.
+SELECT * FROM kv WHERE key = lower('KEY1' || '9')
+
+SELECT * FROM kv WHERE key = lower('KEY 19')
+
+SELECT * FROM kv WHERE key = 'k' || 'ey' || '2' || '0' AND version = 0
+
+SELECT key, version FROM kv WHERE key = lower('КЛЮЧ')
+
+SELECT key FROM kv WHERE key = upper('key') || lower('') OR key = initcap('key')
+
+SELECT key FROM kv WHERE key IN (lower('KEY'), upper('k') || 'ey', NULL || 'x', 'key' || ' ') ORDER BY key COLLATE "C"
+
+SELECT key FROM kv WHERE key = coalesce(NULL, 'key33')
+
+SELECT key FROM kv WHERE key = coalesce(NULL, nullif('key33', 'key33'), 'key34')
+
+SELECT key FROM kv WHERE key = nullif('key33', 'x')
+
+SELECT key FROM kv WHERE key = CASE 'b' WHEN 'a' THEN 'key1' WHEN 'b' THEN 'key44' ELSE 'key45' END
+
+SELECT key FROM kv WHERE key = CASE WHEN 'a ' = 'a' THEN 'key55' ELSE 'key56' END
+
+SELECT key FROM kv WHERE key = CASE WHEN 'a' = 'a'::varchar THEN 'key57'::varchar ELSE 'key56' END
+
+SELECT key FROM kv WHERE key LIKE 'key%' AND key = 'key' || 58
+
+-- error: 42883
+SELECT key FROM kv WHERE version = '1' || '2'
+
+-- error: 42883
+SELECT name FROM tenants WHERE id = 'a' || 'b'
+
+-- error: 22P02
+SELECT name FROM tenants WHERE id = ('a' || 'b')::int
+
+SELECT name FROM tenants WHERE id = ('1' || '2')::int
+
+SELECT name FROM tenants WHERE id = lower('12')::smallint
+
+SELECT name FROM tenants WHERE id = (' 1' || '2 ')::text::int
+
+SELECT name FROM tenants WHERE id = coalesce(NULL, 7)
+
+SELECT name FROM tenants WHERE id = coalesce(7, 1 / 0)
+
+-- error: 22012
+SELECT name FROM tenants WHERE id = coalesce(NULL, 1 / 0, 3)
+
+-- error: 22P02
+SELECT name FROM tenants WHERE id = coalesce(7, 'x')
+
+SELECT name FROM tenants WHERE id = coalesce(7, '9')
+
+SELECT name FROM tenants WHERE id = coalesce(7, 2.5)
+
+SELECT name FROM tenants WHERE id = greatest(NULL, 7, 3) OR id = least(NULL, 9, 11)
+
+SELECT name FROM tenants WHERE id = CASE WHEN true THEN 7 ELSE 1 / 0 END
+
+-- error: 22012
+SELECT name FROM tenants WHERE id = CASE WHEN 1 / 0 = 1 OR true THEN 7 ELSE 8 END
+
+SELECT name FROM tenants WHERE id = CASE WHEN true OR 1 / 0 = 1 THEN 7 ELSE 8 END
+
+SELECT name FROM tenants WHERE id = CASE WHEN NULL OR NULL THEN 1 / 0 WHEN NOT (1 > 2 AND 1 / 0 = 1) THEN 8 END
+
+-- error: 22P02
+SELECT name FROM tenants WHERE id = CASE WHEN true THEN 7 ELSE 'x' END
+
+SELECT name FROM tenants WHERE id = CASE WHEN NULL THEN 7 END
+
+SELECT name FROM tenants WHERE id = CASE 3 - 1 WHEN 1 THEN 7 WHEN 2 THEN 9 WHEN 3 THEN 1 / 0 END
+
+-- error: 22003
+SELECT name FROM tenants WHERE id = CASE WHEN 2147483647 + 1 > 0 THEN 5 ELSE 6 END
+
+SELECT name FROM tenants WHERE id = length('abc' || 'd')
+
+SELECT count(*), sum(value) FROM metrics WHERE day = make_date(2024, 1, 3)
+
+SELECT count(*), sum(value) FROM metrics WHERE day BETWEEN make_date(2023, 12, 30) AND to_date('2024-01-02', 'YYYY-MM-DD') + 1
+
+SELECT count(*), sum(value) FROM metrics WHERE day = to_date('2024-1-3', 'YYYY-MM-DD') OR day = to_date('03/01/2024', 'DD/MM/YYYY')
+
+SELECT count(*), sum(value) FROM metrics WHERE day = to_date('2024-01-03', 'yyyy-mm-DD')
+
+-- error: 22008
+SELECT count(*) FROM metrics WHERE day = make_date(2024, 2, 30)
+
+-- error: 22008
+SELECT count(*) FROM metrics WHERE day = to_date('2024-02-30', 'YYYY-MM-DD')
+
+SELECT count(*) FROM metrics WHERE day > make_date(NULL, 2, 30)
+
+SELECT count(*) FROM events WHERE device = md5('device' || '3')::uuid
+
+SELECT count(*) FROM events WHERE device = lower('9E8DA63C1C8FD0E1B7C6EEA7E6CCF9EF')::uuid
+
+SELECT name FROM tenants WHERE id = 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + 1
+
+-- params: 7, 'KEY'
+SELECT t.name, k.key FROM tenants t, kv k WHERE t.id = CASE WHEN $2 = 'KEY' THEN $1 ELSE 3 END AND k.key = 'key'
+
+-- params: 7
+SELECT name FROM tenants WHERE id = CASE WHEN true THEN $1 ELSE 3 END
+
+-- params: 7
+-- types: float8
+SELECT name FROM tenants WHERE id = CASE WHEN false THEN $1 ELSE 3 END
+
+-- params: 'KEY', '19'
+SELECT key FROM kv WHERE key = lower($1) || $2
+
+-- params: '7'
+SELECT key FROM kv WHERE version = $1::int AND key = 'key' || $1
+
+-- params: NULL, 'key33'
+SELECT key FROM kv WHERE key = coalesce($1, $2)

@@ -249,6 +249,11 @@ SET transform_null_equals = on;
 SELECT count(*) FROM sparse WHERE v = NULL;
 SELECT count(*) FROM tenants WHERE id = NULL;
 SELECT count(*) FROM customers WHERE nick = NULL AND tenant_id = 3;
+SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) = NULL THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE WHEN (NULL) = nullif(5, 5) THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE nullif(5, 5) WHEN NULL THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) <> NULL THEN 7 ELSE 8 END;
+SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) = NULL::int THEN 7 ELSE 8 END;
 
 -- Other encodings of the client.
 -- script
@@ -337,3 +342,73 @@ SET standard_conforming_strings = off;
 SELECT version FROM kv WHERE key = 'k\061';
 SELECT id FROM customers WHERE tenant_id = 8 AND name <> 'a\\b' AND id < 3 ORDER BY id;
 SELECT nothing FROM kv WHERE key = 'k\061';
+
+-- The warning of a text, once, however many servers read it; notices of rows from all of them.
+-- script
+-- forms: simple
+SET standard_conforming_strings = off;
+SELECT count(*) FROM kv WHERE key <> 'k\061';
+SELECT tenant_id, count(*) FROM orders WHERE note IS DISTINCT FROM 'a\tb' GROUP BY tenant_id ORDER BY 1 LIMIT 3;
+UPDATE words SET n = n WHERE word <> 'no\\word';
+SELECT count(*) FROM kv WHERE key <> 'k\061' OR value = 'a\\';
+RESET standard_conforming_strings;
+
+-- What is prepared, with the warnings of then.
+-- script
+-- forms: simple
+SET standard_conforming_strings = off;
+SET escape_string_warning = on;
+PREPARE read_then AS SELECT version FROM kv WHERE key = 'k\145y1\061' AND version >= $1;
+PREPARE all_then (int) AS SELECT count(*) FROM kv WHERE key <> 'k\145y1\061' AND version >= $1;
+EXECUTE read_then (0);
+EXECUTE all_then (0);
+SET standard_conforming_strings = on;
+PREPARE read_now AS SELECT version FROM kv WHERE key = 'k\145y1\061';
+EXECUTE read_now;
+DEALLOCATE ALL;
+
+-- Settings of the session in what is asked of all shards.
+-- script
+SET TimeZone = 'Asia/Kathmandu';
+SELECT id, current_setting('TimeZone') FROM tenants ORDER BY id LIMIT 2;
+SELECT count(*), current_setting('timezone'), current_setting('search_path'), current_setting('DateStyle', true), current_setting('intervalstyle') FROM kv;
+SET search_path = public, pg_catalog;
+SET DateStyle = 'SQL, DMY';
+BEGIN;
+SET LOCAL TimeZone = 'Europe/Oslo';
+SELECT DISTINCT current_setting('search_path'), current_setting('TimeZone'), current_setting('DateStyle') FROM orders;
+ROLLBACK;
+SELECT max(id), current_setting('TimeZone') FROM orders GROUP BY 2;
+RESET ALL;
+SELECT count(*), current_setting('TimeZone') FROM orders;
+
+-- What the client alone has set, in conditions on keys.
+-- script
+SET app.org = '3';
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+SELECT count(*), max(id) FROM customers WHERE tenant_id = current_setting('app.org', true)::int AND active;
+SELECT c.tenant_id, count(*), avg(o.quantity) FROM customers c JOIN orders o ON o.tenant_id = c.tenant_id WHERE c.tenant_id = current_setting('app.org')::int GROUP BY 1;
+SELECT id, rank() OVER (ORDER BY total, id) FROM orders WHERE tenant_id::text = current_setting('app.org') ORDER BY id LIMIT 3;
+SELECT count(DISTINCT o.status) FROM orders o JOIN products p ON p.id = o.quantity WHERE o.tenant_id = current_setting('app.org')::int;
+SELECT count(*), current_setting('app.org') FROM orders;
+SELECT DISTINCT current_setting('app.org') || status FROM orders ORDER BY 1;
+BEGIN;
+SET LOCAL app.org = '4';
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+SAVEPOINT a;
+SET LOCAL app.org = '5';
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+ROLLBACK TO a;
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+UPDATE accounts SET note = current_setting('app.org') WHERE hits = current_setting('app.org')::int;
+SELECT tenant_id, id, note FROM accounts WHERE note = current_setting('app.org') ORDER BY 1, 2;
+ROLLBACK;
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+SELECT set_config('app.org', '6', false);
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+RESET app.org;
+SELECT count(*) FROM orders WHERE status = current_setting('app.org', true);
+SELECT count(*) FROM orders WHERE tenant_id = current_setting('app.org')::int;
+SELECT count(*) FROM orders WHERE current_setting('no.such.org', true) IS NULL;
+SELECT count(*) FROM orders WHERE status = current_setting('no.such.org');
+SELECT count(*) FROM void WHERE t = current_setting('no.such.org');

@@ -328,3 +328,26 @@ UPDATE accounts SET note = 'a\tb' WHERE id = 4;
 SELECT tenant_id, id, note FROM accounts WHERE note LIKE 'a%' ORDER BY 1, 2;
 SET standard_conforming_strings = on;
 SELECT word, n FROM words WHERE word LIKE 'back%';
+
+-- Keys that are made of constants.
+-- script
+INSERT INTO words (word, n) VALUES (lower('MADE1'), 1), ('ma' || 'de2', 2), (lower('MADI3'), 3), (CASE WHEN true THEN 'made4' ELSE 'x' END, 4), (coalesce(NULL, 'made5'), 5), (upper('mä'), 6), (nullif('made7', 'x') || '', 7);
+INSERT INTO words (word, n) VALUES (lower('MADI8'), 8);
+INSERT INTO words SELECT lower('MSEL'), 1;
+INSERT INTO words SELECT lower('MSELI'), 2;
+INSERT INTO words VALUES (nullif('a', 'a'), 1);
+UPDATE words SET n = 90 WHERE word IN (lower('MADI3'), 'made1');
+UPDATE words SET n = n + 100 WHERE word IN (lower('MADE1'), 'ma' || 'de2');
+UPDATE words SET word = upper('made2') WHERE word = 'ma' || 'de2';
+UPDATE words SET word = upper('madi') WHERE word = 'made4';
+DELETE FROM words WHERE word IS NOT DISTINCT FROM lower('MSELI');
+DELETE FROM words WHERE word = CASE WHEN 1 > 2 THEN 'made1' ELSE 'made5' END;
+SELECT word, n FROM words WHERE word ILIKE 'm%' ORDER BY word COLLATE "C";
+INSERT INTO readings VALUES (make_date(2024, 2, 20), 91, 1), (to_date('2023-01-01', 'YYYY-MM-DD'), 92, 2), (to_date('31.12.2025', 'DD.MM.YYYY'), 93, 3);
+INSERT INTO readings VALUES (make_date(2024, 2, 31), 94, 1);
+SELECT day, n FROM readings WHERE n > 90 ORDER BY n;
+INSERT INTO accounts (tenant_id, id) VALUES (CASE 1 WHEN 1 THEN 3 END, 941), (coalesce(NULL, 4), 942), (greatest(NULL, 5), 943);
+MERGE INTO words w USING (SELECT lower('MERGI') AS word) s ON w.word = s.word WHEN NOT MATCHED THEN INSERT VALUES (s.word, 1);
+MERGE INTO words w USING (SELECT lower('MERGE') AS word) s ON w.word = s.word WHEN NOT MATCHED THEN INSERT VALUES (s.word, 1);
+SELECT word FROM words WHERE word LIKE 'merg%' ORDER BY word COLLATE "C";
+SELECT tenant_id, id FROM accounts WHERE id > 940 ORDER BY id;
