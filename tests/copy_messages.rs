@@ -128,3 +128,56 @@ fn a_cancelled_copy_says_how_far_it_has_come() {
         assert_eq!(raw.value(&format!("SELECT count(*) FROM {table}")), if table == "items" { "60" } else { "1" });
     }
 }
+
+/// A server that does not know yet how lines end has not read the first one, where that ends in a carriage return alone.
+#[test]
+fn the_first_wrong_line_is_told_whatever_lines_end_in() {
+    let world = Sharded::create("copyreturns", "");
+    let (mut direct, mut routed) = (world.db.shard(0), world.connect());
+    // What is no key goes to any shard, and what ends a line in another way than the first is found here.
+    for end in ["\r", "\n", "\r\n"] {
+        for (copy, between) in [("COPY items FROM STDIN (FORMAT csv)", ","), ("COPY items FROM STDIN", "\t")] {
+            let other = if end == "\r" { "\n" } else { "\r" };
+            let row = |id: &str| format!("{id}{between}1{between}a");
+            let [first, second] = [world.id(1, 0), world.id(2, 0)].map(|id| row(&id.to_string()));
+            for rows in [
+                format!("{}{end}{first}{other}{second}{end}", row("x")),
+                format!("{first}{end}{}{end}{second}{other}{first}", row("x")),
+                format!("{first}{end}{second}{end}{first}{other}{second}", first = row("1001")),
+            ] {
+                let mut told = [&mut direct, &mut routed].map(|raw| {
+                    raw.send(&[m::query(copy), m::copy_data(rows.as_bytes()), m::copy_done()].concat()).unwrap();
+                    let mut errors = Vec::new();
+                    loop {
+                        let message = raw.read().unwrap();
+                        match message.tag {
+                            b'E' => errors.push(message.report().0),
+                            b'Z' => break errors,
+                            _ => {}
+                        }
+                    }
+                });
+                let [direct, routed] = told.each_mut().map(|errors| {
+                    assert_eq!(errors.len(), 1, "{copy} {rows:?}");
+                    ['C', 'M', 'W'].map(|field| errors[0].remove(&field))
+                });
+                assert_eq!(routed, direct, "{copy} {rows:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn options_of_copy_to_are_refused_in_the_words_of_postgres() {
+    let world = Sharded::create("copyforce", "");
+    let (mut direct, mut routed) = (world.db.shard(0), world.connect());
+    for options in
+        ["(FORMAT csv, FORCE_QUOTE *)", "(FORMAT csv, FORCE_QUOTE (name))", "(FORCE_QUOTE *)", "CSV FORCE QUOTE *"]
+    {
+        let sql = format!("COPY items FROM STDIN {options}");
+        let [direct, routed] = [&mut direct, &mut routed].map(|raw| raw.simple(&sql).error.unwrap());
+        let text = |error: &support::raw::Report| (error.code().to_owned(), error.message().to_owned());
+        assert_eq!(text(&routed), text(&direct), "{sql}");
+        assert!(direct.message().contains("force quote"), "{direct}");
+    }
+}

@@ -168,3 +168,67 @@ fn whole_rows_of_what_is_sent_along_are_refused_by_their_type() {
     assert_eq!(client.value("SELECT count(*) FROM items"), "60");
     assert_eq!(client.must(&delete("i.id, p.*, row_to_json(p)")).text(), "1|1|one|{\"id\":1,\"body\":\"one\"}");
 }
+
+/// One Postgres looks at foreign keys when all rows are written: whatever else is wrong with a row of another shard comes before.
+#[test]
+fn an_error_of_a_foreign_key_is_told_last() {
+    let world = Sharded::create("returninglast", "");
+    let mut client = world.connect();
+    client.must("ALTER TABLE parts ADD FOREIGN KEY (label) REFERENCES places (code)");
+    client.must("ALTER TABLE parts ALTER label SET NOT NULL, ADD CHECK (label <> 'no')");
+    let mut told = Vec::new();
+    for refers in 0..SHARDS {
+        for wrong in (0..SHARDS).filter(|wrong| *wrong != refers) {
+            let (refers, wrong) = (world.id(refers, 0), world.id(wrong, 0));
+            let both = format!("({refers}, {wrong})");
+            client.must(&format!("INSERT INTO parts VALUES ({refers}, 'a'), ({wrong}, 'a')"));
+            let case = format!("CASE id WHEN {refers} THEN 'gone' ELSE 'no' END");
+            for (sql, code) in [
+                (format!("UPDATE parts SET label = {case} WHERE id IN {both}"), "23514"),
+                (format!("UPDATE parts SET label = {case} WHERE id IN {both} RETURNING id"), "23514"),
+                (format!("UPDATE parts SET label = 'gone' WHERE id IN {both}"), "23503"),
+            ] {
+                told.push((client.simple(&sql).code().to_owned(), code, sql));
+            }
+            client.must("DELETE FROM parts");
+            for (sql, code) in [
+                (format!("INSERT INTO parts VALUES ({refers}, 'gone'), ({wrong}, NULL)"), "23502"),
+                (format!("INSERT INTO parts VALUES ({wrong}, 'no'), ({refers}, 'gone') RETURNING id"), "23514"),
+                (format!("INSERT INTO parts SELECT id, {case} FROM items WHERE id IN {both} ORDER BY n"), "23514"),
+                (format!("INSERT INTO parts VALUES ({refers}, 'gone'), ({wrong}, 'a')"), "23503"),
+            ] {
+                told.push((client.simple(&sql).code().to_owned(), code, sql));
+            }
+        }
+    }
+    let others: Vec<_> = told.iter().filter(|(said, code, _)| said != code).collect();
+    assert!(others.is_empty(), "{} of {}: {others:?}", others.len(), told.len());
+    assert_eq!(client.value("SELECT count(*) FROM parts"), "0");
+}
+
+/// The text that each shard gets begins as the client's does: what is wrong there has its place.
+#[test]
+fn a_table_that_is_not_there_is_shown_in_the_text() {
+    let world = Sharded::create("returningplace", "");
+    let mut client = world.connect();
+    client.must("DROP TABLE parts");
+    let mut direct = world.db.shard(0);
+    let free = world.free_ids(10_000);
+    let (one, other) = (free[0], free[1]);
+    for sql in [
+        format!("/* ä */ INSERT INTO parts VALUES ({one}, 'a'), ({other}, 'b')"),
+        format!("INSERT INTO parts (id, label) VALUES ({one}, 'a'), ({other}, 'b') RETURNING id"),
+        format!("INSERT INTO items (id, nope) VALUES ({one}, 1), ({other}, 2)"),
+        "INSERT INTO nope SELECT id FROM items".to_owned(),
+        "SELECT 1; INSERT INTO nope SELECT id FROM items WHERE n = 0".to_owned(),
+        format!("SELECT 1; INSERT INTO items (id, nope) VALUES ({one}, 1), ({other}, 2)"),
+        format!("INSERT INTO items VALUES ({one}, 1), ({other}, nope)"),
+    ] {
+        let [direct, routed] = [&mut direct, &mut client].map(|raw| raw.simple(&sql).error.unwrap().0);
+        let shown =
+            |error: &std::collections::BTreeMap<char, String>| ['C', 'M'].map(|field| error.get(&field).cloned());
+        assert_eq!(shown(&routed), shown(&direct), "{sql}");
+        let place = routed.get(&'P');
+        assert!(place == direct.get(&'P') || place.is_none() && sql.ends_with("nope)"), "{sql}: {routed:?} {direct:?}");
+    }
+}

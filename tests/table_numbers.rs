@@ -397,6 +397,13 @@ fn numbers_that_are_said_are_those_of_the_home_shard() {
     }
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
     assert!(given > 100 && refused > 100, "{given} {refused}");
+    // Nothing of the client's has the name that a column without one gets.
+    for (given, name) in [("'plain'", "column 2 of the query"), ("'plain' AS rel", "rel")] {
+        let error =
+            raw.simple(&format!("INSERT INTO kept (id, what) SELECT id + 900, {given} FROM items")).error.unwrap();
+        let expected = ("0A000", format!("{name} is not supported on this shard"));
+        assert_eq!((error.code(), error.message().to_owned()), expected);
+    }
     // What is stored is what the client has said.
     for sql in [
         "INSERT INTO kept (id, number) VALUES (<id>, 'plain'::regclass)",

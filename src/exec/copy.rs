@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Owed, Verdict};
 use crate::exec::client::Client;
 use crate::exec::forward::Broken;
-use crate::exec::replies::poll_sending;
+use crate::exec::replies::{is_told_last, poll_sending};
 use crate::fault::{Fault, SqlState};
 use crate::wire::frame::{self, Frame, HEADER, command_tag};
 use crate::wire::{error_fields, request};
@@ -413,7 +413,7 @@ pub fn spoke(server: &mut Backend) -> bool {
 }
 
 /// CopyDone (or, for a reason, CopyFail) to every server, and their answers: rows copied in all, or on each where all got the `same`;
-/// or the error of one of them. One that fails by itself is heard before those that were told to.
+/// or the error of one of them. One that fails by itself is heard before those that were told to, and what is of a foreign key last.
 ///
 /// # Errors
 /// A connection is lost; the others have ended all the same.
@@ -426,7 +426,7 @@ pub async fn ended(
         Ok(rows) => return Ok(Ok(rows)),
         Err(errors) => errors,
     };
-    let first = errors.into_iter().min_by_key(|(nth, frame)| (is_told(frame), *nth));
+    let first = errors.into_iter().min_by_key(|(nth, frame)| (is_told(frame), is_told_last(frame), *nth));
     Ok(first.map_or(Ok(0), Err))
 }
 

@@ -209,6 +209,42 @@ pub async fn content(server: &mut Backend, client: &mut Client, hears: Hears) ->
     }
 }
 
+/// Whether a row refers to what is not there, or is referred to and goes.
+pub fn is_of_foreign_key(error: &ScatterError) -> bool {
+    matches!(error, ScatterError::Shard(frame) if is_told_last(frame))
+}
+
+/// The same of an ErrorResponse. One Postgres looks at foreign keys when all rows are written: every other error comes before.
+pub fn is_told_last(error: &Frame) -> bool {
+    const RESTRICT_VIOLATION: SqlState = SqlState(*b"23001");
+    [SqlState::FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION].contains(&error_fields::code(error.body()))
+}
+
+/// What is told of a statement that writes on these servers, and has failed on one of them: where that is of a foreign key, the others are
+/// waited for, and an error of another kind comes first.
+pub async fn first_told(
+    error: ScatterError,
+    servers: &mut [&mut Backend],
+    client: &mut Client,
+    hears: impl Fn(usize) -> Hears,
+) -> ScatterError {
+    if !is_of_foreign_key(&error) {
+        return error;
+    }
+    for (at, server) in servers.iter_mut().enumerate() {
+        while !server.inflight.is_empty() {
+            match content(server, client, hears(at)).await {
+                Ok(frame) if frame.tag == b'E' && !is_told_last(&frame) => return ScatterError::Shard(frame),
+                // It has written all its rows, or has failed.
+                Ok(frame) if matches!(frame.tag, b'D' | b'C' | b'E') => break,
+                Ok(_) => {}
+                Err(broken) => return broken,
+            }
+        }
+    }
+    error
+}
+
 /// Waits until the next frame that is no notice begins to come. It stays where it is.
 pub async fn begun(server: &mut Backend, client: &mut Client, hears: Hears) -> Result<(), ScatterError> {
     poll_fn(|cx| {

@@ -14,7 +14,8 @@ use crate::exec::columns::{
 };
 use crate::exec::forward::Broken;
 use crate::exec::replies::{
-    Hears, ScatterError, any_content, begun, content, flush, pass_notice, pass_rows, send_all, try_content,
+    Hears, ScatterError, any_content, begun, content, first_told, flush, is_of_foreign_key, pass_notice, pass_rows,
+    send_all, try_content,
 };
 use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
@@ -125,15 +126,13 @@ impl ScatterRun {
             finished: false,
         };
         let mut columns: Option<Vec<Column>> = None;
-        let heads = match in_turn {
-            true => run.heads_in_turn(servers, client).await?,
-            false => run.heads(servers, client).await?,
-        };
-        if settled {
-            for at in (0..servers.len()).filter(|at| matches!(heads[*at], Head::Rows(_))) {
-                run.first_row(servers, at, client).await?;
+        let heads = match run.all_heads(servers, client, in_turn, settled).await {
+            Ok(heads) => heads,
+            Err(error) if settled && run.differ() => {
+                return Err(first_told(error, servers, client, |at| run.hears(at)).await);
             }
-        }
+            Err(error) => return Err(error),
+        };
         for (at, head) in heads.into_iter().enumerate() {
             match head {
                 Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs, made) => {
@@ -181,6 +180,30 @@ impl ScatterRun {
         Ok(run)
     }
 
+    async fn all_heads(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        in_turn: bool,
+        settled: bool,
+    ) -> Result<Vec<Head>, ScatterError> {
+        let heads = match in_turn {
+            true => self.heads_in_turn(servers, client).await?,
+            false => self.heads(servers, client).await?,
+        };
+        if settled {
+            for at in (0..servers.len()).filter(|at| matches!(heads[*at], Head::Rows(_))) {
+                self.first_row(servers, at, client).await?;
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Whether each server has rows of its own.
+    fn differ(&self) -> bool {
+        self.answer == Answer::Merged
+    }
+
     /// Every server works at once.
     async fn heads(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<Vec<Head>, ScatterError> {
         send_all(servers, client).await?;
@@ -201,14 +224,21 @@ impl ScatterRun {
         let mut order: Vec<usize> = (0..servers.len()).collect();
         order.sort_by_key(|at| servers[*at].cancel.shard);
         let mut heads = Vec::with_capacity(servers.len());
+        let mut told_last = None;
         for (nth, at) in order.iter().enumerate() {
             match self.head_alone(servers, *at, client).await {
                 Ok(head) => heads.push((*at, head)),
+                Err(error) if self.differ() && is_of_foreign_key(&error) => {
+                    told_last.get_or_insert(error);
+                }
                 Err(error) => {
                     order[nth + 1..].iter().for_each(|at| servers[*at].unsend());
                     return Err(error);
                 }
             }
+        }
+        if let Some(error) = told_last {
+            return Err(error);
         }
         heads.sort_by_key(|(at, _)| *at);
         Ok(heads.into_iter().map(|(_, head)| head).collect())

@@ -162,6 +162,9 @@ impl Session {
             Err(failure) => (Err(failure), None),
         };
         if !matches!(fed, Err(Failure::Stop(_))) {
+            if fed.is_err() {
+                feed.end_lines(&plan.format);
+            }
             // A shard that has failed reads no more; what others have before that line may be wrong, too, and comes first.
             feed.chunks.flush_all();
             self.hand_over(&shards, &mut feed)?;
@@ -209,7 +212,10 @@ impl Session {
         loop {
             let frame = match self.next_copy_frame(shards, feed).await {
                 Ok(CopyInput::Frame(frame)) => frame,
-                Ok(CopyInput::ServerSpoke) => return Ok(None),
+                Ok(CopyInput::ServerSpoke) => {
+                    feed.end_lines(&plan.format);
+                    return Ok(None);
+                }
                 Ok(CopyInput::OutOfPlace(why)) => return Ok(Some(at_line(why, &cutter))),
                 Err(Failure::Fault(fault)) if fault.code == SqlState::QUERY_CANCELED => {
                     return Err(at_line(fault, &cutter).into());
@@ -506,6 +512,8 @@ struct Feed {
     has_preamble: bool,
     /// The client's bytes pass as they are.
     uncut: bool,
+    /// By position: the row that it got last ends in a carriage return.
+    returns: Vec<bool>,
 }
 
 impl Feed {
@@ -531,12 +539,30 @@ impl Feed {
             line: 0,
             has_preamble: false,
             uncut: false,
+            returns: vec![false; shards.len()],
         }
+    }
+
+    /// The COPY is broken off. A server that does not know yet how lines end waits behind a carriage return for what follows, and has not
+    /// read that line: it gets the beginning of another one.
+    fn end_lines(&mut self, format: &CopyFormat) {
+        if *format == CopyFormat::Binary {
+            return;
+        }
+        for slot in (0..self.returns.len()).filter(|slot| self.returns[*slot]) {
+            self.chunks.put(slot, b"x");
+        }
+    }
+
+    /// Whole rows for this shard.
+    fn give(&mut self, slot: usize, rows: &[u8]) {
+        self.chunks.put(slot, rows);
+        self.returns[slot] = !self.uncut && rows.ends_with(b"\r");
     }
 
     /// Bytes of a reference table's rows, or what comes before rows: every shard gets them all.
     fn everywhere(&mut self, bytes: &[u8]) {
-        (0..self.chunks.len()).for_each(|slot| self.chunks.put(slot, bytes));
+        (0..self.chunks.len()).for_each(|slot| self.give(slot, bytes));
     }
 
     /// Routes every row that the cutter has complete, as long as there are values for what the rows leave out.
@@ -643,7 +669,8 @@ impl Feed {
                         Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")
                     })?
                 };
-            self.chunks.put(slot, &whole);
+            drop(key);
+            self.give(slot, &whole);
             if let Some(origins) = self.origins.get_mut(slot) {
                 let returns = || match plan.format {
                     CopyFormat::Csv { .. } => returns_within(row.bytes),

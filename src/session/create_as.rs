@@ -42,11 +42,11 @@ impl Session {
         if let Some(temporary) = &create.temporary {
             return Box::pin(self.create_temporary(temporary, ask)).await;
         }
-        self.make(create, ask, false).await
+        self.make(create, ask, None).await
     }
 
-    /// `between`: only for rows on their way to another table.
-    async fn make(&mut self, create: &CreateAs, ask: &Ask<'_>, between: bool) -> Result<String, Failure> {
+    /// `between`: only for rows on their way to another table, which the client's text names behind so many characters.
+    async fn make(&mut self, create: &CreateAs, ask: &Ask<'_>, between: Option<u32>) -> Result<String, Failure> {
         let home = self.view.topology.home;
         if create.if_not_exists && self.is_there(home, create).await? {
             // With Postgres's own notice.
@@ -61,11 +61,15 @@ impl Session {
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
         self.check_event_triggers(&shards).await?;
-        let tag = if between {
+        let tag = if let Some(before) = between {
             // It has no parameter, whatever the statement has.
             let at = self.held_at(home)?;
             self.held[at].note_rows(false);
-            self.held[at].server.query(&create.empty).await.map_err(Fault::without_position)?;
+            let made = self.held[at].server.query(&create.empty).await;
+            made.map_err(|fault| match fault.code {
+                SqlState::UNDEFINED_TABLE => fault.position(self.offset.saturating_add(before).saturating_add(1)),
+                _ => fault.without_position(),
+            })?;
             String::new()
         } else {
             self.step_at(home, Arc::clone(&create.empty), ask).await?
@@ -138,7 +142,7 @@ impl Session {
             }
         }
         let before = temporary.before(&format!("pgloom_as_{}", server.cancel.key.pid));
-        let tag = self.make(&before, ask, temporary.counts).await?;
+        let tag = self.make(&before, ask, temporary.named_behind()).await?;
         let at = self.enlist(home).await?;
         let held = &mut self.held[at];
         held.note_pin(Some(PinReason::TemporaryTable));

@@ -353,10 +353,10 @@ impl Session {
         Ok(words.iter().any(|word| word.starts_with("pg_temp") || unplanned(word)))
     }
 
-    /// Values of user-defined types go as text.
+    /// Values of user-defined types and of a few others go as text.
     pub(super) fn check_texts(&self) -> Result<(), Fault> {
         self.exact_texts(
-            "columns of user-defined types cannot be read together from several shards under these settings",
+            "columns of types whose values go as text cannot be read together from several shards under these settings",
         )
     }
 
@@ -366,7 +366,7 @@ impl Session {
         Err(Fault::unsupported(
             what,
             format!(
-                "Values go as text here, and as {setting} is set, another server may read a text as another value."
+                "Values of user-defined types and of some others go as text, and as {setting} is set, another server may read a text as another value."
             ),
             format!("Set {setting} to {wanted}."),
         ))

@@ -341,6 +341,8 @@ pub struct Session {
     sampler: Sampler,
     /// Characters of the Query message before the statement that runs.
     offset: u32,
+    /// Where each shard gets a text of its own: so many characters it begins with as the client's does, and those before the statement.
+    alike: (u32, u32),
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
     /// Tells others since which view it works.
@@ -449,6 +451,7 @@ impl Session {
             tally: Tally::default(),
             sampler: Sampler::new(pid),
             offset: 0,
+            alike: (0, 0),
             view,
             told_best_effort: false,
             told: create_as::Told::Client,

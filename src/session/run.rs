@@ -157,6 +157,17 @@ pub(super) fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
     comment.map_or(Cow::Borrowed(text), |comment| Cow::Owned(format!("{text}{comment}")))
 }
 
+/// How many characters all these texts begin with as the client's does.
+fn alike(text: &str, parts: &[(ShardId, ShardSql)]) -> u32 {
+    let common = parts.iter().map(|(_, sql)| match sql {
+        ShardSql::AsWritten => text.chars().count(),
+        ShardSql::Rewritten { text: theirs, .. } | ShardSql::Timed { text: theirs, .. } => {
+            text.chars().zip(theirs.chars()).take_while(|(ours, theirs)| ours == theirs).count()
+        }
+    });
+    common.min().map_or(0, |common| u32::try_from(common).unwrap_or(u32::MAX))
+}
+
 /// The part of a Bind message after its names, for chosen parameters and with room for columns that we added.
 fn rebind(bind: &[u8], chosen: Option<&[u16]>, columns_added: usize) -> Result<Bytes, Fault> {
     let mut fields = Fields::new(bind);
@@ -364,8 +375,9 @@ impl Session {
             PlanKind::Split { parts, combine } => {
                 // Where an error is in a shard's rows is not where it is in the client's.
                 let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+                self.alike = (alike(ask.statement().0, parts), offset);
                 let done = self.run_parts(parts, combine, None, Access::Write, ask).await;
-                self.offset = offset;
+                (self.offset, self.alike) = (offset, (0, 0));
                 done
             }
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
@@ -563,9 +575,13 @@ impl Session {
                 let code = error_fields::code(frame.body());
                 self.shared.metrics.error(code.as_str(), of_server(code));
                 self.clock.failed = Some(code);
-                match self.offset {
-                    0 => self.client.out.extend_from_slice(&frame.bytes),
-                    behind => self.client.out.extend_from_slice(&move_position(frame.body(), behind)),
+                let position = error_fields::position(frame.body());
+                match (self.offset, self.alike) {
+                    (0, _) => self.client.out.extend_from_slice(&frame.bytes),
+                    (NO_POSITION, (alike, behind)) if position.is_some_and(|position| position <= alike) => {
+                        self.client.out.extend_from_slice(&move_position(frame.body(), behind));
+                    }
+                    (behind, _) => self.client.out.extend_from_slice(&move_position(frame.body(), behind)),
                 }
                 Failure::Reported
             }

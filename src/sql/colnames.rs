@@ -10,7 +10,7 @@ use crate::sql::names::{folded, parts};
 use crate::types::oid;
 
 /// What Postgres calls a column that nothing names.
-const NO_NAME: &str = "?column?";
+pub(crate) const NO_NAME: &str = "?column?";
 
 /// The name of an output column without alias.
 pub(crate) fn output_name(expr: &Expr) -> String {

@@ -57,6 +57,12 @@ impl Temporary {
         create
     }
 
+    /// How many characters of the client's text come before the name of a table that the rows are inserted into.
+    pub fn named_behind(&self) -> Option<u32> {
+        let before = self.fill.as_ref().map_or(0, |(before, _)| before.chars().count());
+        self.counts.then_some(u32::try_from(before).unwrap_or(u32::MAX))
+    }
+
     /// The last step, given the table before it.
     pub fn last(&self, before: &CreateAs) -> String {
         let (start, end) = &self.last;

@@ -6,6 +6,7 @@ use sqlparser::ast::{AccessExpr, BinaryOperator, DataType, Expr, Function, Ident
 use crate::catalog::numbers::Made;
 use crate::ids::{Oid, QualifiedName};
 use crate::sql::NameScope;
+use crate::sql::colnames::NO_NAME;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::functions::{FunctionClass, builtin, is_users, reads_server};
 use crate::sql::infer::{self, type_of};
@@ -188,12 +189,13 @@ impl Model<'_> {
     pub fn note_stored_columns(&mut self, columns: &Columns, types: impl Iterator<Item = Option<Oid>>) {
         let is_name = |ty: Option<Oid>| ty.is_some_and(oid::is_name_of_catalog);
         let mut given = columns.list.iter();
-        for stored in types {
+        for (at, stored) in types.enumerate() {
             let given = given.next().filter(|_| columns.complete);
             let ty = given.and_then(|column| column.ty).map(|ty| ty.oid);
             let text = stored.is_some_and(infer::is_text);
             if is_name(stored) && !is_name(ty) || is_name(ty) && !is_name(stored) && !text {
-                self.note_number(given.map_or("a column".to_owned(), |column| column.name.to_string()));
+                let name = given.map(|column| &*column.name).filter(|name| *name != NO_NAME);
+                self.note_number(name.map_or_else(|| format!("column {} of the query", at + 1), str::to_owned));
             }
         }
     }

@@ -155,6 +155,12 @@ pub fn code(body: &[u8]) -> SqlState {
     iter(body).filter(|(field, _)| *field == b'C').last().map_or(SqlState::INTERNAL_ERROR, |(_, raw)| sqlstate(raw))
 }
 
+/// Where in the statement's text it is: a character of it, from 1.
+pub fn position(body: &[u8]) -> Option<u32> {
+    let (_, raw) = iter(body).find(|(field, _)| *field == b'P')?;
+    std::str::from_utf8(raw).ok()?.parse().ok()
+}
+
 fn sqlstate(raw: &[u8]) -> SqlState {
     match <[u8; 5]>::try_from(raw) {
         Ok(code) if code.iter().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()) => SqlState(code),

@@ -160,6 +160,8 @@ impl Options {
                 "header" => self.header = header(cursor)?,
                 "force_not_null" => self.force_not_null = self.columns(cursor)?,
                 "force_null" => self.force_null = self.columns(cursor)?,
+                // Postgres has the words for it where rows come in.
+                "force_quote" if cursor.accept_operator("*") => {}
                 "force_quote" => drop(self.columns(cursor)?),
                 "freeze" => skip_argument(cursor)?,
                 // Of later versions, or for Postgres itself.
