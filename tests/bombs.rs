@@ -262,6 +262,10 @@ fn statements_within_statements() {
         ("a sum beside a key", |n| {
             format!("SELECT id FROM orders WHERE tenant_id = {}", list(n, " + ", |_| "1".to_owned()))
         }),
+        ("a condition beside a key", |n| {
+            let or = list(n, " OR ", |i| format!("{i} = 0"));
+            format!("SELECT id FROM orders WHERE tenant_id = CASE WHEN {or} THEN 5 END")
+        }),
         ("a text beside a key", |n| {
             format!("SELECT * FROM racks WHERE zone = {}", list(n, " || ", |_| "'a'".to_owned()))
         }),

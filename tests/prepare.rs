@@ -675,4 +675,16 @@ fn warnings_of_a_text_have_its_places() {
     let theirs = places(&mut world.db.oracle());
     assert!(theirs.iter().all(|notices| notices.len() == 1 && notices[0].1.is_some()), "{theirs:?}");
     assert_eq!(places(&mut world.through()), theirs);
+    // An error of what is executed has its place in the text as it was prepared, or none.
+    let place = |raw: &mut Raw| {
+        raw.must("SET standard_conforming_strings = off");
+        raw.must(r"PREPARE gone AS SELECT 'a\tb', 'c\td', day FROM items WHERE id = 5");
+        raw.must("ALTER TABLE items DROP COLUMN day");
+        let error = raw.simple("EXECUTE gone").error.unwrap();
+        assert_eq!(error.code(), "42703", "{error}");
+        error.0.get(&'P').cloned()
+    };
+    let ours = place(&mut world.through());
+    let theirs = place(&mut world.db.oracle());
+    assert!(ours.is_none() || ours == theirs, "{ours:?}, {theirs:?}");
 }

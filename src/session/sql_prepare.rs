@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::backend::settings::{quote_identifier, quote_literal};
+use crate::exec::forward::NO_POSITION;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::session::local::LocalRows;
@@ -55,7 +56,8 @@ impl Session {
         };
         let statement = self.client_statement(query, declared, analysis);
         statement.set_arguments(types);
-        statement.set_behind(behind);
+        // In a text that was written in another way the servers find other places than in the client's.
+        statement.set_behind(if written == Some(&*statement.text) { behind } else { NO_POSITION });
         statement.set_promise(statement.promise_of(&description)?);
         statement.set_kept();
         statement.set_described(description.0, description.1);

@@ -162,6 +162,7 @@ impl Model<'_> {
 
     /// A condition that reads no row.
     fn condition_of_case(&self, expr: &Expr, how: How) -> Option<Condition> {
+        let how = how.deeper()?;
         let both = |left: &Expr, right: &Expr| {
             let left = Box::new(self.condition_of_case(left, how)?);
             Some((left, Box::new(self.condition_of_case(right, how)?)))
