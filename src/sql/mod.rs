@@ -1,6 +1,7 @@
 //! PURE. Text -> statement -> analysis. The only door to sqlparser.
 
 pub mod advice;
+mod alone;
 pub mod analyze;
 mod arms;
 mod attributes;
