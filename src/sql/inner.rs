@@ -127,7 +127,8 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         && uses.system_column.is_none()
         && uses.sample.is_none()
         && !uses.outer_aggregate
-        && !uses.locking;
+        && !uses.locking
+        && !collected.all_rows;
     if !plain || collected.parts.is_empty() {
         return Vec::new();
     }
