@@ -257,7 +257,7 @@ impl Visitor for Find<'_, '_> {
         }
         if let SetExpr::SetOperation { .. } = &*query.body {
             let columns = |of: PartOf| self.parts.get(&of).and_then(|uses| uses.first()).map(|part| &part.columns);
-            for (of, arm) in arms(query, columns, self.limits > 0) {
+            for (of, arm) in arms(self.model, query, columns, self.limits > 0) {
                 // A set operation in parentheses is part of the one around it.
                 self.arms.entry(of).or_insert(arm);
             }

@@ -12,6 +12,7 @@ pub mod changes;
 pub mod claim;
 mod clock;
 mod closed;
+mod collations;
 mod colnames;
 pub mod combine;
 mod compared;
