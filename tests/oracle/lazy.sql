@@ -162,3 +162,22 @@ SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE note LIKE 'a
 SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE date_trunc('day', placed) > now()) ELSE 7 END FROM tenants ORDER BY id LIMIT 3
 
 SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE date_trunc('xx', placed) > now()) ELSE 7 END FROM tenants ORDER BY id LIMIT 3
+
+-- A condition on what a query is grouped by is looked at before its groups are made.
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q WHERE quantity <> 3 AND quantity IS NOT NULL ORDER BY 1
+
+SELECT q.quantity, q.s FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity UNION ALL SELECT 1, 1) q WHERE quantity <> 3 ORDER BY 1, 2
+
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity UNION SELECT 1, 1) q WHERE quantity BETWEEN 4 AND 6 ORDER BY 1, 2
+
+WITH q AS (SELECT quantity, count(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) SELECT * FROM q WHERE quantity > 3 ORDER BY 1
+
+SELECT * FROM (SELECT a.quantity, a.s FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) a) b WHERE quantity <> 3 ORDER BY 1
+
+SELECT * FROM (SELECT DISTINCT quantity, 1 / (quantity - 3) AS s FROM orders) q WHERE quantity > 3 ORDER BY 1
+
+SELECT quantity, sum(1 / (quantity - 3)) FROM orders GROUP BY quantity HAVING quantity <> 3 ORDER BY 1
+
+-- On another one it is not.
+-- error: 22012
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q WHERE s > 3
