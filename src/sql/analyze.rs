@@ -40,7 +40,7 @@ use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::temporary;
 use crate::sql::utility::{self, SetStatement, StatementKind, TransactionStatement};
-use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, ragged, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, is_too_deep, on_deep_stack, ragged, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -581,7 +581,10 @@ impl Analyzer<'_> {
     pub fn statement_of(&self, bytes: Range<usize>, rows: Rows) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
         let Some(Read { tree, other }) = spelling::read(text, bytes.start, &self.scan.slots) else {
-            return self.not_understood("the syntax of the statement");
+            return self.not_understood(match is_too_deep(text) {
+                true => "queries and parentheses that nest as deep as these",
+                false => "the syntax of the statement",
+            });
         };
         if let Some(verdict) = ragged::verdict(self, &tree).or_else(|| self.select_into(&tree, text)) {
             return verdict;
@@ -729,10 +732,10 @@ impl Analyzer<'_> {
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
+                drawing = self.drawing(model, query, Some((select, level.level)));
                 if model.uses.locking && is_limited(query) && rows == Rows::Result && !model.refs.is_empty() {
                     let claim = claim(self, model, parsed, query, &level);
                     let many = claim.map(|claim| Many::Claim(Arc::new(claim))).map_err(Obstacle::fault);
-                drawing = self.drawing(model, query, Some((select, level.level)));
                     return Ok(self.read_outcome(model, many));
                 }
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
@@ -961,12 +964,12 @@ pub(crate) fn unsafe_function(name: &str) -> Fault {
     )
 }
 
-/// Whether the rows are those of every shard, one behind the other.
-fn is_concat(scatter: &Scatter) -> bool {
-    *scatter.combine == Combine::CONCAT && scatter.limit.is_none() && scatter.sql == ScatterSql::AsWritten
 /// No shard has a sequence that the statement takes values of.
 fn draws_not(many: Result<Scatter, Fault>, draws: bool) -> Result<Scatter, Fault> {
     if draws { many.and_then(|_| Err(Obstacle::new("nextval() over several shards").fault())) } else { many }
 }
 
+/// Whether the rows are those of every shard, one behind the other.
+fn is_concat(scatter: &Scatter) -> bool {
+    *scatter.combine == Combine::CONCAT && scatter.limit.is_none() && scatter.sql == ScatterSql::AsWritten
 }
