@@ -203,8 +203,7 @@ fn parameter<'a>(
             }
             // Postgres gives it the column's type, but where it stands beside other values, or is carried over from a column of another type.
             if format == Format::Binary {
-                let read =
-                    can_be_only(key_type, bytes).then(|| key_type.parse_typed(key_type.oid(), format, bytes));
+                let read = can_be_only(key_type, bytes).then(|| key_type.parse_typed(key_type.oid(), format, bytes));
                 return read.and_then(Result::ok).ok_or(KeyError::Unsure);
             }
             key_type.oid()

@@ -207,6 +207,9 @@ pub(crate) fn is_empty(query: &Query) -> bool {
     most_rows(query) == Some(Count::Constant(0))
 }
 
+/// Aggregates that have a value for whatever rows.
+const OF_ROWS: [&str; 5] = ["array_agg", "string_agg", "json_agg", "jsonb_agg", "mode"];
+
 /// Finds what can fail for some value of a column. What names no column is computed, and fails, before any row is read.
 struct MayFail<'m, 's> {
     model: &'m Model<'s>,
@@ -329,7 +332,9 @@ impl MayFail<'_, '_> {
             }
             Expr::Function(function) => parts(&function.name).is_some_and(|(schema, name)| {
                 let of_any = FUNCTIONS.contains(&&*name) || self.is_safe_call(function, &name);
-                let of_any = of_any || self.sums && matches!(&*name, "sum" | "avg") && self.is_of_numbers(function);
+                let of_rows = self.sums && (function.over.is_some() || OF_ROWS.contains(&&*name));
+                let of_any =
+                    of_any || of_rows || self.sums && matches!(&*name, "sum" | "avg") && self.is_of_numbers(function);
                 of_any && schema.is_none_or(|schema| schema == "pg_catalog")
             }),
             _ => false,

@@ -14,6 +14,7 @@ use sqlparser::tokenizer::Span;
 
 use crate::catalog::Table;
 use crate::sql::arms::{Arm, alone, arms};
+use crate::sql::asked::{fails_otherwise, less_asked};
 use crate::sql::colnames::output_name;
 use crate::sql::facts::unnest;
 use crate::sql::literals::Literals;
@@ -227,50 +228,6 @@ impl Visitor for Reads<'_> {
     }
 }
 
-/// Looks whether a condition names columns of one FROM item alone, none of them an aggregate.
-struct OnGroups<'m, 's> {
-    model: &'m Model<'s>,
-    level: LevelId,
-    leaf: LeafId,
-    /// What the columns are in the query's own level, where that is the FROM item or one of a set operation that is.
-    items: Option<(LevelId, &'m [SelectItem])>,
-    found: bool,
-}
-
-impl OnGroups<'_, '_> {
-    fn is_group(&self, name: &str) -> bool {
-        let columns = &self.model.leaves[self.leaf].columns.list;
-        let Some((level, items)) = self.items.filter(|(_, items)| items.len() == columns.len()) else { return true };
-        let item = columns.iter().position(|column| *column.name == *name).and_then(|at| items.get(at));
-        match item {
-            Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => {
-                !self.model.may_aggregate(level, expr)
-            }
-            _ => true,
-        }
-    }
-}
-
-impl Visitor for OnGroups<'_, '_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        ControlFlow::Break(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let names = match expr {
-            Expr::Identifier(name) => std::slice::from_ref(name),
-            Expr::CompoundIdentifier(names) => names,
-            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => return ControlFlow::Break(()),
-            _ => return ControlFlow::Continue(()),
-        };
-        let found = self.model.find_column(self.level, names);
-        self.found = found.is_some_and(|found| found.leaf == self.leaf && self.is_group(&found.column.name));
-        if self.found { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-}
-
 struct Find<'m, 's> {
     tree: &'m Statement,
     model: &'m Model<'s>,
@@ -344,11 +301,11 @@ impl Find<'_, '_> {
         if place != Span::empty() && self.source.parenthesised(place.start).is_none() {
             return None;
         }
-        if uses.iter().any(|part| self.computes_unread(query, select, part))
-            || uses.iter().any(|part| self.is_asked_less(query, select, part))
-        {
+        if uses.iter().any(|part| self.computes_unread(query, select, part)) {
             return None;
         }
+        let less = less_asked(self.model, query, uses)?;
+        let query = &*less;
         let by_name = views::is_by_name(select).is_some();
         let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
         if !whole {
@@ -383,8 +340,7 @@ impl Find<'_, '_> {
         let SetExpr::Select(select) = &*query.body else { return None };
         let first = uses.first()?;
         let contained = self.found.iter().any(|outer| outer.contains(first.leaves.start));
-        let asked_less = || uses.iter().any(|part| self.is_asked_less(query, select, part));
-        if query.with.is_some() || first.leaves.is_empty() || contained || asked_less() {
+        if query.with.is_some() || first.leaves.is_empty() || contained || fails_otherwise(self.model, query, uses) {
             return None;
         }
         let start = select.select_token.0.span;
@@ -428,28 +384,6 @@ impl Find<'_, '_> {
             self.model.may_fail(part.levels.start, expr) && self.tree.visit(&mut reads).is_continue()
         };
         select.projection.iter().enumerate().any(unread)
-    }
-
-    /// Whether a condition on a query's groups leaves out rows of which something can fail: Postgres looks at it before it makes the groups.
-    fn is_asked_less(&self, query: &Query, select: &Select, part: &Part) -> bool {
-        let model = self.model;
-        let level = part.levels.start;
-        let mut items = Some((level, &select.projection[..]));
-        let mut at = part.leaf.or(model.levels[level].leaf_of);
-        while let Some(leaf) = at {
-            let of = model.leaves[leaf].level;
-            let goes_below = |condition: &Expr| {
-                let mut names = OnGroups { model, level: of, leaf, items, found: false };
-                condition.visit(&mut names).is_continue() && names.found
-            };
-            let mut conditions = self.collected.filters.iter().filter(|filter| filter.level == of);
-            if conditions.any(|filter| goes_below(&filter.expr)) {
-                return model.may_fail_by_row(level, query);
-            }
-            items = None;
-            at = model.levels[of].leaf_of;
-        }
-        false
     }
 
     /// Whether the shards' rows of a query are together its rows, and fewer than those of its tables.

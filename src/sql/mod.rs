@@ -4,6 +4,7 @@ pub mod advice;
 mod alone;
 pub mod analyze;
 mod arms;
+mod asked;
 mod attributes;
 pub mod block_time;
 mod called;

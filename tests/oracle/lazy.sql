@@ -181,3 +181,23 @@ SELECT quantity, sum(1 / (quantity - 3)) FROM orders GROUP BY quantity HAVING qu
 -- On another one it is not.
 -- error: 22012
 SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q WHERE s > 3
+
+-- The shards look at it too, in their part of the query.
+SELECT * FROM (SELECT tenant_id, quantity, sum(10 / (quantity - 3)) AS s FROM orders GROUP BY tenant_id, quantity) q WHERE quantity > 3 AND tenant_id < 9 ORDER BY 1, 2
+
+-- params: 3
+SELECT * FROM (SELECT quantity AS k, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q WHERE k > $1 ORDER BY 1
+
+SELECT q.k, q.s FROM (SELECT abs(quantity) AS k, sum(1 / (quantity - 3)) AS s FROM orders WHERE total > 100 OR quantity = 3 GROUP BY abs(quantity)) q WHERE k IN (4, 5) AND s IS NOT NULL ORDER BY 1
+
+SELECT q.k, t.name FROM (SELECT quantity AS k, min(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q JOIN tenants t ON t.id = q.k WHERE q.k BETWEEN 4 AND 8 ORDER BY 1
+
+SELECT * FROM (SELECT quantity, id, rank() OVER (PARTITION BY quantity ORDER BY id, tenant_id) + 1 / (quantity - 3) AS r FROM orders) q WHERE quantity > 7 AND r < 4 ORDER BY 1, 2
+
+SELECT tenant_id, id, r FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY id) + 0 * (1 / (tenant_id - 3)) AS r FROM orders) q WHERE tenant_id > 3 AND r = 1 ORDER BY 1
+
+SELECT * FROM (SELECT DISTINCT quantity, 1 / (quantity - 3) AS s FROM orders) q WHERE quantity > 3 AND s IS NOT NULL ORDER BY 1
+
+-- Not of grouping sets.
+-- error: 22012
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY ROLLUP (quantity)) q WHERE quantity <> 3
