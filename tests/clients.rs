@@ -152,6 +152,7 @@ fn sqlalchemy() {
 fn alembic() {
     let shop = Shop::empty("alembic", &[("accounts", "tenant_id"), ("entries", "tenant_id")]);
     script(&shop, "python/alembic_migrations.py", python);
+    snippet(&shop, "alembic", "snippet.py", python);
 }
 
 #[test]

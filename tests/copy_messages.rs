@@ -6,7 +6,7 @@
 mod support;
 
 use support::Sharded;
-use support::raw::{Raw, message as m};
+use support::raw::{Raw, cancel, message as m};
 
 /// The types of the messages up to `count` ReadyForQuery, or the end of the connection, with the codes of errors.
 fn heard(raw: &mut Raw, count: usize) -> String {
@@ -75,13 +75,9 @@ fn a_statement_in_the_middle_of_rows_ends_the_session_and_nothing_else() {
     }
     assert_eq!(other.value("SELECT count(*) FROM plain WHERE id > 90"), "0");
     assert_eq!(other.value("SELECT count(*) FROM items WHERE id = 998"), "0");
-    // Who leaves in the middle is not told: nobody is there.
+    // To Postgres a Terminate in the middle is such a message, too.
     for copy in ["COPY plain FROM STDIN", "COPY items FROM STDIN"] {
-        let mut raw = world.connect();
-        raw.send(&m::query(copy)).unwrap();
-        assert_eq!(raw.read().unwrap().tag, b'G', "{copy}");
-        raw.send(&m::terminate()).unwrap();
-        assert_eq!(heard(&mut raw, 1), "gone", "{copy}");
+        assert_eq!(both(&world, copy, &m::terminate(), 1), "E08P01 E08P01 gone");
         assert_eq!(other.value("SELECT count(*) FROM items"), "60");
     }
     // It was nobody's fault but the client's.
@@ -109,5 +105,26 @@ fn rows_may_follow_at_once_in_the_extended_protocol() {
         assert_eq!(asked, b"12G", "{copy}");
         raw.send(&[rows, m::copy_done(), m::sync()].concat()).unwrap();
         assert_eq!(heard(&mut raw, 1), "C Z", "{copy}");
+    }
+}
+
+/// Whoever counts the lines, the router or the shards: a COPY that is cancelled names the one that it has not read.
+#[test]
+fn a_cancelled_copy_says_how_far_it_has_come() {
+    let world = Sharded::create("copycancel", "");
+    for (table, rows) in [("items", "9001\t1\tx\n9002\t1\tx\n"), ("places", "c1\tx\nc2\tx\n")] {
+        let mut raw = world.connect();
+        raw.send(&m::query(&format!("COPY {table} FROM STDIN"))).unwrap();
+        assert_eq!(raw.read().unwrap().tag, b'G');
+        raw.send(&m::copy_data(rows.as_bytes())).unwrap();
+        // The rows are there when the request is: it takes a connection of its own.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        cancel(world.router.port, raw.key.0, &raw.key.1);
+        let message = raw.read().unwrap();
+        let error = message.report();
+        assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to user request"), "{table}");
+        assert_eq!(error.0[&'W'], format!("COPY {table}, line 3"));
+        assert_eq!(heard(&mut raw, 1), "Z");
+        assert_eq!(raw.value(&format!("SELECT count(*) FROM {table}")), if table == "items" { "60" } else { "1" });
     }
 }

@@ -846,13 +846,25 @@ fn users_in_etcd_come_and_go_while_routers_run() {
         );
         assert!(said.contains(told) && stored() == good, "{said}");
     };
-    refuses("name = \"app\"", &["remove", "app"], "user `app` has no password; add password or password_file");
     let set_bob = ["set", "bob", "--password-file", "password"];
     refuses(
         "name = \"bob\"\npassword = \"x\"",
         &set_bob,
         "user `bob` has a password here and in line 2 of the users in etcd",
     );
+    // Who has an entry in the file and a password there alone is out with that, and nobody else is.
+    let entry = |text: &str| text.replacen("[[users]]", "[[users]]\nname = \"app\"\n[[users]]", 1);
+    assert_eq!(routers[0].reload(&entry(&own)), "applied");
+    fs::write(world.dir.join("entry.toml"), entry(&own)).unwrap();
+    let removed = world.says(0, &["users", "remove", "app", "--config", "entry.toml"]);
+    assert!(removed.contains("user app is removed"), "{removed}");
+    assert!(removed.contains("user `app` has no password here, and is not among the users in etcd"), "{removed}");
+    for router in &routers {
+        eventually(20, "the user is out", || refused(router, "second"));
+        assert_eq!(as_user(router, &name, "postgres", "own"), Ok("postgres".to_owned()));
+    }
+    put(&good);
+    eventually(20, "it is in again", || routers.iter().all(|router| comes_in(router, "second")));
     // Who is taken out is out, also where the console's rights name it.
     let named = |text: &str| text.replace("admin_users = [", "admin_users = [\"app\", ");
     assert_eq!(routers[0].reload(&named(&own)), "applied");

@@ -389,6 +389,33 @@ fn prepared_statements_follow_the_search_path() {
     world.check();
 }
 
+/// A name that is taken is told last: of what is wrong with the statement the shard that has its tables says it before.
+#[test]
+fn a_name_that_is_taken_is_told_last() {
+    let world = World::create("taken");
+    for path in ["tenant_1, public", "public"] {
+        let mut pair = Pair::new(&world);
+        pair.simple(&format!("SET search_path TO {path}"));
+        pair.prepare("taken", "SELECT 1");
+        for (sql, code) in [
+            ("SELECT owner FROM tenant_1.accounts", "42P05"),
+            ("SELECT nothing FROM tenant_1.accounts", "42703"),
+            ("SELECT nothing FROM tenant_2.accounts WHERE id = $1", "42703"),
+            ("SELECT * FROM tenant_1.nowhere", "42P01"),
+            ("SELECT nothing FROM audit", "42703"),
+            ("SELECT what FROM audit", "42P05"),
+            ("SELEC 1", "42601"),
+        ] {
+            for block in ["", "BEGIN"] {
+                pair.simple(block);
+                let parse = [message::parse("taken", sql, &[]), message::sync()];
+                assert_eq!(pair.send(&parse).code(), code, "{sql} behind {block:?} with {path}");
+                pair.simple("ROLLBACK");
+            }
+        }
+    }
+}
+
 /// Clients with other search paths share connections and plans, and never each other's meaning.
 #[test]
 fn clients_with_other_paths_do_not_share_a_plan() {

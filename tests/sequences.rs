@@ -231,6 +231,44 @@ fn one_client_sees_the_values_of_one_postgres() {
     }
 }
 
+/// Rows that a WITH inserts take their values as those of an INSERT do.
+#[test]
+fn rows_of_a_with_take_values() {
+    let world = World::create("seq_with", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "WITH i AS (INSERT INTO notes (tenant, body) VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd') RETURNING id, tenant) SELECT id, tenant FROM i",
+            "SELECT lastval(), currval('notes_id_seq')",
+            "WITH i AS (INSERT INTO auto (body) VALUES ('one') RETURNING id) INSERT INTO notes (tenant, id, body) SELECT 5, 900 + id, 'of it' FROM i RETURNING tenant, id, body",
+            "WITH i AS (INSERT INTO auto (body) VALUES ('two'), ('three') RETURNING id, body) INSERT INTO plain (id, body) SELECT id + 50, body FROM i RETURNING id, body",
+            "WITH i AS (INSERT INTO auto DEFAULT VALUES RETURNING id) SELECT id FROM i",
+            "WITH i AS (INSERT INTO notes VALUES (7, DEFAULT, 'f'), (8, 1000, 'g'), (9, DEFAULT, 'h') RETURNING *) SELECT * FROM i ORDER BY tenant",
+            "WITH i AS (INSERT INTO loose (tenant, body) VALUES (1, 'a'), (2, 'b') RETURNING id) SELECT sum(id) FROM i",
+            "WITH i AS (INSERT INTO strict VALUES (50, 3, 'c') RETURNING *) SELECT * FROM i",
+            "WITH i AS (INSERT INTO invoices (tenant, total) VALUES (1, 10), (2, 20), (3, 30) RETURNING no) SELECT no FROM i",
+            "WITH x AS (SELECT 1), i AS (INSERT INTO places (title) VALUES ('a'), ('b') RETURNING code) SELECT code FROM i ORDER BY 1",
+            "WITH i AS (INSERT INTO notes (tenant, body) VALUES (1, 'y') ON CONFLICT DO NOTHING RETURNING id) SELECT id FROM i",
+            "WITH a AS (INSERT INTO plain (id, body) VALUES (800, 'x') RETURNING id), b AS (INSERT INTO notes (tenant, body) VALUES (1, 'p'), (2, 'q') RETURNING id) SELECT a.id, b.id FROM a, b ORDER BY 2",
+            "SELECT lastval() = currval('notes_id_seq')",
+            "BEGIN",
+            "WITH i AS (INSERT INTO notes (tenant, body) VALUES (1, 'tx'), (2, 'tx') RETURNING id) SELECT count(*) FROM i",
+            "SELECT count(*) FROM notes WHERE body = 'tx'",
+            "ROLLBACK",
+            "SELECT id, tenant, body FROM notes ORDER BY id, tenant",
+        ],
+    );
+    for table in ["notes", "auto", "loose", "invoices", "plain", "places"] {
+        let mut ours = ours.values(&format!("SELECT t::text FROM {table} t"));
+        let mut theirs = theirs.values(&format!("SELECT t::text FROM {table} t"));
+        ours.sort();
+        theirs.sort();
+        assert_eq!(ours, theirs, "{table}");
+    }
+}
+
 /// Both protocols, named statements executed again, results in text and binary, row limits.
 #[test]
 fn prepared_statements_take_values_at_each_execution() {
@@ -1002,6 +1040,9 @@ fn what_is_not_certain_is_refused() {
         "UPDATE notes SET id = nextval('notes_id_seq') WHERE tenant IN (1, 2, 3, 4, 5, 6)",
         "INSERT INTO notes (tenant, id) VALUES (1, 1) ON CONFLICT (tenant, id) DO UPDATE SET id = DEFAULT",
         "EXPLAIN ANALYZE INSERT INTO notes (tenant) VALUES (1)",
+        "WITH i AS (INSERT INTO notes (tenant) VALUES (1), (2) RETURNING id) INSERT INTO two (tenant) VALUES (1)",
+        "WITH i AS (INSERT INTO strict (tenant) VALUES (1), (2), (3), (4) RETURNING id) SELECT id FROM i",
+        "WITH i AS (INSERT INTO notes (tenant) VALUES (1) RETURNING id) SELECT nextval('notes_id_seq') FROM i",
         "ALTER TABLE notes ADD COLUMN more serial",
         "ALTER TABLE notes ADD COLUMN more int GENERATED ALWAYS AS IDENTITY",
         "ALTER TABLE notes ADD more int DEFAULT nextval('notes_id_seq')",

@@ -404,6 +404,40 @@ fn what_an_old_primary_does_when_another_one_has_taken_over_is_not_acknowledged(
 }
 
 #[test]
+fn servers_come_and_go_in_the_configuration_while_their_primary_is_written() {
+    let world = World::create("failover_timeout = \"1s\"");
+    let World { a, b, other, router } = &world;
+    let (mut raw, account) = world.client();
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    // One that answers nobody, as a machine that is being set up.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = |servers: &[&Lone]| config(&[servers, &[other]], "failover_timeout = \"1s\"");
+    let two = text(&[a, b]);
+    let more = format!(" }}, {{ host = \"127.0.0.1\", port = {} }}]", silent.local_addr().unwrap().port());
+    let three = two.replacen(" }]", &more, 1);
+    let c = a.standby();
+    c.start();
+    for text in [&three, &two, &text(&[a, b, &c]), &text(&[&c, a]), &text(&[a])] {
+        let (port, http_port) = (router.port.to_string(), router.http_port.to_string());
+        let text = text.replace("{port}", &port).replace("{http_port}", &http_port);
+        // What runs over the change goes on.
+        let mut open = router.connect(NAME);
+        open.must("BEGIN");
+        open.must(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+        assert_eq!(router.reload(&text), "applied", "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(router.reload(&format!("{text}nonsense")), "rejected");
+        open.must(&add);
+        open.must("COMMIT");
+        for _ in 0..50 {
+            assert_eq!(raw.must(&add).answers[0].tag.as_deref(), Some("UPDATE 1"));
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(raw.must(&add).answers[0].tag.as_deref(), Some("UPDATE 1"));
+    }
+}
+
+#[test]
 fn a_server_of_another_cluster_is_never_taken() {
     let (real, mut stranger) = (primary(), primary());
     let standby = real.standby();

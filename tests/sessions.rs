@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::raw::{Raw, Value, message as m};
 use support::script::Step::{self, Ready, Send, Until};
-use support::script::{Pair, Placed, batch, play, play_on, queries, run, text};
+use support::script::{Pair, Placed, batch, play_on, queries, run, text};
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int CHECK (n >= 0)); \
      CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
@@ -857,9 +857,7 @@ fn unknown_and_broken_messages() {
     world.same("unknown type", &[Send(m::frame(b'j', b"")), Ready]);
     world.same("query without its zero", &[Send(m::frame(b'Q', b"SELECT 1")), Ready]);
     world.same("query with a byte after its zero", &[Send(m::frame(b'Q', b"SELECT 1\0x")), Ready]);
-    // Postgres closes without a word; a word before is no harm.
-    let cut = play(world.through(), &[Send(vec![b'Q', 0, 0, 0, 3]), Ready]);
-    assert_eq!(cut.last().map(String::as_str), Some("connection closed"), "length below four");
+    world.same("length below four", &[Send(vec![b'Q', 0, 0, 0, 3]), Ready]);
     world.same(
         "bind cut short",
         &[Send([m::parse("", "SELECT 1", &[]), m::frame(b'B', b"\0\0\0"), m::sync()].concat()), Ready],

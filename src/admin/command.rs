@@ -14,8 +14,8 @@ pub enum Command {
     Show(What),
     /// A setting of the operator's own session, and its value: drivers ask for some of them by themselves.
     ShowSession(&'static str, &'static str),
-    /// One of these given a value, which changes nothing: every answer is text in UTF-8.
-    SetSession,
+    /// One of these given a value, which changes nothing: every answer is text in UTF-8. The setting, and what it stays, where that is another.
+    SetSession(Option<(&'static str, &'static str)>),
     KillClient(u32),
     /// `None` is every database, here and below.
     Kill(Option<String>),
@@ -43,7 +43,7 @@ impl Command {
     /// Who may give it.
     pub fn access(&self) -> Access {
         match self {
-            Self::Nothing | Self::Show(_) | Self::ShowSession(..) | Self::SetSession => Access::Stats,
+            Self::Nothing | Self::Show(_) | Self::ShowSession(..) | Self::SetSession(_) => Access::Stats,
             Self::KillClient(_)
             | Self::Kill(_)
             | Self::Reconnect(_)
@@ -74,7 +74,7 @@ impl Command {
             Self::Pause(_) => "PAUSE",
             Self::Suspend => "SUSPEND",
             Self::Resume(_) => "RESUME",
-            Self::Set(..) | Self::SetSession => "SET",
+            Self::Set(..) | Self::SetSession(_) => "SET",
             Self::Shutdown(_) => "SHUTDOWN",
         }
     }
@@ -154,9 +154,10 @@ fn session_setting(arguments: &[String]) -> Option<(&'static str, &'static str)>
     SESSION.iter().chain(ASKED_BY_DRIVERS).copied().find(|(known, _)| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether this is what a driver sets in its session, to what it has: another encoding than UTF-8 there is none.
+/// Whether this is what a driver sets in its session. As PgBouncer's, the console takes it and stays as it is, and says so; but what it
+/// would have to speak otherwise, it refuses.
 fn set_session(key: &str, value: &str) -> Option<Result<Command, Fault>> {
-    let (name, _) = session_setting(&[key.to_owned()])?;
+    let (name, shown) = session_setting(&[key.to_owned()])?;
     let is_utf8 = ["utf8", "utf-8", "unicode"].iter().any(|utf8| value.eq_ignore_ascii_case(utf8));
     Some(match name {
         "client_encoding" if !is_utf8 => Err(Fault::new(
@@ -166,7 +167,8 @@ fn set_session(key: &str, value: &str) -> Option<Result<Command, Fault>> {
         "server_version" | "server_encoding" => {
             Err(Fault::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, format!("parameter \"{name}\" cannot be changed")))
         }
-        _ => Ok(Command::SetSession),
+        "client_encoding" => Ok(Command::SetSession(None)),
+        _ => Ok(Command::SetSession((!value.eq_ignore_ascii_case(shown)).then_some((name, shown)))),
     })
 }
 
@@ -357,8 +359,13 @@ mod tests {
         for (sql, value) in [("SHOW client_encoding", "UTF8"), ("show DATESTYLE;", "ISO"), ("SHOW time zone", "GMT")] {
             assert!(matches!(parse(sql), Command::ShowSession(_, told) if told == value), "{sql}");
         }
-        for sql in ["SET client_encoding TO 'utf-8'", "set extra_float_digits = 3", "SET DateStyle = ISO"] {
-            assert_eq!(parse(sql), Command::SetSession, "{sql}");
+        for (sql, stays) in [
+            ("SET client_encoding TO 'utf-8'", None),
+            ("set extra_float_digits = 3", Some(("extra_float_digits", "1"))),
+            ("SET datestyle = iso", None),
+            ("SET DateStyle = German", Some(("DateStyle", "ISO"))),
+        ] {
+            assert_eq!(parse(sql), Command::SetSession(stays), "{sql}");
         }
         for (sql, code) in [("SET client_encoding = latin1", "22023"), ("SET server_version = '9'", "55P02")] {
             assert_eq!(Command::parse(sql).unwrap_err().code.as_str(), code, "{sql}");

@@ -160,6 +160,9 @@ fn format_of(formats: &[i16], at: usize) -> i16 {
 
 /// Text and binary format of text are the same bytes.
 fn encode(kind: Kind, format: i16, text: &str) -> Result<BytesMut, Fault> {
+    if !matches!(format, 0 | 1) {
+        return Err(Fault::new(SqlState::INVALID_PARAMETER_VALUE, format!("unsupported format code: {format}")));
+    }
     if format == 0 || kind == Kind::Text {
         return Ok(BytesMut::from(text));
     }

@@ -27,7 +27,7 @@ use crate::app::reading::{Instead, Reading, Said};
 use crate::app::words;
 use crate::backend::traffic::Hold;
 use crate::config::document::Head;
-use crate::config::{AT_START, ConfigErrors, Document, LogLevel, MapSettings};
+use crate::config::{AT_START, ConfigError, ConfigErrors, Document, LogLevel, MapSettings};
 use crate::control::etcd::Ways;
 use crate::control::live::{Applied, Steering};
 use crate::control::map::follow::NotTaken;
@@ -68,6 +68,8 @@ pub struct Live {
     ways: OnceLock<Arc<Ways>>,
     /// Settings that hold until the configuration is read again. Whoever changes them, or reads it, holds it.
     said: Arc<tokio::sync::Mutex<Said>>,
+    /// The warnings of the configuration that was read last.
+    warned: Mutex<Vec<ConfigError>>,
     ending: watch::Sender<Option<Ending>>,
     log_level: OnceLock<SetLogLevel>,
     /// Lines of the log that nobody has taken.
@@ -173,6 +175,7 @@ impl Live {
             reading: OnceLock::new(),
             ways: OnceLock::new(),
             said: Arc::default(),
+            warned: Mutex::default(),
             ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
             unlogged,

@@ -12,6 +12,7 @@
 //!   cluster (the shard was upgraded or restored), that is the shard's from then on.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A position in the write-ahead log.
@@ -103,8 +104,13 @@ impl Role {
     }
 }
 
-/// The time that a server has had one role. Never given twice; 0 is none.
+/// The time that a server has had one role. Never given twice, to whichever server of whichever list; 0 is none.
 pub type Stint = u64;
+
+fn next_stint() -> Stint {
+    static STINTS: AtomicU64 = AtomicU64::new(1);
+    STINTS.fetch_add(1, Ordering::Relaxed)
+}
 
 /// One server of the shard.
 #[derive(Clone, Debug)]
@@ -143,7 +149,6 @@ pub struct Roles {
     last: Option<Last>,
     /// How far the primary was known to have written, and when it had been asked.
     samples: VecDeque<(Instant, Lsn)>,
-    stints: Stint,
 }
 
 /// How many positions of the primary are remembered: older ones lie further apart.
@@ -161,35 +166,54 @@ impl Roles {
             behind: None,
         };
         let (known, samples) = (BTreeMap::new(), VecDeque::new());
-        Self {
-            seats: vec![seat; servers],
-            system: None,
-            newest: 0,
-            known,
-            primary: None,
-            last: None,
-            samples,
-            stints: 0,
-        }
+        Self { seats: vec![seat; servers], system: None, newest: 0, known, primary: None, last: None, samples }
     }
 
     /// The roles of other servers of the same shard, which know as much of its cluster. `before`: the place that one of them has here. While
-    /// the last primary is among them it is known how far it had written, and who is behind that.
-    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>) -> Self {
+    /// the last primary is among them it is known how far it had written, and who is behind that. Who was asked `since` then keeps its part.
+    pub fn of_others(&self, servers: usize, before: impl Fn(usize) -> Option<usize>, since: Instant) -> Self {
         let known = self.known.clone();
-        let mut roles =
-            Self { system: self.system, newest: self.newest, known, stints: self.stints, ..Self::new(servers) };
-        let stays = |last: Last| {
-            let seat = (0..servers).find(|at| before(*at) == Some(last.seat))?;
-            Some(Last { seat, ..last })
-        };
-        roles.last = self.last.and_then(stays);
-        if roles.last.is_some() {
-            for (at, seat) in roles.seats.iter_mut().enumerate() {
-                seat.behind = before(at).and_then(|before| self.seats.get(before)?.behind);
+        let mut roles = Self { system: self.system, newest: self.newest, known, ..Self::new(servers) };
+        let here = |seat: usize| (0..servers).find(|at| before(*at) == Some(seat));
+        roles.last = self.last.and_then(|last| Some(Last { seat: here(last.seat)?, ..last }));
+        for (at, seat) in roles.seats.iter_mut().enumerate() {
+            let Some(known) = before(at).and_then(|before| self.seats.get(before)) else { continue };
+            if known.asked.is_some_and(|asked| asked >= since) {
+                *seat = known.clone();
             }
+            seat.behind = known.behind.filter(|_| roles.last.is_some());
+        }
+        roles.primary = self.primary.and_then(here).filter(|at| roles.seats[*at].asked.is_some());
+        match roles.primary {
+            Some(_) => roles.samples.clone_from(&self.samples),
+            None => roles.seats.iter_mut().for_each(|seat| seat.fresh_as_of = None),
         }
         roles
+    }
+
+    /// These are the roles of the same servers, at the same places, by another list of them: whichever list was asked later knows who has
+    /// which part now. What either has heard of timelines, of how far the primary had written and who is behind that, is known still.
+    pub fn catch_up(&mut self, other: Self) {
+        let asked = |roles: &Self| roles.seats.iter().filter_map(|seat| seat.asked).max();
+        let other = match asked(&other) > asked(self) {
+            true => std::mem::replace(self, other),
+            false => other,
+        };
+        for (&system, &timeline) in &other.known {
+            let known = self.known.entry(system).or_default();
+            *known = timeline.max(*known);
+        }
+        if self.system.is_none() || other.system != self.system {
+            return;
+        }
+        self.newest = self.newest.max(other.newest);
+        let far = |last: &Last| (last.timeline, last.lsn);
+        if other.last.as_ref().map(far) > self.last.as_ref().map(far) {
+            self.last = other.last;
+        }
+        for (seat, other) in self.seats.iter_mut().zip(&other.seats).filter(|_| self.last.is_some()) {
+            seat.behind = seat.behind.max(other.behind);
+        }
     }
 
     /// There is, or was, this timeline of a cluster.
@@ -244,16 +268,24 @@ impl Roles {
         let before: Vec<Role> = self.seats.iter().map(|seat| seat.role).collect();
         self.choose();
         self.assign();
+        // It may have been chosen by what another one said.
+        let primary = self.primary.and_then(|primary| Some((primary, self.seats[primary].fact?)));
+        if let Some((primary, fact)) = primary {
+            self.has_written(primary, &fact);
+        }
         self.measure(at, asked, heard);
         self.seats.iter().zip(before).any(|(seat, role)| seat.role != role)
     }
 
     /// Who of those that take writes is the primary.
     fn choose(&mut self) {
-        if self.seats.iter().any(|seat| seat.asked.is_none()) {
+        // Before everybody was asked nobody becomes the primary; one that was it in another list of them stays it.
+        let all_were_asked = self.seats.iter().all(|seat| seat.asked.is_some());
+        if !all_were_asked && self.primary.is_none() {
             return;
         }
-        if let Some(system) = self.system
+        if all_were_asked
+            && let Some(system) = self.system
             && let Some(other) = self.first_system()
             && other != system
         {
@@ -292,6 +324,7 @@ impl Roles {
                 _ => None,
             },
         };
+        let chosen = chosen.filter(|chosen| all_were_asked || self.primary == Some(*chosen));
         // Where all that answer are behind what is known, they are fenced, not unknown.
         if chosen.is_some() || known > heard {
             self.system = Some(system);
@@ -334,7 +367,11 @@ impl Roles {
                 (Some(_), Some(_)) if twins => Role::Fenced(Why::Twin),
                 // It took writes when it was last heard, and nothing is known of it now.
                 (Some(_), Some(_)) if self.seats[at].silent => Role::Unknown,
-                (Some(_), Some(_)) => Role::Fenced(Why::Behind),
+                (Some(_), Some(fact)) if self.primary.is_some() || self.is_behind(at, &fact) => {
+                    Role::Fenced(Why::Behind)
+                }
+                // Others are still to be heard.
+                (Some(_), Some(_)) => Role::Unknown,
             };
             self.seats[at].behind = match (role, self.seats[at].fact) {
                 (Role::Fenced(Why::Behind), Some(fact)) => Some(fact.timeline),
@@ -343,9 +380,8 @@ impl Roles {
                 (_, None) => self.seats[at].behind,
             };
             if role != self.seats[at].role {
-                self.stints += 1;
                 self.seats[at].role = role;
-                self.seats[at].stint = self.stints;
+                self.seats[at].stint = next_stint();
                 self.seats[at].fresh_as_of = None;
             }
         }
@@ -365,13 +401,18 @@ impl Roles {
         most.and_then(|place| self.samples.remove(place));
     }
 
+    /// The primary, or the one that was it last, has come so far.
+    fn has_written(&mut self, at: usize, fact: &Fact) {
+        let before = self.last.filter(|last| last.seat == at && last.timeline == fact.timeline);
+        let lsn = fact.lsn.end_of_record().max(before.map_or(Lsn(0), |last| last.lsn));
+        self.last = Some(Last { seat: at, timeline: fact.timeline, lsn });
+    }
+
     /// How far the primary, or a replica, has come.
     fn measure(&mut self, at: usize, asked: Instant, heard: Heard) {
         let Heard::Said(fact) = heard else { return };
-        if self.primary == Some(at) || self.last.is_some_and(|last| last.seat == at && last.timeline == fact.timeline) {
-            let before = self.last.filter(|last| last.seat == at && last.timeline == fact.timeline);
-            let lsn = fact.lsn.end_of_record().max(before.map_or(Lsn(0), |last| last.lsn));
-            self.last = Some(Last { seat: at, timeline: fact.timeline, lsn });
+        if self.last.is_some_and(|last| last.seat == at && last.timeline == fact.timeline) {
+            self.has_written(at, &fact);
         }
         if self.primary == Some(at) {
             self.samples.push_back((asked, fact.lsn.end_of_record()));

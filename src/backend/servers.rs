@@ -59,20 +59,40 @@ fn fact(row: &[Option<String>]) -> Option<Fact> {
 }
 
 /// The shards of one database.
-type ByServers = HashMap<Vec<Server>, Arc<ShardServers>>;
+#[derive(Debug, Default)]
+struct KnownShards {
+    by_servers: HashMap<Vec<Server>, Arc<ShardServers>>,
+    /// The list in which each server was called for last.
+    last: HashMap<(String, String), Arc<ShardServers>>,
+}
+
+/// A role that was heard so long ago, and an interval more, is one still, where the list of servers changes.
+const STILL_TRUE: Duration = Duration::from_secs(5);
+
+/// What makes two servers of a database the same one: the address, and the database there.
+fn placed(server: &Server) -> (String, String) {
+    (server.address(), server.dbname.to_string())
+}
 
 /// Those of all shards that the router knows, by database and servers: another map of the same servers finds the same ones.
 #[derive(Debug, Default)]
 pub struct ServerBook {
-    known: Mutex<HashMap<Arc<str>, ByServers>>,
+    known: Mutex<HashMap<Arc<str>, KnownShards>>,
     pub timelines: Arc<Timelines>,
+    /// Microseconds between two questions to a server.
+    interval: AtomicU64,
     /// Other routers are still to be asked for the timelines that they know.
     unasked: watch::Sender<bool>,
 }
 
 impl ServerBook {
     pub fn new(timelines: Timelines) -> Self {
-        Self { known: Mutex::default(), timelines: Arc::new(timelines), unasked: watch::Sender::default() }
+        Self { timelines: Arc::new(timelines), ..Self::default() }
+    }
+
+    /// So often is each server asked.
+    pub fn are_asked_each(&self, interval: Duration) {
+        self.interval.store(u64::try_from(interval.as_micros()).unwrap_or(u64::MAX >> 1), Ordering::Relaxed);
     }
 
     /// Nobody is asked for its role before [`Self::have_asked`], so that no old primary is taken for the one of now.
@@ -91,27 +111,41 @@ impl ServerBook {
         let _ = self.unasked.subscribe().wait_for(|unasked| !unasked).await;
     }
 
+    /// The servers of a shard. Lists that have servers in common are of one shard: each begins with what the others have heard.
     pub fn of(&self, database: &Arc<str>, shard: &Shard, breakers: &Breakers) -> Arc<ShardServers> {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = all.get(database).and_then(|known| known.get(&shard.servers)) {
-            found.be_called(database, &shard.name);
-            return Arc::clone(found);
-        }
         let known = all.entry(Arc::clone(database)).or_default();
-        // The same shard with other servers: what was heard of its timelines is not forgotten.
+        let found = known.by_servers.get(&shard.servers).map(Arc::clone);
         let same = |one: &Server, other: &Server| one.address() == other.address() && one.dbname == other.dbname;
-        let is_here = |server: &Server| shard.servers.iter().any(|own| same(own, server));
-        // Of those that had some of them, the one that had most.
-        let before = known.iter().max_by_key(|(servers, _)| servers.iter().filter(|server| is_here(server)).count());
-        let before = before.filter(|(servers, _)| servers.iter().any(is_here));
-        let roles = before.map(|(servers, before)| {
-            let place = |at: usize| servers.iter().position(|server| same(server, &shard.servers[at]));
-            before.roles().of_others(shard.servers.len(), place)
-        });
-        let roles = roles.unwrap_or_else(|| Roles::new(shard.servers.len()));
-        let made = Arc::new(ShardServers::new(database, shard, breakers, roles, Arc::clone(&self.timelines)));
-        known.insert(shard.servers.clone(), Arc::clone(&made));
-        made
+        let here = |server: &Server| shard.servers.iter().position(|own| same(own, server));
+        // What they know.
+        let roles = |before: &ShardServers| {
+            let place = |at: usize| before.members.iter().position(|member| same(&member.server, &shard.servers[at]));
+            let interval = Duration::from_micros(self.interval.load(Ordering::Relaxed));
+            let since = Instant::now().checked_sub(STILL_TRUE + interval);
+            before.roles().of_others(shard.servers.len(), place, since.unwrap_or_else(Instant::now))
+        };
+        // Of those lists that its servers were in last, the one that has most of them.
+        let last = shard.servers.iter().filter_map(|server| known.last.get(&placed(server)));
+        let others = last.filter(|last| found.as_ref().is_none_or(|found| !Arc::ptr_eq(found, last)));
+        let before = others.max_by_key(|last| last.members.iter().filter_map(|member| here(&member.server)).count());
+        let before = before.map(Arc::clone);
+        let servers = match (found, before) {
+            (Some(found), before) => {
+                found.be_called(database, &shard.name);
+                let Some(before) = before else { return found };
+                // They may have been out of use.
+                found.catch_up(roles(&before));
+                found
+            }
+            (None, before) => {
+                let roles = before.map_or_else(|| Roles::new(shard.servers.len()), |before| roles(&before));
+                Arc::new(ShardServers::new(database, shard, breakers, roles, Arc::clone(&self.timelines)))
+            }
+        };
+        known.by_servers.insert(shard.servers.clone(), Arc::clone(&servers));
+        known.last.extend(shard.servers.iter().map(|server| (placed(server), Arc::clone(&servers))));
+        servers
     }
 
     /// Other routers have heard of these timelines.
@@ -134,7 +168,7 @@ impl ServerBook {
     fn doubt_if(&self, is_news: bool) {
         if is_news {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.values().flat_map(HashMap::values).for_each(|servers| servers.doubt());
+            known.values().flat_map(|known| known.by_servers.values()).for_each(|servers| servers.doubt());
         }
     }
 }
@@ -227,7 +261,7 @@ impl ShardServers {
             replica: AtomicU64::new(0),
             latency: AtomicU64::new(0),
         };
-        Self {
+        let servers = Self {
             shard: Arc::clone(&shard.name),
             called: Mutex::new((Arc::clone(&shard.name), shard_path(database, &shard.name))),
             members: shard.servers.iter().map(member).collect(),
@@ -238,7 +272,31 @@ impl ShardServers {
             changes: watch::Sender::new(0),
             doubts: watch::Sender::new(0),
             hedges: Hedges::default(),
+        };
+        servers.show(&servers.roles());
+        servers
+    }
+
+    /// Puts the roles where each checkout looks. Returns the word of the primary.
+    fn show(&self, roles: &Roles) -> u64 {
+        for (at, (member, seat)) in self.members.iter().zip(roles.seats()).enumerate() {
+            let word = if seat.role == Role::Replica { word(at, seat.stint) } else { 0 };
+            member.replica.store(word, Ordering::Release);
         }
+        let primary = roles.primary().map_or(0, |at| word(at, roles.seats()[at].stint));
+        self.primary.store(primary, Ordering::Release);
+        primary
+    }
+
+    /// Another list of the same servers has these roles. The same stint is the same one in both: whoever has connections of it keeps them.
+    fn catch_up(&self, roles: Roles) {
+        let mut own = self.roles();
+        own.catch_up(roles);
+        let primary = self.show(&own);
+        drop(own);
+        self.supersede(primary);
+        self.changes.send_modify(|count| *count += 1);
+        self.doubt();
     }
 
     fn called(&self) -> MutexGuard<'_, (Arc<str>, Arc<str>)> {
@@ -311,16 +369,13 @@ impl ShardServers {
         if !roles.note(at, asked, heard) {
             return;
         }
-        for (at, (member, seat)) in self.members.iter().zip(roles.seats()).enumerate() {
-            let word = if seat.role == Role::Replica { word(at, seat.stint) } else { 0 };
-            member.replica.store(word, Ordering::Release);
-            if seat.stint != stints[at] {
+        let new = self.show(&roles);
+        for ((member, seat), before) in self.members.iter().zip(roles.seats()).zip(stints) {
+            if seat.stint != before {
                 tracing::info!(shard = %self.shard, server = %member.address, role = seat.role.label(), why = seat.role.reason(), "role of a server");
             }
         }
         let primary = roles.primary();
-        let new = primary.map_or(0, |at| word(at, roles.seats()[at].stint));
-        self.primary.store(new, Ordering::Release);
         if primary != before {
             match primary {
                 Some(at) => tracing::warn!(shard = %self.shard, server = %self.members[at].address, "new primary"),
@@ -531,5 +586,41 @@ mod tests {
         let copies = Shard { name: "y".into(), servers: vec![Server::new("a", 2, "d"), Server::new("b", 1, "d")] };
         assert_eq!(role(&book, &database, &copies), "primary");
         assert_eq!(role(&again, &other, &copies), "primary");
+    }
+
+    #[test]
+    fn a_list_that_comes_back_knows_what_was_heard_while_it_was_out_of_use() {
+        let (breakers, book, database) = (Breakers::new(BreakerLimits::default()), ServerBook::default(), "d".into());
+        let of = |names: &[&str]| {
+            let servers = names.iter().map(|name| Server::new(name, 1, "d")).collect();
+            book.of(&database, &Shard { name: "s".into(), servers }, &breakers)
+        };
+        let said = |in_recovery, lsn| Heard::Said(Fact { system: 7, timeline: 1, in_recovery, lsn: Lsn(lsn) });
+        let roles = |servers: &ShardServers| servers.report().iter().map(|one| one.role.label()).collect::<Vec<_>>();
+        let two = of(&["a", "b"]);
+        two.hear(0, Instant::now(), said(false, 100));
+        two.hear(1, Instant::now(), said(true, 100));
+        assert_eq!(roles(&two), ["primary", "replica"]);
+        let three = of(&["c", "b", "a"]);
+        // Who was asked just now is what it was, whoever else is still to be heard.
+        assert_eq!((roles(&three), place_of(three.primary_word())), (vec!["unknown", "replica", "primary"], 2));
+        three.hear(0, Instant::now(), Heard::Silence);
+        three.hear(2, Instant::now(), said(false, 300));
+        three.hear(1, Instant::now(), said(true, 100));
+        assert_eq!(roles(&three), ["unknown", "replica", "primary"]);
+        assert_eq!(place_of(three.primary_word()), 2);
+        // The primary is gone, and the replica lacks what it has written.
+        for lists in [1, 2] {
+            let back = of(&["a", "b"]);
+            assert!(Arc::ptr_eq(&back, &two), "{lists}");
+            back.hear(0, Instant::now(), Heard::Silence);
+            back.hear(1, Instant::now(), said(false, 200));
+            assert_eq!(roles(&back)[1], "fenced", "{lists}");
+            // Nothing is forgotten of the other list either.
+            let other = of(&["c", "b", "a"]);
+            assert!(Arc::ptr_eq(&other, &three));
+            other.hear(1, Instant::now(), said(false, 400));
+            assert_eq!(roles(&other)[1], "fenced");
+        }
     }
 }

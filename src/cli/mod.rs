@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+mod failed;
 mod log;
 mod out;
 pub mod routers;

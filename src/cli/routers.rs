@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use crate::cli::failed::{Failed, carry_out};
 use crate::cli::out::{complain, say};
-use crate::cli::topology::{Failed, Place, place};
-use crate::cli::{ConfigArg, FOUND_WRONG, runtime};
+use crate::cli::topology::{Place, place};
+use crate::cli::{ConfigArg, FOUND_WRONG};
 use crate::config::Document;
 use crate::control::etcd::Connection;
 use crate::control::map::registry::Entry;
@@ -23,11 +24,7 @@ pub struct RoutersArgs {
 }
 
 pub fn run(args: &RoutersArgs) -> ExitCode {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
-    runtime.block_on(list(args)).unwrap_or_else(Failed::tell)
+    carry_out(list(args))
 }
 
 /// Those that are there.

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::app::shared_users::verifier_of;
+use crate::cli::ConfigArg;
+use crate::cli::failed::{Failed, carry_out};
 use crate::cli::out::{complain, say};
-use crate::cli::topology::Failed;
-use crate::cli::{ConfigArg, runtime};
 use crate::config::userlist::{self, Listed};
 use crate::config::{ConfigError, ConfigErrors, Document, Draft, MapSettings};
 use crate::control::etcd::{Connection, Etcd, StoreError, Swap};
@@ -67,18 +67,13 @@ struct RemoveArgs {
 }
 
 pub fn run(args: &UsersArgs) -> ExitCode {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
-    let done = runtime.block_on(async {
+    carry_out(async {
         match &args.command {
             UsersCommand::List(args) => list(args).await,
             UsersCommand::Set(args) => set(args).await,
             UsersCommand::Remove(args) => remove(args).await,
         }
-    });
-    done.unwrap_or_else(Failed::tell)
+    })
 }
 
 /// The users of etcd by name, and the revision of their last change.
@@ -139,7 +134,7 @@ impl Known {
         };
         let (before, now) = (told(&self.text), told(text));
         let lines = |errors: &[&ConfigError]| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-        let (known, new): (Vec<_>, Vec<_>) = now.0.iter().partition(|error| before.0.contains(error));
+        let (known, new) = apart(&now.0, &before.0);
         if !new.is_empty() {
             let message = "nothing is changed: routers with this configuration would not take these users";
             return Err(Failed::refused(format!("{message}:\n{}", lines(&new))));
@@ -151,7 +146,7 @@ impl Known {
         if !known.is_empty() {
             complain!("pgloom: warning: routers with this configuration take no users before this is mended:");
         }
-        let warnings = now.1.iter().filter(|warning| !before.1.contains(warning));
+        let (_, warnings) = apart(&now.1, &before.1);
         known.into_iter().chain(warnings).for_each(|found| complain!("pgloom: warning: {found}"));
         Ok(())
     }
@@ -164,6 +159,15 @@ impl Known {
             Swap::Lost => Err(Failed::refused("somebody else has changed the users meanwhile: try again")),
         }
     }
+}
+
+/// Those that were there before, on whichever line, and those that are new.
+fn apart<'a>(now: &'a [ConfigError], before: &[ConfigError]) -> (Vec<&'a ConfigError>, Vec<&'a ConfigError>) {
+    let mut left: Vec<&ConfigError> = before.iter().collect();
+    now.iter().partition(|error| {
+        let place = left.iter().position(|known| known.is_like(error));
+        place.map(|place| left.swap_remove(place)).is_some()
+    })
 }
 
 async fn list(args: &ListArgs) -> Result<ExitCode, Failed> {
@@ -210,4 +214,23 @@ fn password(args: &SetArgs) -> Result<Secret, Failed> {
         return Err(Failed::unusable(format!("{from}: the password is empty, or has a zero byte")));
     }
     Ok(Secret::new(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Origin;
+
+    #[test]
+    fn what_was_wrong_before_is_not_new_on_another_line() {
+        let error = |line: u32, who: &str| ConfigError {
+            file: "pgloom.toml".into(),
+            origin: Origin::Default,
+            message: format!("users in etcd, line {line}: user `{who}` has no SCRAM verifier"),
+        };
+        let before = [error(1, "a"), error(2, "b")];
+        let now = [error(2, "a"), error(3, "b"), error(4, "b"), error(5, "c")];
+        let (known, new) = apart(&now, &before);
+        assert_eq!((known, new), (vec![&now[0], &now[1]], vec![&now[2], &now[3]]));
+    }
 }

@@ -186,6 +186,7 @@ impl<'a> Build<'a> {
         let map_source = read.topology.as_ref().and_then(|topology| self.map_source(topology));
         let mut databases = Vec::new();
         for file::NamedDatabase { name, settings: section, placement } in &read.databases {
+            self.fits("database", name, &section.origin);
             let placed = match placement {
                 Some(placement) => self.placed(name, placement),
                 None => self.placed_elsewhere(name, section, map),

@@ -25,6 +25,25 @@ pub struct ConfigError {
     pub message: String,
 }
 
+impl ConfigError {
+    /// Whether it is the same mistake, on whichever line it stands.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let same_origin = match (&self.origin, &other.origin) {
+            (Origin::Line(_), Origin::Line(_)) => true,
+            (own, others) => own == others,
+        };
+        same_origin && self.file == other.file && without_lines(&self.message) == without_lines(&other.message)
+    }
+}
+
+/// A message without the numbers of lines in it.
+fn without_lines(message: &str) -> String {
+    const LINE: &str = "line ";
+    let mut parts = message.split(LINE);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + LINE + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
@@ -66,4 +85,23 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
 /// `; did you mean ...?`, or nothing.
 pub(super) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(wrong, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_the_same_on_another_line() {
+        let error = |line: u32, message: &str| ConfigError {
+            file: "pgloom.toml".into(),
+            origin: Origin::Line(line),
+            message: message.to_owned(),
+        };
+        let first = error(3, "users in etcd, line 2: user `a` is in auth_file, too");
+        assert!(first.is_like(&error(7, "users in etcd, line 10: user `a` is in auth_file, too")));
+        assert!(!first.is_like(&error(3, "users in etcd, line 2: user `b` is in auth_file, too")));
+        assert!(!first.is_like(&ConfigError { origin: Origin::Default, ..first.clone() }));
+        assert!(!error(1, "at most 10 lines").is_like(&error(1, "at most 20 lines")));
+    }
 }

@@ -261,6 +261,9 @@ fn users_are_checked_against_auth_type_and_databases() {
     let clear = good(&with("auth_type = 'md5'", &user("md5x")));
     assert!(clear.warnings[0].message.contains("begins with md5 and is no hash"), "{:?}", clear.warnings);
     assert_errors(&with("", &(user("a") + &user("b"))), &["pgloom.toml:7: user `u` is named twice"]);
+    let long = format!("[[users]]\nname = '{}'\npassword = 'x'\n", "u".repeat(64));
+    let told = format!("pgloom.toml:4: user `{}` has a name of 64 bytes", "u".repeat(64));
+    assert_errors(&with("", &long), &[&told]);
     assert_errors(
         &with("", &(user("a") + "databases = ['shpo']\n")),
         &["pgloom.toml:6: user `u` names the unknown database `shpo`; did you mean `shop`?"],
@@ -495,6 +498,13 @@ fn users_in_etcd_are_beside_those_of_the_file() {
     assert_eq!(both.console.admins, ["ops".into()]);
     assert_eq!(both.warnings, []);
     // Who is taken out is out.
+    // An entry that has its password there is out where that is missing, and nobody else is.
+    let entry = text.replace("[databases", "[[users]]\nname = 'ops'\n[databases");
+    let missing = with(&entry, "").unwrap();
+    assert!(missing.user("ops").unwrap().password.is_none() && missing.user("app").unwrap().password.is_some());
+    let told = |warning: &&ConfigError| warning.message.contains("`ops` has no password here");
+    assert_eq!(missing.warnings.iter().filter(told).count(), 1, "{:?}", missing.warnings);
+    assert!(with(&entry, &ops).unwrap().user("ops").unwrap().password.is_some());
     let without = with(&text, "").unwrap();
     assert!(without.console.admins.is_empty() && without.user("ops").is_none());
     let warned =

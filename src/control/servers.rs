@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Asks all servers of a database's shards each `interval`, and when somebody has doubts. Where a shard has one server, nobody is asked.
 pub async fn watch(database: Arc<Database>, interval: Duration) {
+    database.access.servers.are_asked_each(interval);
     database.access.servers.others_were_asked().await;
     let mut tasks = JoinSet::new();
     let mut running: HashMap<(usize, usize), (Arc<ShardServers>, AbortHandle)> = HashMap::new();

@@ -3,29 +3,37 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::backend::Backend;
-use crate::catalog::effects::Uncalled;
-use crate::catalog::{Cast, Operator, Sets, UserFunction, Volatility};
+use crate::catalog::effects::{SET_CONFIG, Uncalled};
+use crate::catalog::{Cast, Operator, Sets, UserFunction, Volatility, code};
 use crate::control::catalog::{FIRST_NORMAL_OID, is_safe, number, text};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 
-/// The functions that the checks of domains call, by the domain, and by what is made of it: other domains, arrays, rows, ranges.
-const CHECKED: &str = "checked (oid, f) AS ( \
+/// What is made of a domain `c`, or of what is made of it: other domains, arrays, rows, ranges.
+const MADE_OF: &str = "CROSS JOIN LATERAL ( \
+         SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typbasetype = c.oid OR t.typelem = c.oid \
+         UNION ALL SELECT r.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class r ON r.oid = a.attrelid \
+           WHERE a.atttypid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND r.reltype <> 0 \
+         UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngsubtype = c.oid) x (oid)";
+
+/// The functions that the checks of domains call, by the domain, and by what is made of it.
+fn checked() -> String {
+    format!(
+        "checked (oid, f) AS ( \
        SELECT k.contypid, CASE WHEN o.oid IS NULL THEN d.refobjid ELSE o.oprcode::pg_catalog.oid END \
          FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_depend d \
            ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid \
            LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid \
          WHERE k.contypid <> 0 AND (o.oid IS NOT NULL OR d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass) \
-       UNION SELECT x.oid, c.f FROM checked c CROSS JOIN LATERAL ( \
-         SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typbasetype = c.oid OR t.typelem = c.oid \
-         UNION ALL SELECT r.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class r ON r.oid = a.attrelid \
-           WHERE a.atttypid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND r.reltype <> 0 \
-         UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngsubtype = c.oid) x (oid))";
+       UNION SELECT x.oid, c.f FROM checked c {MADE_OF})"
+    )
+}
 
 /// All of them, whatever they do, with what runs them.
 pub(super) async fn read_uncalled(server: &mut Backend) -> Result<Uncalled, Fault> {
+    let checked = checked();
     let sql = format!(
-        "WITH RECURSIVE {CHECKED}, used (kind, name, f) AS ( \
+        "WITH RECURSIVE {checked}, used (kind, name, f) AS ( \
            SELECT 'o', o.oprname, o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator o WHERE o.oid >= {FIRST_NORMAL_OID} \
            UNION SELECT 't', t.typname, c.castfunc FROM pg_catalog.pg_cast c \
              JOIN pg_catalog.pg_type k ON k.oid IN (c.castsource, c.casttarget) JOIN pg_catalog.pg_type t ON t.oid IN (k.oid, k.typarray) \
@@ -136,8 +144,9 @@ pub(super) async fn read_operators(
 
 /// The same of casts, and of the checks of domains.
 pub(super) async fn read_casts(server: &mut Backend, known: &Known<'_>) -> Result<Vec<Cast>, Fault> {
+    let checked = checked();
     let sql = format!(
-        "WITH RECURSIVE {CHECKED}, used (f, s, t, checks) AS ( \
+        "WITH RECURSIVE {checked}, used (f, s, t, checks) AS ( \
            SELECT c.castfunc, c.castsource, c.casttarget, false FROM pg_catalog.pg_cast c WHERE c.oid >= {FIRST_NORMAL_OID} \
            UNION SELECT c.f, c.oid, c.oid, true FROM checked c) \
          SELECT n.nspname, p.proname, p.provolatile, s.oid, s.typname, s.typarray, t.oid, t.typname, t.typarray, u.checks \
@@ -160,6 +169,31 @@ pub(super) async fn read_casts(server: &mut Backend, known: &Known<'_>) -> Resul
         }
         let function = Operator { schema: schema.into(), name: name.into(), function };
         casts.push(Cast { types, names, checks: text(row, 9)? == "t", function });
+    }
+    casts.extend(read_own_checks(server).await?);
+    Ok(casts)
+}
+
+/// The checks of domains that call functions of Postgres's own which leave something in the session: no dependency tells of those.
+async fn read_own_checks(server: &mut Backend) -> Result<Vec<Cast>, Fault> {
+    let sql = format!(
+        "WITH RECURSIVE checked (oid, expression) AS ( \
+           SELECT k.contypid, pg_catalog.pg_get_expr(k.conbin, 0) FROM pg_catalog.pg_constraint k \
+             WHERE k.contypid >= {FIRST_NORMAL_OID} AND k.contype = 'c' \
+           UNION SELECT x.oid, c.expression FROM checked c {MADE_OF}) \
+         SELECT c.expression, t.oid, t.typname, t.typarray FROM checked c JOIN pg_catalog.pg_type t ON t.oid = c.oid ORDER BY 2, 1"
+    );
+    let mut casts = Vec::new();
+    for row in &server.query(&sql).await? {
+        let sets = code::leaves(text(row, 0)?);
+        if sets == Sets::Nothing {
+            continue;
+        }
+        let types = [number(row, 1)?, number(row, 3)?].into_iter().filter(|oid| *oid != 0).collect();
+        let name = if sets == Sets::Locks { "pg_advisory_lock" } else { SET_CONFIG };
+        let function = UserFunction { volatility: Volatility::Volatile, declared_safe: false, sets, callable: true };
+        let function = Operator { schema: "pg_catalog".into(), name: name.into(), function };
+        casts.push(Cast { types, names: vec![text(row, 2)?.into()], checks: true, function });
     }
     Ok(casts)
 }

@@ -38,6 +38,8 @@ pub enum CopyEnd {
     Silent,
     /// The client's next message, of this type, is none of a COPY; it has not been taken.
     Interrupted(u8),
+    /// The client's next message has no length that it could have.
+    Lost,
 }
 
 /// Whether a client may send this type of message while it copies. Flush and Sync mean nothing then.
@@ -69,11 +71,15 @@ pub async fn copy_in(
                 rest -= n;
                 continue;
             }
+            match client.read.first() {
+                None => break,
+                // Never passed on: a server that has failed meanwhile would take it for the next statement.
+                Some(tag) if !is_of_copy(*tag) => return Ok(CopyEnd::Interrupted(*tag)),
+                Some(_) if frame::has_lost_step(&client.read) => return Ok(CopyEnd::Lost),
+                Some(_) => {}
+            }
             let header = frame::peek(&client.read, max_message).map_err(|_| Broken::Client)?;
             let Some(header) = header else { break };
-            if frame::is_too_long(header) {
-                return Err(Broken::Client);
-            }
             match header.tag {
                 b'd' => {
                     server.out.extend_from_slice(&client.read[..HEADER]);
@@ -95,9 +101,6 @@ pub async fn copy_in(
                     client.read.advance(header.len);
                     return Ok(CopyEnd::Sent);
                 }
-                // It has left.
-                b'X' => return Err(Broken::Client),
-                // Never passed on: a server that has failed meanwhile would take it for the next statement.
                 tag => return Ok(CopyEnd::Interrupted(tag)),
             }
         }
@@ -180,13 +183,19 @@ impl Silence {
     }
 }
 
-/// Tells the server that no more rows come. Whether it has waited for them; else it had failed before. Its answer is in the read buffer.
-pub async fn break_off(server: &mut Backend, client: &mut Client) -> Result<bool, Broken> {
+/// Tells the server that no more rows come. The CONTEXT of its error, which tells how far it came; `None`: it had failed before. Its answer
+/// is in the read buffer.
+pub async fn break_off(server: &mut Backend, client: &mut Client) -> Result<Option<String>, Broken> {
     fail(server, INTERRUPTED);
     loop {
         if let Some((tag, message)) = server.first_answer().map_err(Broken::Server)? {
             let says = message.windows(INTERRUPTED.len()).any(|part| part == INTERRUPTED.as_bytes());
-            return Ok(tag == b'E' && says);
+            if tag != b'E' || !says {
+                return Ok(None);
+            }
+            let mut fields = error_fields::iter(message.get(HEADER..).unwrap_or_default());
+            let context = fields.find(|(field, _)| *field == b'W').map(|(_, text)| String::from_utf8_lossy(text));
+            return Ok(Some(context.unwrap_or_default().into_owned()));
         }
         poll_fn(|cx| {
             if client.control.poll_kill(cx).is_ready() {

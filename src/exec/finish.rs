@@ -44,6 +44,8 @@ pub struct Input {
     pub filtered: bool,
     /// Each server sends the same rows: those of the first fill it.
     pub same: bool,
+    /// Which of the servers, by their places among them, gives the next row; empty: whichever has one.
+    pub order: Vec<usize>,
 }
 
 /// What the pulls of one statement may bring, and what they have brought.
@@ -122,6 +124,7 @@ pub async fn fill(
         feeds: input.servers.iter().enumerate().map(|(n, at)| Feed::new(*at, input.same && n > 0)).collect(),
         mid_row: None,
         copying: false,
+        next: 0,
     };
     let filled = filling.run(combine, servers, client).await;
     if filled.is_err() {
@@ -231,6 +234,8 @@ struct Filling<'a> {
     mid_row: Option<usize>,
     /// CopyData may be sent.
     copying: bool,
+    /// How many rows of the input's order have come, or will not.
+    next: usize,
 }
 
 /// What one shard sends for the input.
@@ -244,6 +249,8 @@ struct Feed {
     rest: usize,
     /// Its rows are those of another one.
     repeats: bool,
+    /// How many rows it may give before others have given theirs.
+    turns: usize,
     /// What it says that it has done.
     tag: Option<(Box<str>, Option<u64>)>,
 }
@@ -311,15 +318,30 @@ impl Filling<'_> {
                 return Poll::Pending;
             }
             let mut moved = false;
-            for feed in &mut self.feeds {
+            for (place, feed) in self.feeds.iter_mut().enumerate() {
                 let at = feed.at;
-                if feed.done || self.mid_row.is_some_and(|busy| busy != at) {
+                let turn = self.input.order.get(self.next).copied();
+                if feed.done {
+                    // It has left out a row.
+                    let skips = turn == Some(place);
+                    self.next += usize::from(skips);
+                    moved |= skips;
                     continue;
                 }
+                if self.mid_row.is_some_and(|busy| busy != at) {
+                    continue;
+                }
+                feed.turns = match turn {
+                    None => usize::MAX,
+                    Some(turn) => usize::from(turn == place),
+                };
                 let server = &mut *servers[at];
                 let carried = feed.carry(server, &mut combine.out, self.input, self.tally);
                 self.mid_row = (feed.rest > 0).then_some(at);
                 moved |= carried?;
+                if turn == Some(place) && feed.turns == 0 {
+                    self.next += 1;
+                }
                 if feed.done {
                     continue;
                 }
@@ -379,10 +401,14 @@ impl Feed {
             }
             let header = frame::peek(&server.read, usize::MAX >> 1);
             let Some(header) = header.map_err(|f| Broken::Server(server.lost(&f.message)))? else { return Ok(moved) };
+            if header.tag == b'D' && !self.repeats && self.turns == 0 {
+                return Ok(moved);
+            }
             if header.tag == b'D' && input.binary && !self.repeats {
                 if !self.described || server.inflight.step(b'D') != Verdict::Forward {
                     return Err(Broken::Server(server.out_of_step(b'D')).into());
                 }
+                self.turns -= 1;
                 tally.add(header.len - HEADER, input)?;
                 // The body of a DataRow is a tuple of a binary COPY.
                 let n = header.len.min(server.read.len());
@@ -398,6 +424,7 @@ impl Feed {
             match frame.tag {
                 b'D' if self.repeats => {}
                 b'D' => {
+                    self.turns -= 1;
                     tally.add(frame.bytes.len() - HEADER, input)?;
                     copy_text(out, &frame)?;
                 }
@@ -512,6 +539,7 @@ mod tests {
             table: "public.orders".into(),
             filtered,
             same: false,
+            order: Vec::new(),
         };
         let mut tally = Tally { max_rows: 1, max_bytes: 10, ..Tally::default() };
         tally.add(10, &input(true)).unwrap();

@@ -88,6 +88,8 @@ fn fill(delivery: &Delivery, inputs: &Inputs<'_>, view: &View<'_>, parameters: u
     };
     // It runs in a transaction, whether or not the client has one open.
     let view = View { in_transaction: true, ..*view };
-    let finish = finish::fill(&delivery.finish, inputs, &view)?;
+    let mut finish = finish::fill(&delivery.finish, inputs, &view)?;
+    let moved = delivery.landing.moved.as_ref();
+    finish.moves = moved.filter(|moved| moved.is_referenced).map(|_| delivery.landing.table.clone());
     Ok(DeliveryPlan { finish, landing: Arc::clone(&delivery.landing), taking })
 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
-use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, shared, supply, window};
+use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, shared, split, supply, window};
 use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
-    Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, Limit, PullSource, PullText,
+    Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, Limit, PullSource, PullText, RowsOfKeys,
     STATEMENT_MOMENT, TRANSACTION_MOMENT,
 };
 use crate::sql::pieces::{Piece, Pieces};
@@ -71,6 +71,9 @@ pub struct FinishPlan {
     pub draws: bool,
     /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
     pub on: Option<Box<str>>,
+    /// Its pull takes rows of this table away that come back elsewhere: an error about rows that refer to them is not what one Postgres says
+    /// first.
+    pub moves: Option<QualifiedName>,
 }
 
 /// Whether a server beside the shards, which has none of their tables, may finish the statement.
@@ -187,6 +190,19 @@ pub struct Pull {
     pub writes: bool,
     /// What goes along with a call, in binary behind its parameters, each with its type. In a plan there is nothing yet.
     pub sent: Vec<(Oid, Bytes)>,
+    /// Where each shard gets another text: `sql` with its own rows.
+    pub parts: Vec<PullPart>,
+    /// Which shard gives the next row, of all that come; empty: they come in any order.
+    pub order: Vec<ShardId>,
+}
+
+/// What one shard gets of a statement that is cut by its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullPart {
+    pub shard: ShardId,
+    pub sql: String,
+    /// As in [`Pull`].
+    pub parameters: Vec<u16>,
 }
 
 /// Values that a column of a pull must have.
@@ -320,6 +336,11 @@ fn fill_text(
     let empty = window(&limit, inputs).is_ok_and(|window| window.limit == Some(0));
     let pulls: Option<Vec<Pull>> = text.pulls.iter().map(|pull| fill_pull(pull, empty, inputs, view)).collect();
     let mut pulls = pulls.ok_or_else(lost_literals)?;
+    for (pull, text) in pulls.iter_mut().zip(&text.pulls) {
+        if let PullSource::Rows(rows) = &text.source {
+            cut_rows(pull, rows, inputs, view)?;
+        }
+    }
     let gone = match sharing {
         // Supplies know their pulls by number.
         Sharing::Same if text.supplies.is_empty() => shared::share(&mut pulls),
@@ -362,6 +383,7 @@ fn fill_text(
         elsewhere: Elsewhere::Nowhere,
         draws: finish.draws,
         on: None,
+        moves: None,
     })
 }
 
@@ -416,6 +438,8 @@ fn fill_pull(pull: &PullText, empty: bool, inputs: &Inputs<'_>, view: &View<'_>)
         PullSource::Reference => PullFrom::Any,
         PullSource::Copies => PullFrom::Copies(view.topology.all_shards()),
         PullSource::One(shard) => PullFrom::One(*shard),
+        // These are found when its text is cut.
+        PullSource::Rows(_) => PullFrom::Shards(ShardSet::new()),
     };
     let column = |(name, type_oid, typmod): &(Box<str>, Oid, i32)| InputColumn {
         name: name.clone(),
@@ -440,7 +464,30 @@ fn fill_pull(pull: &PullText, empty: bool, inputs: &Inputs<'_>, view: &View<'_>)
         stage: pull.stage,
         writes: pull.writes,
         sent: Vec::new(),
+        parts: Vec::new(),
+        order: Vec::new(),
     })
+}
+
+/// Each row of a VALUES list to the shard of its key.
+fn cut_rows(pull: &mut Pull, of: &RowsOfKeys, inputs: &Inputs<'_>, view: &View<'_>) -> Result<(), Fault> {
+    let distribution = view.topology.distribution(of.distribution);
+    let shard = |row| route::row_shard(row, &of.typmods, &of.name, distribution, inputs).map_err(Fault::from);
+    let shards: Vec<ShardId> = of.rows.iter().map(shard).collect::<Result<_, _>>()?;
+    let parameters = u16::try_from(pull.parameters.len()).map_err(|_| lost_literals())?;
+    for (shard, sql, used) in split::cut(&pull.sql, &shards, parameters)? {
+        let all = &pull.parameters;
+        let parameters = match used {
+            None => all.clone(),
+            Some(used) => used.iter().filter_map(|at| all.get(usize::from(*at)).copied()).collect(),
+        };
+        pull.parts.push(PullPart { shard, sql, parameters });
+    }
+    pull.from = PullFrom::Shards(shards.iter().copied().collect());
+    if of.all_return {
+        pull.order = shards;
+    }
+    Ok(())
 }
 
 fn fill_keys(keys: &KeysText, inputs: &Inputs<'_>) -> Option<Keys> {

@@ -40,7 +40,7 @@ pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
 pub use claim::{ClaimPlan, ClaimText};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
-pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
+pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom, PullPart};
 pub use lookup::LookupPlan;
 pub use supply::{SuppliedRows, SupplyPlan};
 
@@ -524,6 +524,12 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     let cut = match &insert.many {
         Ok(ManyRows::Split(cut)) => split::split(inputs.text, *cut, &rows, analysis.parameters),
         Ok(ManyRows::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Ok(ManyRows::Finish(finish)) => {
+            return finished(finish, inputs, view, access, Why::Keys(insert.name.clone()));
+        }
+        Ok(ManyRows::Supply(supply)) => {
+            return supply::plan(supply, Some(Why::Keys(insert.name.clone())), inputs, view);
+        }
         Err(fault) => Err(fault.clone()),
     };
     match cut {

@@ -95,6 +95,8 @@ mod tests {
             stage: 0,
             writes: false,
             sent: Vec::new(),
+            parts: Vec::new(),
+            order: Vec::new(),
         }
     }
 

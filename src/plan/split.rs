@@ -11,8 +11,11 @@ use crate::sql::outcome::Split;
 use crate::sql::rewrite::renumber;
 use crate::sql::words::value_rows;
 
-/// `shards`: where each row of the VALUES list goes.
-pub(crate) fn split(text: &str, split: Split, shards: &[ShardId], parameters: u16) -> Result<PlanKind, Fault> {
+/// The text that a shard gets, and which of the parameters it uses, as [`renumber`] says.
+pub(crate) type Part = (ShardId, String, Option<Arc<[u16]>>);
+
+/// The text of each shard. `shards`: where each row of the VALUES list goes.
+pub(crate) fn cut(text: &str, shards: &[ShardId], parameters: u16) -> Result<Vec<Part>, Fault> {
     let lost = || {
         Fault::new(SqlState::INTERNAL_ERROR, "the rows of the VALUES list were not found again").blame(Blame::Router)
     };
@@ -30,8 +33,17 @@ pub(crate) fn split(text: &str, split: Split, shards: &[ShardId], parameters: u1
     for (shard, mut part) in texts {
         part.push_str(behind);
         let (text, used) = renumber(&part, parameters).ok_or_else(lost)?;
-        parts.push((shard, ShardSql::Rewritten { text: text.into(), parameters: used }));
+        parts.push((shard, text, used));
     }
+    Ok(parts)
+}
+
+/// `shards`: where each row of the VALUES list goes.
+pub(crate) fn split(text: &str, split: Split, shards: &[ShardId], parameters: u16) -> Result<PlanKind, Fault> {
+    let parts: Vec<(ShardId, ShardSql)> = cut(text, shards, parameters)?
+        .into_iter()
+        .map(|(shard, text, used)| (shard, ShardSql::Rewritten { text: text.into(), parameters: used }))
+        .collect();
     let gather = match split.returns {
         false => Gather::Concat,
         true => {

@@ -19,7 +19,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
-use crate::wire::frame::Frame;
+use crate::wire::frame::{self, Frame};
 use crate::wire::request;
 
 /// Bytes queued for a server in one batch before they are written though no Sync has come.
@@ -271,6 +271,11 @@ impl Session {
 
     /// The end by this fault: bytes that are no message come behind messages, which are answered first.
     pub(super) async fn end_behind(&mut self, fault: Fault) -> Stop {
+        if fault.code == SqlState::PROTOCOL_VIOLATION && frame::has_lost_step(&self.client.read) {
+            // Postgres tells its log alone, and takes back what it has not sent.
+            tracing::info!(user = %self.user, database = %self.database.name, error = %fault, "connection is closed");
+            return Stop::Gone;
+        }
         if fault.code != SqlState::PROTOCOL_VIOLATION || self.batch.discarding {
             return Stop::Fatal(fault);
         }

@@ -9,6 +9,7 @@ use crate::ids::ShardId;
 use crate::plan::{Inputs, Parameters, Plan, PlanKind};
 use crate::session::aside::is_large;
 use crate::session::control::is_local;
+use crate::session::describe::local_parameters;
 use crate::session::execute::may_change_what_is_seen;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
@@ -17,6 +18,7 @@ use crate::session::simple::{aborted, utf8};
 use crate::session::sql_execute::{check_formats, executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
+use crate::types::oid;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed};
 use crate::wire::reply::Column;
 use crate::wire::{reply, request};
@@ -88,8 +90,8 @@ impl Session {
             .into());
         }
         self.check_not_failed(&statement.analysis.kind)?;
-        // As a Query it passes there, and as a portal it does not.
-        if statement.analysis.kind == StatementKind::Empty && self.tx.has_failed() {
+        // As a Query it passes there, and as a portal it does not; nor does anything whose values would have to be read.
+        if (statement.analysis.kind == StatementKind::Empty || required > 0) && self.tx.has_failed() {
             return Err(aborted().into());
         }
         if view.portal.is_empty() {
@@ -104,11 +106,21 @@ impl Session {
         self.note_fetch(kind);
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
-            let text = set_config::local_text(&statement, &view.parameters)?;
-            let portal = Portal::new(statement, result_formats(frame.body())?, Place::Local(text));
-            self.put_portal(view.portal, portal)?;
-            self.answer(reply::BIND_COMPLETE);
-            return Ok(());
+            let formats = result_formats(frame.body())?;
+            let (text, plain) = match set_config::local_text(&statement, &view.parameters) {
+                Ok(text) => (text, are_plain(&statement, &view.parameters)),
+                Err(fault) if fault.code == SqlState::FEATURE_NOT_SUPPORTED => return Err(fault.into()),
+                // What is wrong with a value a server tells, and which it is.
+                Err(_) => (Arc::clone(&statement.text), false),
+            };
+            // What cannot be shown is told when it is asked for.
+            if formats.len() > 1
+                && let Ok(columns) = self.local_columns(kind)
+            {
+                check_formats(&formats, columns.map(|rows| rows.columns.len()))?;
+            }
+            self.bind_values(plain, &statement, &view).await?;
+            return Ok(self.put_portal(view.portal, Portal::new(statement, formats, Place::Local(text)))?);
         }
         if let Err(fault) = self.check_replicas(&statement.analysis) {
             self.settle_parse().await?;
@@ -119,22 +131,22 @@ impl Session {
             self.settle_parse().await?;
             let formats = result_formats(frame.body())?;
             if formats.len() > 1 {
-                check_formats(&formats, self.columns_of_execute(&statement).await?.as_deref())?;
+                let columns = self.columns_of_execute(&statement).await?;
+                check_formats(&formats, columns.map(|columns| columns.len()))?;
             }
-            self.put_portal(view.portal, Portal::new(statement, formats, Place::Execute))?;
-            self.answer(reply::BIND_COMPLETE);
-            return Ok(());
+            self.bind_values(are_plain(&statement, &view.parameters), &statement, &view).await?;
+            return Ok(self.put_portal(view.portal, Portal::new(statement, formats, Place::Execute))?);
         }
         if let Some(name) = self.own_portal(&statement.text, kind) {
             self.settle_parse().await?;
             let formats = result_formats(frame.body())?;
             if formats.len() > 1 {
-                check_formats(&formats, self.columns_of_portal(&name).await?.as_deref())?;
+                let columns = self.columns_of_portal(&name).await?;
+                check_formats(&formats, columns.map(|columns| columns.len()))?;
             }
+            self.bind_values(are_plain(&statement, &view.parameters), &statement, &view).await?;
             let place = Place::OfPortal(Arc::clone(&statement.text));
-            self.put_portal(view.portal, Portal::new(statement, formats, place))?;
-            self.answer(reply::BIND_COMPLETE);
-            return Ok(());
+            return Ok(self.put_portal(view.portal, Portal::new(statement, formats, place))?);
         }
         if let Err(fault) = self.check_sequences(&statement.analysis) {
             self.settle_parse().await?;
@@ -196,6 +208,38 @@ impl Session {
             }
         }
         .map_err(Failure::from)
+    }
+
+    /// The BindComplete of a portal that the router will answer: its own, where the values are nothing but texts, else that of a server,
+    /// which has the word on them. To that it is an empty statement.
+    async fn bind_values(
+        &mut self,
+        plain: bool,
+        statement: &ClientStatement,
+        view: &BindView<'_>,
+    ) -> Result<(), Failure> {
+        if plain {
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
+        let mut types = local_parameters(statement);
+        types.resize(view.parameters.len(), oid::TEXT);
+        // The client knows types that users made by the numbers of the home shard.
+        let made = types.iter().any(|of| *of >= oid::FIRST_NORMAL);
+        let shard = match self.batch.open.filter(|_| !made) {
+            Some(open) => open,
+            None if made => self.view.topology.home,
+            None => self.any_shard(),
+        };
+        let at = self.open(shard).await?;
+        let server = &mut self.held[at].server;
+        server.parse(b"", b"", &types)?;
+        server.inflight.push(Owed::Parse(Audience::Router));
+        request::bind_raw(&mut server.out, view.portal, b"", view.tail)?;
+        server.inflight.push(Owed::Bind(Audience::Client));
+        request::close(&mut server.out, request::Target::Portal, view.portal)?;
+        server.inflight.push(Owed::Close(Audience::Router));
+        Ok(())
     }
 
     /// Refuses results in binary that have the shard's own numbers of types inside, which mean other types to the client.
@@ -324,6 +368,16 @@ impl Session {
     pub(super) fn mark_bound(&mut self) {
         self.batch.bound = true;
     }
+}
+
+/// Whether the values are texts of parameters that take any text.
+fn are_plain(statement: &ClientStatement, values: &BindValues<'_>) -> bool {
+    let texts = [0, oid::UNKNOWN, oid::TEXT, oid::VARCHAR];
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0);
+    (0..values.len()).all(|index| {
+        statement.types.get(index).is_none_or(|of| texts.contains(of))
+            && values.get(index).is_some_and(|(_, value)| value.is_none_or(is_text))
+    })
 }
 
 /// The result format codes at the end of a Bind message.

@@ -297,6 +297,7 @@ impl Session {
                 table: pull.label.to_string(),
                 filtered: pull.filtered,
                 same: matches!(pull.from, PullFrom::Copies(_)),
+                order: pull.order.iter().filter_map(|of| feeds.iter().position(|shard| shard == of)).collect(),
             }
         });
         let inputs: Vec<Input> = inputs.collect();

@@ -26,7 +26,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType};
-use crate::wire::frame::Frame;
+use crate::wire::frame::{self, Frame};
 use crate::wire::{error_fields, reply, request};
 
 /// Bytes queued for the slowest shard before the client is no longer read.
@@ -38,6 +38,11 @@ const CSV_MARKER_IS_DATA: u32 = 18;
 fn out_of_place(tag: u8) -> Fault {
     let message = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
     Fault::new(SqlState::PROTOCOL_VIOLATION, message)
+}
+
+/// What Postgres says where it loses step in the middle of rows: it reads no further.
+fn lost_step() -> Fault {
+    Fault::new(SqlState::CONNECTION_FAILURE, "unexpected EOF on client connection with an open transaction")
 }
 
 impl Session {
@@ -63,12 +68,16 @@ impl Session {
                 Ok(false)
             }
             Ok(CopyEnd::Silent) => Err(Stop::Fatal(self.overslept(true)).into()),
-            Ok(CopyEnd::Interrupted(tag)) => match break_off(&mut held.server, &mut self.client).await {
-                Ok(true) => Err(self.lose_step(&out_of_place(tag))),
-                // It has failed before: the message is the next one to be answered.
-                Ok(false) => Ok(false),
-                Err(broken) => Err(self.break_held(at, broken)),
-            },
+            Ok(end @ (CopyEnd::Interrupted(_) | CopyEnd::Lost)) => {
+                let why = if let CopyEnd::Interrupted(tag) = end { out_of_place(tag) } else { lost_step() };
+                match break_off(&mut held.server, &mut self.client).await {
+                    Ok(Some(context)) if context.is_empty() => Err(self.lose_step(&why)),
+                    Ok(Some(context)) => Err(self.lose_step(&why.about(b'W', context))),
+                    // It has failed before: the message is the next one to be answered.
+                    Ok(None) => Ok(false),
+                    Err(broken) => Err(self.break_held(at, broken)),
+                }
+            }
             Err(broken) => Err(self.break_held(at, broken)),
         }
     }
@@ -163,9 +172,12 @@ impl Session {
             (Err(failure @ Failure::Stop(_)), _) => Err(failure),
             // A shard's own error says more than that we stopped feeding it.
             (_, Err(failure)) => Err(failure),
-            (Err(_), Ok(_)) if let Some(why) = &interrupted => Err(self.lose_step(why)),
+            (Err(_), Ok(stopped)) if let Some(why) = &interrupted => Err(self.lose_step(&stopped.at(why.clone()))),
+            (Err(Failure::Fault(fault)), Ok(stopped)) if fault.code == SqlState::QUERY_CANCELED => {
+                Err(stopped.at(fault).into())
+            }
             (Err(failure), Ok(_)) => Err(failure),
-            (Ok(()), Ok(rows)) => Ok(format!("COPY {rows}")),
+            (Ok(()), Ok(Ended { rows, .. })) => Ok(format!("COPY {rows}")),
         }
     }
 
@@ -181,6 +193,7 @@ impl Session {
         // Rows that go everywhere are cut only where something is added to each.
         let times = if shards.len() > 1 { &plan.times[..] } else { &[] };
         let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
+        feed.uncut = !cut;
         let mut wanted = plan.key_fields.clone();
         // Behind a row that ends too early something would stand in the place of what is missing.
         wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
@@ -188,7 +201,7 @@ impl Session {
         cutter.of_table(&plan.table.name);
         cutter.refuse_moments(times);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
-        // Rows that are not cut are not counted.
+        // Rows that are not cut are not counted: the shards do.
         let at_line = |fault: Fault, cutter: &RowCutter| match cut {
             true => cutter.at_unread_line(fault, &plan.table.name),
             false => fault,
@@ -197,7 +210,7 @@ impl Session {
             let frame = match self.next_copy_frame(shards, feed).await {
                 Ok(CopyInput::Frame(frame)) => frame,
                 Ok(CopyInput::ServerSpoke) => return Ok(None),
-                Ok(CopyInput::Interrupted(tag)) => return Ok(Some(at_line(out_of_place(tag), &cutter))),
+                Ok(CopyInput::OutOfPlace(why)) => return Ok(Some(at_line(why, &cutter))),
                 Err(Failure::Fault(fault)) if fault.code == SqlState::QUERY_CANCELED => {
                     return Err(at_line(fault, &cutter).into());
                 }
@@ -286,9 +299,10 @@ impl Session {
             let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
             let may_read = queued.unwrap_or(0) < SHARD_HIGH;
             match self.client.read.first() {
-                // It has left.
-                Some(b'X') if may_read => return Err(Failure::Stop(Stop::Gone)),
-                Some(tag) if may_read && !is_of_copy(*tag) => return Ok(CopyInput::Interrupted(*tag)),
+                Some(tag) if may_read && !is_of_copy(*tag) => return Ok(CopyInput::OutOfPlace(out_of_place(*tag))),
+                Some(_) if may_read && frame::has_lost_step(&self.client.read) => {
+                    return Ok(CopyInput::OutOfPlace(lost_step()));
+                }
                 Some(_) | None => {}
             }
             if may_read && let Some(frame) = self.client.cut()? {
@@ -348,11 +362,11 @@ impl Session {
         shards: &[ShardId],
         failed: Option<&Failure>,
         feed: &Feed,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Ended, Failure> {
         let same = plan.distribution.is_none();
         let origins = &feed.origins[..];
         let reason = match failed {
-            Some(Failure::Stop(_)) => return Ok(0),
+            Some(Failure::Stop(_)) => return Ok(Ended::default()),
             Some(Failure::Fault(fault)) => Some(&*fault.message),
             Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => feed.given_up.as_deref(),
@@ -370,9 +384,13 @@ impl Session {
             }
         }
         let mut errors = match ended?? {
-            Ok(rows) => return Ok(rows),
+            Ok(rows) => return Ok(Ended { rows, place: None }),
             Err(errors) => errors,
         };
+        // Where they stood when they were told to stop, each at the same line.
+        let told = errors.iter().find(|(_, frame)| feed.uncut && is_told(frame));
+        let place = told.and_then(|(_, frame)| error_fields::iter(frame.body()).find(|(field, _)| *field == b'W'));
+        let place = place.map(|(_, shown)| String::from_utf8_lossy(shown).into_owned());
         if failed.is_some() {
             // What a shard finds wrong is in a row before the one that was found wrong here.
             errors.retain(|(_, frame)| !is_told(frame));
@@ -383,13 +401,32 @@ impl Session {
         };
         // As in one Postgres, which reads line by line: the first of the client's lines that is wrong.
         let first = errors.into_iter().min_by_key(|(nth, frame)| (is_told(frame), line(*nth, frame), *nth));
-        let Some((nth, frame)) = first else { return Ok(0) };
+        let Some((nth, frame)) = first else { return Ok(Ended { rows: 0, place }) };
         let frame = match origins.get(nth) {
             Some(origins) => with_client_line(&frame, plan, origins),
             None => frame,
         };
         self.client.out.extend_from_slice(&frame.bytes);
         Err(Failure::Reported)
+    }
+}
+
+/// How the shards have ended a COPY without an error of their own.
+#[derive(Default)]
+struct Ended {
+    /// Copied in all, or on each where all got the same.
+    rows: u64,
+    /// The CONTEXT in which they were stopped, where their lines are the client's.
+    place: Option<String>,
+}
+
+impl Ended {
+    /// Why they were stopped, with the place where that was.
+    fn at(self, fault: Fault) -> Fault {
+        match self.place {
+            Some(place) => fault.about(b'W', place),
+            None => fault,
+        }
     }
 }
 
@@ -405,8 +442,8 @@ enum Rows {
 enum CopyInput {
     Frame(Frame),
     ServerSpoke,
-    /// By a message of this type.
-    Interrupted(u8),
+    /// The next message is none of a COPY, and this is told.
+    OutOfPlace(Fault),
 }
 
 /// What ends the wait for the client's next message.
@@ -467,6 +504,8 @@ struct Feed {
     line: u64,
     /// What comes before the rows was cut, and its lines are not counted yet.
     has_preamble: bool,
+    /// The client's bytes pass as they are.
+    uncut: bool,
 }
 
 impl Feed {
@@ -491,6 +530,7 @@ impl Feed {
             given_up: None,
             line: 0,
             has_preamble: false,
+            uncut: false,
         }
     }
 

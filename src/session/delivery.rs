@@ -272,8 +272,31 @@ impl Session {
         let sql = format!("UPDATE {table} SET {} WHERE false; SELECT {}", set.join(", "), rights.join(" AND "));
         let at = self.held_at(self.view.topology.home)?;
         let answer = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
+        if moved.is_referenced {
+            self.check_actions(landing, &table).await?;
+        }
         let may = answer.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("t"));
         if may { Ok(()) } else { Err(no_right_to_move(landing).into()) }
+    }
+
+    /// That no foreign key does anything to the rows that refer to one that is changed, or goes.
+    async fn check_actions(&mut self, landing: &Landing, table: &str) -> Result<(), Failure> {
+        let sql = format!(
+            "SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass({}) \
+               AND (confupdtype NOT IN ('a', 'r') OR confdeltype NOT IN ('a', 'r')) LIMIT 1",
+            quote_literal(table)
+        );
+        let at = self.held_at(self.view.topology.home)?;
+        let found = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
+        match found.into_iter().flatten().flatten().next() {
+            None => Ok(()),
+            Some(key) => Err(Fault::unsupported(
+                format!("changing the sharding key of table \"{}\" is not supported", landing.table.name),
+                format!("foreign key \"{key}\" has an action on the rows that refer to the table, which would have to move, too, or stay"),
+                "Insert the new rows, change those that refer to the old ones, and delete the old ones, in one transaction.",
+            )
+            .into()),
+        }
     }
 
     /// Runs what fills the depot, and delivers the rows.

@@ -237,7 +237,7 @@ impl Session {
 }
 
 /// The types of the parameters of what the router answers.
-fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
+pub(super) fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
     let parameters = match &statement.analysis.kind {
         StatementKind::SetConfig(query) => &query.parameters[..],
         StatementKind::Placement(_) => &[],

@@ -174,7 +174,15 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         self.scan_one(&text)?;
+        // CLOSE ALL closes all but the portal that it runs in.
+        let stays = match statement.analysis.kind {
+            Kind::CloseCursor(None) => self.statements.remove_portal(name),
+            _ => None,
+        };
         let rows = self.run_local(&text, &statement.analysis, false).await?.unwrap_or_default();
+        if let Some(portal) = stays {
+            self.statements.restore_portal(name, portal);
+        }
         self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;

@@ -294,8 +294,8 @@ impl Session {
             let at = self.held_at(*shard)?;
             let server = &mut self.held[at].server;
             for asked in asked.iter().filter(|asked| asked.shards.contains(shard)) {
-                let sql = format!("{}{}", explain.prefix, asked.sql);
-                finish::ask(server, &sql, &asked.types, &asked.values, false)?;
+                let (sql, types, values) = asked.of(*shard);
+                finish::ask(server, &format!("{}{sql}", explain.prefix), types, values, false)?;
             }
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));
@@ -330,7 +330,7 @@ impl Session {
         let (text, types) = ask.statement();
         let ours = server_fault(frame.body());
         let is_same = |theirs: &Fault| theirs.code == ours.code && (!within || theirs.message == ours.message);
-        match self.parse_error_at_home(text, types).await {
+        match self.parse_error_on(self.view.topology.home, text, types).await {
             Ok(Some(theirs)) if is_same(&server_fault(theirs.body())) => theirs,
             Ok(_) | Err(_) => without_position(&frame),
         }

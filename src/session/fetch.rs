@@ -77,7 +77,7 @@ impl Session {
             true => None,
             false => self.columns_of_portal(name).await?,
         };
-        check_formats(wanted.formats, columns.as_deref())?;
+        check_formats(wanted.formats, columns.as_ref().map(Vec::len))?;
         if !fetch.is_move {
             self.follow_printing(name).await?;
         }

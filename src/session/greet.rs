@@ -7,7 +7,7 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::batch::MOVES;
 use crate::session::lend::Fit;
-use crate::session::set::check_setting;
+use crate::session::set::{check_of_login, check_setting};
 use crate::session::whole::DateStyles;
 use crate::session::{Failure, Session, Stop};
 use crate::wire::reply;
@@ -16,7 +16,9 @@ impl Session {
     /// Tells the client its parameters and its key.
     pub(super) async fn greet(&mut self, secret: &[u8], date_styles: &DateStyles) -> Result<(), Stop> {
         for (name, value) in self.startup.iter() {
-            check_setting(name, value).map_err(|fault| Stop::Fatal(fault.fatal()))?;
+            check_of_login(name, value)
+                .and_then(|()| check_setting(name, value))
+                .map_err(|fault| Stop::Fatal(fault.fatal()))?;
         }
         let learned = self.learn_parameters(date_styles).await.and_then(|()| self.check_login());
         learned.map_err(|fault| Stop::Fatal(fault.fatal()))?;

@@ -378,7 +378,8 @@ impl Session {
                 if !lives {
                     self.let_go(at);
                 }
-                return Err(lost_role(fault).into());
+                // In a login the role was never there.
+                return Err(if self.begins { fault } else { lost_role(fault) }.into());
             }
             if self.tx.is_open() || self.held[at].pin.is_some() {
                 self.forget_values(at);

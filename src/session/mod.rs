@@ -292,6 +292,8 @@ pub struct Session {
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: Meaning,
     session_mode: bool,
+    /// The client has not been greeted.
+    begins: bool,
     /// How long things may take by the configuration, and with what the session has set.
     own_times: TimeLimits,
     times: TimeLimits,
@@ -420,6 +422,7 @@ impl Session {
             startup,
             making: Placeholders::default(),
             session_mode: login.session_mode,
+            begins: true,
             own_times: login.times,
             times: login.times,
             is_limited: false,
@@ -462,6 +465,7 @@ impl Session {
 
     /// Until the client leaves, or is to go.
     async fn run(mut self: Box<Self>) -> (Box<Self>, Stop) {
+        self.begins = false;
         let shared = Arc::clone(&self.shared);
         loop {
             let frame = match self.next_frame().await {

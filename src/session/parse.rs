@@ -9,12 +9,14 @@ use crate::plan::{self, Inputs, Plan, PlanKind, View};
 use crate::session::aside::is_large;
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
+use crate::session::set_config::check_declared;
 use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::outcome::{Outcome, Routed};
 use crate::sql::utility::{SetStatement, StatementKind};
+use crate::types::oid;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::reply;
 use std::sync::atomic::AtomicBool;
@@ -29,6 +31,23 @@ fn is_checked(kind: &StatementKind) -> bool {
             | StatementKind::Unclear
             | StatementKind::Set(SetStatement::Opaque)
     )
+}
+
+/// What the router answers itself has parameters of its own only where it is a call; of those that are declared beside them each needs a
+/// type (`42P18`). A server looks at those of all other statements.
+fn check_types(analysis: &Analysis, types: &[Oid]) -> Result<(), Fault> {
+    let kind = &analysis.kind;
+    if types.is_empty() || !is_local(kind) || is_checked(kind) || matches!(kind, StatementKind::ExplainRoute { .. }) {
+        return Ok(());
+    }
+    let own = usize::from(analysis.parameters);
+    match types.iter().skip(own).position(|of| [0, oid::UNKNOWN].contains(of)) {
+        None => Ok(()),
+        Some(at) => {
+            let message = format!("could not determine data type of parameter ${}", own + at + 1);
+            Err(Fault::new(SqlState::INDETERMINATE_DATATYPE, message))
+        }
+    }
 }
 
 /// The shards that have what a statement names, whatever its values.
@@ -60,32 +79,20 @@ impl Session {
         let text = utf8(view.text)?;
         self.settle_parse().await?;
         self.see_own_changes().await?;
-        let statement = match self.parsed_before(&view, text) {
-            Some(statement) => {
-                self.check_read_not_failed(&statement.analysis.kind, text).await?;
-                statement
-            }
-            None => {
-                let known = match is_large(text.len()) {
-                    true => Box::pin(self.read_aside(text)).await?,
-                    false => self.known_or_scanned(text)?,
-                };
-                let Some(analysis) = known else {
-                    return Err(Fault::new(
-                        SqlState::SYNTAX_ERROR,
-                        "cannot insert multiple commands into a prepared statement",
-                    )
-                    .into());
-                };
-                self.check_read_not_failed(&analysis.kind, text).await?;
-                let analysis = self.seen(text, analysis).await?;
-                self.client_statement(text.into(), view.types.into(), analysis)
+        let statement = match self.statement_of(&view, text).await {
+            Ok(statement) => statement,
+            Err(failure) => {
+                // As Postgres, which forgets the unnamed one before it reads another.
+                if view.name.is_empty() {
+                    self.statements.drop_unnamed();
+                }
+                return Err(failure);
             }
         };
         let kind = &statement.analysis.kind;
         let local = (is_local(kind) && !is_checked(kind)) || *kind == StatementKind::Empty;
         if let Err(taken) = self.statements.check_new(view.name) {
-            return Err(if local { taken.into() } else { self.read_before(taken, text, &statement.types).await });
+            return Err(if local { taken.into() } else { self.read_before(taken, &statement).await });
         }
         self.before_statement_changes(view.name);
         self.statements.insert(view.name, Arc::clone(&statement), self.limits.max_statements)?;
@@ -100,6 +107,31 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    async fn statement_of(&mut self, view: &ParseView<'_>, text: &str) -> Result<Arc<ClientStatement>, Failure> {
+        if let Some(statement) = self.parsed_before(view, text) {
+            self.check_read_not_failed(&statement.analysis.kind, text).await?;
+            return Ok(statement);
+        }
+        let known = match is_large(text.len()) {
+            true => Box::pin(self.read_aside(text)).await?,
+            false => self.known_or_scanned(text)?,
+        };
+        let Some(analysis) = known else {
+            let message = "cannot insert multiple commands into a prepared statement";
+            return Err(Fault::new(SqlState::SYNTAX_ERROR, message).into());
+        };
+        self.check_read_not_failed(&analysis.kind, text).await?;
+        let analysis = self.seen(text, analysis).await?;
+        check_types(&analysis, &view.types)?;
+        let statement = self.client_statement(text.into(), view.types.as_slice().into(), analysis);
+        if let StatementKind::SetConfig(query) = &statement.analysis.kind
+            && let Err(refused) = check_declared(query, &statement.types)
+        {
+            return Err(self.read_before(refused, &statement).await);
+        }
+        Ok(statement)
     }
 
     /// The unnamed statement, when this Parse would make it again as it is.
@@ -183,7 +215,7 @@ impl Session {
             tried = self.open_described(&statement).await;
         }
         match tried {
-            Ok(at) if is_checked(&statement.analysis.kind) => Ok(self.check_on(at, &statement.text, name)?),
+            Ok(at) if is_checked(&statement.analysis.kind) => Ok(self.check_on(at, &statement, name)?),
             Ok(at) => {
                 self.learn_on(at, &statement, name).await?;
                 Ok(())
@@ -203,10 +235,10 @@ impl Session {
     }
 
     /// The server only says whether it could read the text, which is the router's to run.
-    fn check_on(&mut self, at: usize, text: &str, name: Box<[u8]>) -> Result<(), Fault> {
+    fn check_on(&mut self, at: usize, statement: &ClientStatement, name: Box<[u8]>) -> Result<(), Fault> {
         self.batch.unproven.push(name);
         let server = &mut self.held[at].server;
-        server.parse(b"", text.as_bytes(), &[])?;
+        server.parse(b"", statement.text.as_bytes(), &statement.types)?;
         server.inflight.push(Owed::Parse(Audience::Client));
         Ok(())
     }

@@ -1,12 +1,16 @@
 //! Asks a server whether it would understand a statement, without running it: it is only parsed.
 
+use std::sync::Arc;
+
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::fault::{Fault, SqlState};
-use crate::ids::Oid;
+use crate::ids::{Oid, ShardId};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::lend::Fit;
+use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session};
+use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
 use crate::wire::error_fields::{self, ErrorFields};
 use crate::wire::frame::Frame;
@@ -28,7 +32,7 @@ impl Session {
                 }
                 parse_error(&mut held.server, text, &[], runs_code).await.map_err(Failure::from)
             }
-            None => self.parse_error_at_home(text, &[]).await,
+            None => self.parse_error_on(self.view.topology.home, text, &[]).await,
         };
         self.drop_broken();
         // The routine tells the two apart whatever the language of the messages.
@@ -53,7 +57,7 @@ impl Session {
         let runs_code = self.runs_code();
         let asked = match working {
             Some(at) => parse_error(&mut self.held[at].server, text, &[], runs_code).await.map_err(Failure::from),
-            None => self.parse_error_at_home(text, &[]).await,
+            None => self.parse_error_on(self.view.topology.home, text, &[]).await,
         };
         self.drop_broken();
         let unread =
@@ -65,17 +69,26 @@ impl Session {
     }
 
     /// What the client is told of a statement that cannot have its name: what is wrong with its text, which Postgres finds first, or that.
-    pub(super) async fn read_before(&mut self, taken: Fault, text: &str, types: &[Oid]) -> Failure {
-        // Placed schemas are not at home.
-        if self.view.topology.places_schemas() {
-            return taken.into();
-        }
+    pub(super) async fn read_before(&mut self, taken: Fault, statement: &Arc<ClientStatement>) -> Failure {
+        let outcome = &statement.analysis.outcome;
+        let shard = match self.view.topology.places_schemas() {
+            false => self.view.topology.home,
+            // No server has all that it names.
+            true if matches!(outcome, Outcome::Refuse(_)) || self.foreign_plan(statement).is_some() => {
+                return taken.into();
+            }
+            true => match self.shard_with_tables(outcome) {
+                Ok(shard) => shard,
+                Err(_) => return taken.into(),
+            },
+        };
         if let Err(failure) = self.drain_open().await {
             return failure;
         }
+        let (text, types) = (&statement.text, &statement.types);
         let asked = match self.tx.is_open() {
-            true => self.parse_error_in_transaction(text, types).await,
-            false => self.parse_error_at_home(text, types).await,
+            true => self.parse_error_in_transaction(shard, text, types).await,
+            false => self.parse_error_on(shard, text, types).await,
         };
         match asked {
             Ok(Some(frame)) => Failure::Fault(ErrorFields::parse(frame.body()).into_fault()),
@@ -92,14 +105,14 @@ impl Session {
             return ours();
         }
         let asked = match self.held.is_empty() {
-            true => self.parse_error_at_home(text, types).await,
+            true => self.parse_error_on(self.view.topology.home, text, types).await,
             // Another connection would not see what the transaction has made.
             false => {
                 // What the batch owes comes first: where that has failed, this is skipped.
                 if let Err(failure) = self.leave_open().await {
                     return failure;
                 }
-                self.parse_error_in_transaction(text, types).await
+                self.parse_error_in_transaction(self.view.topology.home, text, types).await
             }
         };
         match asked {
@@ -127,19 +140,29 @@ impl Session {
         }
     }
 
-    /// On the connection to the home shard that the client has, or gets for it: what becomes of its transaction there, the refusal does
+    /// On the connection to this shard that the client has, or gets for it: what becomes of its transaction there, the refusal does
     /// with all of it.
-    async fn parse_error_in_transaction(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+    async fn parse_error_in_transaction(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<Option<Frame>, Failure> {
+        let at = self.enlist(shard).await?;
         let runs_code = self.runs_code();
         let asked = parse_error(&mut self.held[at].server, text, types, runs_code).await;
         self.drop_broken();
         Ok(asked?)
     }
 
-    pub(super) async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
+    pub(super) async fn parse_error_on(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<Option<Frame>, Failure> {
         // What is only parsed reads no custom setting.
-        let place = self.pools.pool(self.view.topology.home).place();
+        let place = self.pools.pool(shard).place();
         let mut server = self.checkout_one(place, Fit::Any).await?;
         put_settings(&mut server, &self.settings).await?;
         Ok(parse_error(&mut server, text, types, self.runs_code()).await?)

@@ -10,6 +10,7 @@ use crate::backend::clock::{self, Moment};
 use crate::backend::combine::{TypedColumn, qualified};
 use crate::backend::combiners::Running;
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::server_fault;
 use crate::backend::settings::quote_identifier;
 use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
 use crate::exec::finish::{self, Copies, Input, Tally, Values};
@@ -17,7 +18,7 @@ use crate::exec::forward::Broken;
 use crate::exec::replies::{ScatterError, start_sending};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
-use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
+use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom, PullPart};
 use crate::session::combine::{Tried, Unable};
 use crate::session::finish::{END, Halt, Original, is_of_stale, no_moment, sqlstate, with};
 use crate::session::held::{Finishing, Held};
@@ -45,8 +46,28 @@ pub(super) struct Asked {
     /// What its Bind says between its names and its result formats.
     pub values: BytesMut,
     pub shards: Vec<ShardId>,
+    /// What shards are asked that each get another text.
+    parts: Vec<(ShardId, AskedPart)>,
     /// How many rows have come into its input, and in what time.
     pub filled: Option<(u64, Duration)>,
+}
+
+/// What one shard is asked.
+#[derive(Clone)]
+pub(super) struct AskedPart {
+    pub sql: String,
+    pub types: Vec<Oid>,
+    pub values: BytesMut,
+}
+
+impl Asked {
+    /// What this shard is asked: its text, its types and values.
+    pub fn of(&self, shard: ShardId) -> (&str, &[Oid], &[u8]) {
+        match self.parts.iter().find(|(of, _)| *of == shard) {
+            Some((_, part)) => (&part.sql, &part.types, &part.values),
+            None => (&self.sql, &self.types, &self.values),
+        }
+    }
 }
 
 /// One statement on its way to its inputs.
@@ -133,7 +154,7 @@ impl Session {
                 Ok(None)
             }
             (halt, _) => {
-                let failure = self.halted(below_views(plan, halt)).await;
+                let failure = self.halted(of_moved(plan, below_views(plan, halt))).await;
                 if let Some(slot) = slot {
                     self.end_finish(slot).await;
                 }
@@ -427,8 +448,8 @@ impl Session {
         let mut any = false;
         for at in of_stage {
             let Some(asked) = asked[at].as_ref().filter(|asked| asked.shards.contains(&shard)) else { continue };
-            let sql = commented(&asked.sql, comment.clone());
-            finish::ask(server, &sql, &asked.types, &asked.values, binary[at])?;
+            let (sql, types, values) = asked.of(shard);
+            finish::ask(server, &commented(sql, comment.clone()), types, values, binary[at])?;
             any = true;
         }
         if any {
@@ -486,7 +507,33 @@ impl Loading<'_> {
         let sent = pull.sent.iter().map(|(_, array)| array);
         let arrays: Vec<&[u8]> = sent.chain(keys.iter().map(|(_, array)| array)).map(|array| &array[..]).collect();
         let values = values_of(self.ask, &pull.parameters, &self.moment, &arrays)?;
-        Ok(Asked { sql, types, values, shards: shards.iter().collect(), filled: None })
+        let part = |part: &PullPart| {
+            let types = declared_types(&part.parameters, self.original);
+            let values = values_of(self.ask, &part.parameters, &self.moment, &[])?;
+            Ok((part.shard, AskedPart { sql: part.sql.clone(), types, values }))
+        };
+        let parts = pull.parts.iter().map(part).collect::<Result<_, Fault>>()?;
+        Ok(Asked { sql, types, values, shards: shards.iter().collect(), parts, filled: None })
+    }
+}
+
+/// What a shard says of rows that refer to one that goes: one Postgres would have looked at the new row before, and perhaps found it wrong, or
+/// right in the place of another.
+fn of_moved(plan: &FinishPlan, halt: Halt) -> Halt {
+    match (&plan.moves, &halt) {
+        (Some(table), Halt::Scatter(ScatterError::Shard(frame)))
+            if sqlstate(frame.body()) == SqlState::FOREIGN_KEY_VIOLATION.as_str() =>
+        {
+            let why = server_fault(frame.body());
+            let why = why.detail.as_deref().unwrap_or(&why.message);
+            let fault = Fault::unsupported(
+                format!("changing the sharding key of table \"{}\" is not supported for this row", table.name),
+                format!("rows of another table refer to it: {why}"),
+                "Move what refers to it first, or insert the new row, change those rows, and delete the old one.",
+            );
+            Halt::Failure(fault.into())
+        }
+        _ => halt,
     }
 }
 

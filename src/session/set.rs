@@ -20,6 +20,7 @@ impl Session {
     pub(super) async fn set(&mut self, statement: &SetStatement) -> Result<LocalRows, Failure> {
         match statement {
             SetStatement::Session { name, value } => {
+                check_one(name, value)?;
                 check_setting(name, value)?;
                 if &**name == READ_ONLY {
                     self.decide_before_read_only().await?;
@@ -79,6 +80,7 @@ impl Session {
             }
             SetStatement::Local { name, value } => {
                 self.warn_outside_of_block("SET LOCAL can only be used in transaction blocks");
+                check_one(name, value)?;
                 check_setting(name, value)?;
                 if &**name == READ_ONLY {
                     self.decide_before_read_only().await?;
@@ -120,6 +122,7 @@ impl Session {
             SetStatement::Router { name, value, local } => {
                 // To a server they are settings like any other, without a meaning: so they end, and come back, with transactions and savepoints.
                 let setting: Box<str> = format!("pgloom.{name}").into();
+                value.iter().try_for_each(|value| check_one(&setting, value))?;
                 if &*setting == replica::SETTING {
                     value.iter().try_for_each(|value| replica::check_preference(value))?;
                 } else if Limit::named(name).is_none() {
@@ -273,6 +276,30 @@ impl Session {
             self.report_parameters(at);
         }
     }
+}
+
+/// Those that the router sends in a form of their own, or keeps itself, are no lists: a server says so of all others.
+fn check_one(name: &str, value: &str) -> Result<(), Fault> {
+    let own = matches!(name, "timezone" | "role" | "session_authorization" | "client_encoding");
+    if (own || name.starts_with("pgloom.")) && utility::is_list(value) {
+        let message = format!("SET {name} takes only one argument");
+        return Err(Fault::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
+    Ok(())
+}
+
+/// What no login may set: as in Postgres, where a login is read in a transaction that has a snapshot, which none of these may change.
+pub(super) fn check_of_login(name: &str, value: &str) -> Result<(), Fault> {
+    let text = settings::whole_text(value).unwrap_or(value).trim_matches('\'').to_ascii_lowercase();
+    let what = match name {
+        "transaction_isolation" if ["serializable", "repeatable read", "read uncommitted"].contains(&&*text) => {
+            "SET TRANSACTION ISOLATION LEVEL"
+        }
+        "transaction_deferrable" if utility::parse_bool(&text).is_some() => "SET TRANSACTION [NOT] DEFERRABLE",
+        _ => return Ok(()),
+    };
+    let message = format!("{what} must be called before any query");
+    Err(Fault::new(SqlState::ACTIVE_SQL_TRANSACTION, message))
 }
 
 /// Settings that would break what the router relies on.

@@ -6,7 +6,7 @@ use crate::backend::settings;
 use crate::catalog::placeholders::Placeholders;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::session::local::LocalRows;
 use crate::session::placement;
 use crate::session::prepared::ClientStatement;
@@ -195,21 +195,28 @@ pub(super) fn local_text(statement: &ClientStatement, values: &BindValues<'_>) -
     }
 }
 
-fn bound(statement: &ClientStatement, query: &ConfigQuery, values: &BindValues<'_>) -> Result<Arc<str>, Fault> {
-    if query.parameters.is_empty() {
-        return Ok(Arc::clone(&statement.text));
-    }
-    let mut texts = Vec::new();
-    for (index, wanted) in query.parameters.iter().enumerate() {
-        let declared = statement.types.get(index).copied().unwrap_or(0);
+/// Whether its parameters are declared as what they are, or not at all.
+pub(super) fn check_declared(query: &ConfigQuery, types: &[Oid]) -> Result<(), Fault> {
+    for (wanted, declared) in query.parameters.iter().zip(types) {
         let known = [0, oid::UNKNOWN, *wanted];
-        if !known.contains(&declared) && (*wanted, declared) != (oid::TEXT, oid::VARCHAR) {
+        if !known.contains(declared) && (*wanted, *declared) != (oid::TEXT, oid::VARCHAR) {
             return Err(Fault::unsupported(
                 format!("a parameter of type {declared} of set_config() is not supported"),
                 "The router reads the parameters to repeat the setting on every shard.",
                 "Declare the name and the value as text, and the last parameter as boolean.",
             ));
         }
+    }
+    Ok(())
+}
+
+fn bound(statement: &ClientStatement, query: &ConfigQuery, values: &BindValues<'_>) -> Result<Arc<str>, Fault> {
+    if query.parameters.is_empty() {
+        return Ok(Arc::clone(&statement.text));
+    }
+    check_declared(query, &statement.types)?;
+    let mut texts = Vec::new();
+    for (index, wanted) in query.parameters.iter().enumerate() {
         let Some((format, Some(bytes))) = values.get(index) else {
             // What is not told is not local.
             texts.push(if *wanted == oid::BOOL { "false" } else { "NULL" }.to_owned());

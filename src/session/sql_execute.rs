@@ -293,9 +293,9 @@ fn is_finished(plan: &Plan) -> bool {
     }
 }
 
-/// As Postgres checks it when a portal is bound.
-pub(super) fn check_formats(formats: &[i16], columns: Option<&[Column]>) -> Result<(), Fault> {
-    let columns = columns.map_or(0, <[Column]>::len);
+/// As Postgres checks it when a portal is bound; what returns no rows has any formats.
+pub(super) fn check_formats(formats: &[i16], columns: Option<usize>) -> Result<(), Fault> {
+    let Some(columns) = columns else { return Ok(()) };
     if formats.len() <= 1 || formats.len() == columns {
         return Ok(());
     }

@@ -712,6 +712,12 @@ impl Analyzer<'_> {
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
         let text = parsed.text(self);
         check_clauses(query)?;
+        if let (Some(with), Rows::Result) = (&query.with, rows)
+            && let Some(outcome) = self.filled_in_with(parsed, with)?
+        {
+            model.by_path = true;
+            return Ok(outcome);
+        }
         let ctes = model.with(query.with.as_ref(), &None)?;
         model.uses.locking |= !query.locks.is_empty();
         if let SetExpr::Insert(statement)
@@ -788,7 +794,7 @@ impl Analyzer<'_> {
                 }
                 Ok(Many::Scatter(scatter))
             }
-            Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 => Err(fault),
+            Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 && model.fixed.is_empty() => Err(fault),
             Err(fault) if model.uses.locks_copies => Err(fault.hint(
                 "Lock the reference table's rows in a statement of their own, or the sharded table's alone: FOR UPDATE OF table.",
             )),
@@ -805,6 +811,9 @@ impl Analyzer<'_> {
                 finish(other.err().unwrap_or_else(merged)).map(Many::Finish)
             }
         };
+        if !model.fixed.is_empty() && many.is_ok() {
+            return Ok(routed(model, many));
+        }
         Ok(self.read_outcome(model, many))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, SelectItem,
-    TableObject, Values, With,
+    SetExpr, Statement, TableObject, Values, With,
 };
 
 use crate::catalog::{Column, Identity, Table};
@@ -45,6 +45,19 @@ impl Analyzer<'_> {
         insert: &'q Insert,
         ctes: &Ctes<'q>,
         with: Option<&'q With>,
+    ) -> Result<Outcome, Stop> {
+        self.insert_cut(model, parsed, insert, ctes, with, self.text)
+    }
+
+    /// The same, where it is `text` that is cut into the rows of several shards.
+    pub(crate) fn insert_cut<'q>(
+        &self,
+        model: &mut Model<'_>,
+        parsed: &Parsed<'_>,
+        insert: &'q Insert,
+        ctes: &Ctes<'q>,
+        with: Option<&'q With>,
+        text: &str,
     ) -> Result<Outcome, Stop> {
         check_insert(insert)?;
         let TableObject::TableName(name) = &insert.table else {
@@ -103,9 +116,11 @@ impl Analyzer<'_> {
                     refuse_sequence_defaults(table, conflict_assignments(insert))?;
                 }
                 match fill {
-                    Some(fill) => self.draw(fill, self.insert_sharded(model, insert, &target, columns, &source, false)),
+                    Some(fill) => {
+                        self.draw(fill, self.insert_sharded(model, text, insert, &target, columns, &source, false))
+                    }
                     None => {
-                        let direct = self.insert_sharded(model, insert, &target, columns.clone(), &source, true);
+                        let direct = self.insert_sharded(model, text, insert, &target, columns.clone(), &source, true);
                         self.or_delivered(direct, &delivered, &target)
                     }
                 }
@@ -322,9 +337,11 @@ impl Analyzer<'_> {
     }
 
     /// `alone`: nothing is written into its rows, so that what they leave out is left to the shards.
+    #[allow(clippy::too_many_arguments)]
     fn insert_sharded(
         &self,
         model: &Model<'_>,
+        text: &str,
         insert: &Insert,
         target: &Target,
         columns: Option<Vec<String>>,
@@ -358,7 +375,7 @@ impl Analyzer<'_> {
             None if model.uses.moment || has_moment => {
                 Err(apart("a text like 'now' is read as a time, which is another one on each shard"))
             }
-            None => self.splittable(model, insert, source, rows.len()).map(ManyRows::Split),
+            None => self.splittable(model, insert, source, text, rows.len()).map(ManyRows::Split),
         };
         Ok(Outcome::Insert(InsertRows {
             distribution: target.distribution,
@@ -378,6 +395,7 @@ impl Analyzer<'_> {
         model: &Model<'_>,
         insert: &Insert,
         source: &InsertSource<'_>,
+        text: &str,
         rows: usize,
     ) -> Result<Split, Fault> {
         let refuse = apart;
@@ -399,7 +417,7 @@ impl Analyzer<'_> {
             return Err(refuse("WITH contains a statement that changes data".to_owned()));
         }
         // Where the text is cut is found again at each execution: it must be found here.
-        if words::value_rows(self.text).is_none_or(|found| found.len() != rows) {
+        if words::value_rows(text).is_none_or(|found| found.len() != rows) {
             return Err(refuse("the rows of its VALUES list cannot be told apart with certainty".to_owned()));
         }
         Ok(Split { returns: insert.returning.is_some() })
@@ -489,6 +507,41 @@ impl Analyzer<'_> {
             Err(Stop::NotUnderstood(what)) => return Err(Stop::NotUnderstood(what)),
         };
         Ok(Outcome::Draw(Arc::new(Draw { as_written, form })))
+    }
+
+    /// A statement whose WITH inserts rows that leave values to sequences, with these values if the router can take them; `None`: there is none.
+    pub(crate) fn filled_in_with(&self, parsed: &Parsed<'_>, with: &With) -> Result<Option<Outcome>, Stop> {
+        let inserts = with.cte_tables.iter().filter_map(|cte| match &*cte.query.body {
+            SetExpr::Insert(Statement::Insert(insert)) => Some((cte, insert)),
+            _ => None,
+        });
+        for (nth, (cte, insert)) in inserts.enumerate() {
+            if cte.query.with.is_some() {
+                return Ok(None);
+            }
+            let Some(fill) = self.fill_in_with(parsed, insert) else { continue };
+            let fill = Fill { in_with: Some(nth), ..fill? };
+            let as_written = Obstacle::new("WITH inserts rows that take values of sequences").fault();
+            return self.draw(fill, Err(as_written.into())).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// What is written into the rows of an INSERT of a WITH; `None`: nothing, or it is not known.
+    fn fill_in_with(&self, parsed: &Parsed<'_>, insert: &Insert) -> Option<Result<Fill, Fault>> {
+        let TableObject::TableName(name) = &insert.table else { return None };
+        let (schema, name) = parts(name)?;
+        let mut scratch = Model::new(self.scope, parsed.literals(self), self.used.clone());
+        let (table, key) = match scratch.relation(schema.as_deref(), &name).ok()?.without_temporary() {
+            Relation::Sharded { table: Some(table), key, .. } => (table, Some(key)),
+            Relation::Reference { table: Some(table), .. } => (table, None),
+            _ => return None,
+        };
+        let columns = column_list(insert).ok()?;
+        let types = stored_types(Some(&*table), columns.as_deref());
+        let source = source(&mut scratch, insert, &None, &types).ok()?;
+        let fill = self.fill(Some(&*table), columns.as_deref(), &source, key.as_deref());
+        fill.transpose().filter(|fill| !fill.as_ref().is_ok_and(Fill::is_nothing))
     }
 
     /// An INSERT into a table of the home shard, with the values of its calls if the router can take them.

@@ -192,7 +192,7 @@ fn shares_shard(model: &Model<'_>, one: LeafId, other: LeafId) -> bool {
 fn left_of_pull(model: &Model<'_>, pull: &PullText, at: usize, known: &Known<'_>) -> Left {
     let by_key = match &pull.source {
         PullSource::Sharded(groups) => groups.iter().all(|group| group.expr != crate::sql::keys::KeyExpr::Any),
-        PullSource::Reference | PullSource::Copies | PullSource::One(_) => false,
+        PullSource::Reference | PullSource::Copies | PullSource::One(_) | PullSource::Rows(_) => false,
     };
     if by_key {
         return Left::Few;
@@ -207,7 +207,7 @@ fn left_of_pull(model: &Model<'_>, pull: &PullText, at: usize, known: &Known<'_>
     match (by_conditions, &pull.source) {
         (Some(left @ (Left::Few | Left::Some)), _) => left,
         _ if !pull.filters.is_empty() => Left::Some,
-        (_, PullSource::Reference | PullSource::Copies | PullSource::One(_)) => Left::Small,
+        (_, PullSource::Reference | PullSource::Copies | PullSource::One(_) | PullSource::Rows(_)) => Left::Small,
         (_, PullSource::Sharded(_)) => Left::All,
     }
 }

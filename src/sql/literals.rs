@@ -29,13 +29,18 @@ impl Literals {
         let mut by_position = HashMap::new();
         let mut slots = Vec::new();
         if of.len() <= usize::from(u16::MAX) {
-            let mut place = Place { line: 1, column: 1, byte: base };
-            for (index, slot) in of.iter().enumerate() {
+            slots.extend(of.iter().map(|slot| {
                 let value = match slot.kind {
                     SlotKind::Integer | SlotKind::Number => Some(slot.text(text).into()),
                     _ => string_value(text, slot).map(Into::into),
                 };
-                slots.push((slot.kind, value));
+                (slot.kind, value)
+            }));
+            // In another text than the client's they can stand in another order.
+            let mut in_order: Vec<(usize, &Slot)> = of.iter().enumerate().collect();
+            in_order.sort_by_key(|(_, slot)| slot.start);
+            let mut place = Place { line: 1, column: 1, byte: base };
+            for (index, slot) in in_order {
                 if place.go_to(text, slot.start as usize) {
                     by_position.insert((place.line, place.column), index as u16);
                 }

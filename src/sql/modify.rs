@@ -28,7 +28,7 @@ use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::percall::check_calls;
 use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
-use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
+use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, said, several};
 use crate::sql::through::{Written, is_through_view, written};
 
 /// The table that a statement changes.
@@ -253,7 +253,15 @@ impl Analyzer<'_> {
             Some(table) => {
                 let (distribution, group) = (*distribution, group.clone());
                 let place = (changed.level, model.refs[reference].leaf);
-                let unjoined = alias_of(update).and_then(|alias| Unjoined::of(model, place, &alias, update));
+                let mut scratch = Model::new(self.scope, parsed.literals(self), self.used.clone());
+                let ctes = scratch.with(with, &None).and_then(|ctes| {
+                    walk_update(&mut scratch, update, &ctes)?;
+                    Ok(ctes)
+                });
+                let unjoined = ctes.map_err(said).and_then(|ctes| {
+                    let alias = alias_of(update)?;
+                    Unjoined::of(model, place, &alias, update, (&mut scratch, &ctes))
+                });
                 let moved = unjoined.and_then(|unjoined| {
                     let moving = Moving { of: self, parsed, unjoined, with, name, table, distribution, key, group };
                     let supply = moving.supply(&refused)?;

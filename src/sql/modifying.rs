@@ -24,8 +24,9 @@ use crate::sql::left_out::{
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, RowsOf, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
-use crate::sql::outcome::{InsertRows, Outcome, Routed, Why};
+use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Why};
 use crate::sql::query::Rows;
+use crate::sql::supplying;
 use crate::sql::through::{Written, written};
 
 /// What a statement in WITH returns.
@@ -277,12 +278,31 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
     };
     let same = model.fixed.iter().all(|of| of.distribution == first.distribution && of.typmods == first.typmods);
     let mut rows: Vec<RowKey> = model.fixed.iter().flat_map(|of| of.rows.iter().cloned()).collect();
+    let mut many = Err(refused());
     let (groups, also) = match outcome {
-        Outcome::Routed(Routed { groups, also, key_change: None, .. }) => (groups, also),
+        Outcome::Routed(Routed { groups, also, key_change: None, many: around, .. }) => {
+            // The rows are pulled then as they are inserted, whatever there is of them on each shard.
+            many = match around {
+                Ok(Many::Finish(finish)) => Ok(ManyRows::Finish(finish)),
+                Ok(Many::Deliver(delivery)) => Ok(ManyRows::Deliver(delivery)),
+                Ok(Many::Supply(supply)) => Ok(ManyRows::Supply(supply)),
+                Ok(Many::Scatter(_) | Many::Claim(_) | Many::Fill(_)) => Err(refused()),
+                Err(why) => Err(supplying::refused(&refused(), why.detail.as_deref().unwrap_or(&why.message))),
+            };
+            (groups, also)
+        }
         Outcome::Insert(insert) if insert.distribution == first.distribution && insert.typmods == first.typmods => {
             rows.extend(insert.rows);
+            if let Ok(ManyRows::Deliver(delivery)) = insert.many {
+                many = Ok(ManyRows::Deliver(delivery));
+            }
             (insert.groups, insert.also)
         }
+        // Rows of other keys: what WITH inserts is pulled, wherever these are.
+        Outcome::Insert(InsertRows { many: Ok(ManyRows::Deliver(delivery)), .. }) | Outcome::Deliver(delivery) => {
+            return Outcome::Deliver(delivery);
+        }
+        Outcome::Supply(supply) => return Outcome::Supply(supply),
         Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => (model.groups(), model.needs()),
         Outcome::Refuse(fault) => return Outcome::Refuse(fault),
         Outcome::Routed(_)
@@ -293,15 +313,12 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
         | Outcome::CreateAs(_)
         | Outcome::Stamp(_)
         | Outcome::CopyIn(_)
-        | Outcome::Draw(_)
-        | Outcome::Deliver(_)
-        | Outcome::Supply(_) => return Outcome::Refuse(refused()),
+        | Outcome::Draw(_) => return Outcome::Refuse(refused()),
     };
     if !same {
         return Outcome::Refuse(refused());
     }
     let (distribution, name, typmods) = (first.distribution, first.name.clone(), first.typmods.clone());
-    let many = Err(refused());
     Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, many, uncertain: None })
 }
 

@@ -25,7 +25,7 @@ use crate::sql::inserting::{depot_name, has_code, has_query, returning_text};
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Uses};
-use crate::sql::moving_from::{Unjoined, has_values};
+use crate::sql::moving_from::{Unjoined, tell_values, without_parameters};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
@@ -67,6 +67,9 @@ impl Moving<'_> {
         }
         self.check()?;
         let literals = self.parsed.literals(self.of);
+        if let Some(with) = self.with.filter(|_| !self.unjoined.beside.is_empty()) {
+            tell_values(with, &literals);
+        }
         let alias = self.alias()?;
         let mut pulls = Vec::new();
         share(&mut pulls, self.pull(&alias, &literals)?);
@@ -104,7 +107,11 @@ impl Moving<'_> {
             place: self.place()?,
             taking: self.taking(text)?,
             verb: Verb::Update,
-            moved: Some(Moved { assigned: assigned(self.update()).map(Into::into).collect(), takes_over }),
+            moved: Some(Moved {
+                assigned: assigned(self.update()).map(Into::into).collect(),
+                takes_over,
+                is_referenced: self.table.is_referenced(),
+            }),
             draws: Draws::default(),
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
@@ -116,8 +123,10 @@ impl Moving<'_> {
         if has_code(catalog, self.table) {
             return Err(format!("table \"{name}\" has triggers, rules or row security"));
         }
-        if is_referenced(catalog, self.table) {
-            return Err(format!("a foreign key points to table \"{name}\""));
+        // Where rows refer to those of the table itself, the shards look at that when the old rows go.
+        let alone = self.table.kind == RelationKind::Table && self.table.parents.is_empty();
+        if is_referenced(catalog, self.table) && !(alone && below(catalog, self.name).is_empty()) {
+            return Err(format!("a foreign key points to table \"{name}\", which is or has partitions"));
         }
         let child = |table: &Arc<Table>| table.is_child_of(self.name);
         if self.table.kind != RelationKind::PartitionedTable && catalog.tables.values().any(child) {
@@ -126,11 +135,11 @@ impl Moving<'_> {
         if modifying_with(self.parsed.tree).is_some() {
             return Err("WITH contains a statement that changes data".to_owned());
         }
-        if self.with.is_some_and(has_values) && !self.unjoined.beside.is_empty() {
-            return Err("its SET takes columns of other tables, and its WITH has values in it".to_owned());
+        if has_query(&self.update().assignments) {
+            return Err("there is a subquery in its SET that is not one value".to_owned());
         }
-        if has_query(&self.update().assignments) || has_query(&self.update().returning) {
-            return Err("there is a subquery in its SET or RETURNING".to_owned());
+        if has_query(&self.update().returning) {
+            return Err("there is a subquery in its RETURNING".to_owned());
         }
         let uses = self.uses().ok_or("its SET or RETURNING is not understood".to_owned())?;
         if let Some(column) = &uses.system_column {
@@ -218,15 +227,20 @@ impl Moving<'_> {
         Ok(PullText { whole: Some(whole), writes: true, head, ..pull })
     }
 
-    /// The query that tells the types of the rows, where some of their columns come from the FROM.
+    /// The query that tells the types of the rows, where some of their columns come from the FROM or from queries.
     fn of_join(&self, alias: &str) -> String {
         let own = self.table.columns.iter().map(|column| format!("{}.{}", quoted(alias), quoted(&column.name)));
-        let beside = self.unjoined.beside.iter().map(|of| format!("{} AS {}", of.expr, quoted(&of.column.name)));
+        let beside = self
+            .unjoined
+            .beside
+            .iter()
+            .map(|of| format!("{} AS {}", without_parameters(&of.expr), quoted(&of.column.name)));
         let columns: Vec<String> = own.chain(beside).collect();
-        let table = format!("{}.{}", quoted(&self.name.schema), quoted(&self.name.name));
-        let from: Vec<String> = self.unjoined.from.iter().map(ToString::to_string).collect();
-        let with = self.with.map_or_else(String::new, |with| format!("{with} "));
-        format!("{with}SELECT {} FROM {table} AS {}, {}", columns.join(", "), quoted(alias), from.join(", "))
+        let table = format!("{}.{} AS {}", quoted(&self.name.schema), quoted(&self.name.name), quoted(alias));
+        let joined = self.unjoined.from.iter().map(|from| without_parameters(from).to_string());
+        let from: Vec<String> = std::iter::once(table).chain(joined).collect();
+        let with = self.with.map_or_else(String::new, |with| format!("{} ", without_parameters(with)));
+        format!("{with}SELECT {} FROM {}", columns.join(", "), from.join(", "))
     }
 
     /// The depot, what fills it, and a function in it that reads the clock.

@@ -277,6 +277,21 @@ pub enum PullSource {
     Copies,
     /// One shard has them all.
     One(ShardId),
+    /// Rows that are inserted, each where its key says.
+    Rows(Arc<RowsOfKeys>),
+}
+
+/// The rows of a VALUES list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowsOfKeys {
+    pub distribution: DistributionId,
+    pub name: Arc<KeyName>,
+    /// In the order of VALUES.
+    pub rows: Vec<RowKey>,
+    /// Type modifiers of the key columns.
+    pub typmods: SmallVec<[i32; 1]>,
+    /// Each row comes back, if anything does.
+    pub all_return: bool,
 }
 
 /// How a statement runs on several shards, whichever they are.
@@ -337,6 +352,10 @@ pub struct InsertRows {
 pub enum ManyRows {
     Split(Split),
     Deliver(Arc<Delivery>),
+    /// WITH inserts them, and the statement around it is finished by a Postgres.
+    Finish(Arc<Finish>),
+    /// The same, and it changes rows.
+    Supply(Arc<Supply>),
 }
 
 /// INSERT ... VALUES cut by shard: each gets the text with its own rows.

@@ -471,7 +471,7 @@ fn rename(text: &str, names: &[String], suffix: &str) -> String {
 fn is_whole(source: &PullSource) -> bool {
     match source {
         PullSource::Sharded(groups) => groups.iter().any(|group| group.expr == crate::sql::keys::KeyExpr::Any),
-        PullSource::Reference | PullSource::Copies | PullSource::One(_) => true,
+        PullSource::Reference | PullSource::Copies | PullSource::One(_) | PullSource::Rows(_) => true,
     }
 }
 
@@ -494,10 +494,11 @@ pub(crate) fn quoted(name: &str) -> String {
 pub(crate) fn is_portable(type_oid: Oid) -> bool {
     /// `FirstNormalObjectId` (access/transam.h)
     const FIRST_USER_TYPE: Oid = 16384;
-    // regproc, the other reg* types and their arrays, aclitem and its array, pg_node_tree.
-    const NAMES: [Oid; 25] = [
+    // regproc, the other reg* types and their arrays, aclitem and its array, pg_node_tree; and tsquery with its array: an empty one is
+    // written in a binary form that is not read again (tsqueryrecv, utils/adt/tsquery.c).
+    const AS_TEXT: [Oid; 27] = [
         24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770,
-        4090, 4097, 4192, 1033, 1034, 194,
+        4090, 4097, 4192, 1033, 1034, 194, 3615, 3645,
     ];
-    type_oid < FIRST_USER_TYPE && !NAMES.contains(&type_oid)
+    type_oid < FIRST_USER_TYPE && !AS_TEXT.contains(&type_oid)
 }

@@ -25,7 +25,7 @@ use crate::sql::modify::{walk_delete, walk_update};
 use crate::sql::modifying::same_everywhere;
 use crate::sql::moving_supply::printed;
 use crate::sql::names::{Relation, folded, parts};
-use crate::sql::outcome::{PullSource, PullText};
+use crate::sql::outcome::{InsertRows, ManyRows, Outcome, PullSource, PullText, RowsOfKeys};
 use crate::sql::parse_query;
 use crate::sql::percall::check_calls;
 use crate::sql::pieces::{Pieces, make_holes};
@@ -169,8 +169,13 @@ impl Changing<'_> {
             return Err(Obstacle::new(format!("table \"{}\" has triggers, rules or row security", table.name.name)));
         }
         check_effects(&model)?;
-        let (rows, supply) = match self.rows(&model, &relation, table, &parts) {
+        let found = match model.fixed.is_empty() {
+            true => self.rows(&model, &relation, table, &parts),
+            false => self.given_rows(&parts, table),
+        };
+        let (rows, supply) = match found {
             Ok(rows) => (rows, None),
+            Err(why) if !model.fixed.is_empty() => return Err(why),
             Err(why) => {
                 let supplied = self.supplied(&parts, table, &why);
                 let (rows, supply) = supplied.map_err(|other| match other.is_empty() {
@@ -278,9 +283,6 @@ impl Changing<'_> {
         check_clock(model)?;
         match relation {
             Relation::Sharded { .. } => {
-                if !model.fixed.is_empty() {
-                    return Err(Obstacle::new("it inserts rows of given keys"));
-                }
                 check_places(model, &Spread::Same)?;
                 let tree = Statement::Query(Box::new((*self.cte.query).clone()));
                 check_calls(self.of, &tree, model)?;
@@ -308,6 +310,31 @@ impl Changing<'_> {
                 Err(why) => Err(Obstacle::new(why.detail.clone().unwrap_or_else(|| why.message.clone()))),
             },
             Relation::View { .. } | Relation::System => Err(Obstacle::new("its table is a view or of the catalog")),
+        }
+    }
+
+    /// The rows of a VALUES list, each on the shard of its key: what the INSERT by itself would do.
+    fn given_rows(&self, of: &Parts<'_>, table: &Table) -> Result<PullSource, Obstacle> {
+        let unclear = || Obstacle::new("its text cannot be rewritten with certainty");
+        let SetExpr::Insert(statement) = self.body(self.items(of, table)?) else { return Err(unclear()) };
+        let (tree, other) = printed(self.of, self.parsed, &statement).ok_or_else(unclear)?;
+        let parsed = Parsed { tree: &tree, bytes: self.parsed.bytes.clone(), other: Some(other) };
+        let Statement::Insert(insert) = &tree else { return Err(unclear()) };
+        let mut model = Model::new(self.of.scope, parsed.literals(self.of), self.of.used.clone());
+        let text = parsed.text(self.of);
+        match self.of.insert_cut(&mut model, &parsed, insert, &None, None, text).map_err(said)? {
+            Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, many, .. })
+                if groups.is_empty() && also.is_empty() =>
+            {
+                let Ok(ManyRows::Split(_)) = many else {
+                    let why = many.err().and_then(|why| why.detail.clone());
+                    return Err(Obstacle::new(why.unwrap_or("its rows are put together first".into())));
+                };
+                let all_return = insert.returning.is_some() && insert.on.is_none();
+                Ok(PullSource::Rows(Arc::new(RowsOfKeys { distribution, name, rows, typmods, all_return })))
+            }
+            Outcome::Refuse(why) => Err(Obstacle::new(why.detail.clone().unwrap_or_else(|| why.message.clone()))),
+            _ => Err(Obstacle::new("its rows are not told apart by their keys alone")),
         }
     }
 

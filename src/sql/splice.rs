@@ -151,7 +151,10 @@ impl Source<'_> {
             let stays = inside && !gone.iter().any(|gone| gone.contains(&(bytes.start - self.base)));
             stays.then(|| (u16::try_from(index).ok(), bytes.start - self.base..bytes.end - self.base))
         });
-        let mut slots = slots.peekable();
+        // They are numbered as they stand in the client's own text.
+        let mut slots: Vec<_> = slots.collect();
+        slots.sort_by_key(|(_, bytes)| bytes.start);
+        let mut slots = slots.into_iter().peekable();
         let mut edits = edits.into_iter().peekable();
         // What is put in the place of names can have holes of its own.
         let holes = can_have_holes(self.text);

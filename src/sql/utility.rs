@@ -20,7 +20,7 @@ pub use date_style::whole_date_style;
 pub use modes::{Mode, Modes, modes};
 pub use placement::{PlacementCall, PlacementQuery, Verb, placement_bound, placement_call};
 pub use prepared::{Execution, execution, literal_arguments, prepared};
-pub use set::{list_text, plain_value, search_path_setting, search_path_value, settings_of_definition};
+pub use set::{is_list, list_text, plain_value, search_path_setting, search_path_value, settings_of_definition};
 pub use set_config::{ConfigCall, ConfigCalls, ConfigQuery, config_bound, config_calls, config_query, parse_bool};
 
 /// What a statement is to the session: which of its own state it touches, whatever shards it goes to.

@@ -35,9 +35,25 @@ pub fn peek(buffer: &[u8], max: usize) -> Result<Option<Header>, Fault> {
 /// Postgres takes no more for messages that are short by their nature (`PQ_SMALL_MESSAGE_LIMIT`), the length word counted.
 const SHORT: usize = 10_000;
 
-/// Whether a message of a client's is longer than Postgres takes one that is short by its nature.
-pub fn is_too_long(header: Header) -> bool {
-    matches!(header.tag, b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f') && header.len > SHORT + 1
+/// Nor does it take any that is longer (`PQ_LARGE_MESSAGE_LIMIT`), the length word counted.
+const LONGEST: usize = 0x3fff_fffe;
+
+/// The most bytes that Postgres takes for a client's message of this type, the length word counted; `None`: there is no such message.
+fn most_of(tag: u8) -> Option<usize> {
+    match tag {
+        b'Q' | b'F' | b'B' | b'P' | b'd' => Some(LONGEST),
+        b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f' => Some(SHORT),
+        _ => None,
+    }
+}
+
+/// Whether the message that begins here has a length that Postgres takes for none of its kind: nothing can be found behind it, and
+/// Postgres closes the connection without a word.
+pub fn has_lost_step(buffer: &[u8]) -> bool {
+    let Some((head, _)) = buffer.split_first_chunk::<HEADER>() else { return false };
+    let Some(most) = most_of(head[0]) else { return false };
+    let announced = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    !usize::try_from(announced).is_ok_and(|announced| (4..=most).contains(&announced))
 }
 
 /// The same of what a client sends behind its login: a message that is none, or too long for one of its kind, is told by its header.
@@ -45,12 +61,9 @@ pub fn is_too_long(header: Header) -> bool {
 /// # Errors
 /// As [`peek`], and for a type of message that clients do not send.
 pub fn peek_of_client(buffer: &[u8], max: usize) -> Result<Option<Header>, Fault> {
-    let most = match buffer.first() {
-        None | Some(b'Q' | b'F' | b'B' | b'P' | b'd') => max,
-        Some(b'C' | b'D' | b'E' | b'H' | b'S' | b'X' | b'c' | b'f') => max.min(SHORT - 4),
-        Some(tag) => return Err(Fault::protocol(format!("invalid frontend message type {tag}"))),
-    };
-    peek(buffer, most)
+    let Some(tag) = buffer.first() else { return Ok(None) };
+    let most = most_of(*tag).ok_or_else(|| Fault::protocol(format!("invalid frontend message type {tag}")))?;
+    peek(buffer, max.min(most - 4))
 }
 
 /// The next whole frame of a client's, as [`take`] does it.
@@ -377,6 +390,26 @@ mod tests {
             assert_eq!(peek_of_client(&head(tag, length), 1 << 24).is_ok(), passes, "{tag} {length}");
         }
         assert!(peek_of_client(b"y", 1 << 24).is_err(), "at its first byte");
+    }
+
+    #[test]
+    fn what_postgres_takes_at_no_length_is_told_from_what_is_over_a_limit() {
+        let head = |tag: u8, length: i32| [&[tag][..], &length.to_be_bytes()].concat();
+        for (tag, length, lost) in [
+            (b'Q', 3, true),
+            (b'Q', -1, true),
+            (b'Q', 4, false),
+            (b'Q', 0x3fff_fffe, false),
+            (b'Q', 0x3fff_ffff, true),
+            (b'S', 10_000, false),
+            (b'S', 10_001, true),
+            (b'd', 0, true),
+            (b'y', 3, false),
+        ] {
+            assert_eq!(has_lost_step(&head(tag, length)), lost, "{} {length}", tag.escape_ascii());
+            assert!(!lost || peek_of_client(&head(tag, length), 1 << 30).is_err());
+        }
+        assert!(!has_lost_step(b"Q\0\0\0"));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub const NEWEST_MINOR: u16 = 2;
 /// A packet before the login is at most this long, its length word included, in bytes.
 const MAX_PACKET: usize = 10_000;
 const MIN_PACKET: usize = 8;
+/// Bytes of the name of a user or a database.
+pub const MAX_NAME: usize = 63;
 const CANCEL_SECRET: std::ops::RangeInclusive<usize> = 4..=256;
 
 const CANCEL_REQUEST: (u16, u16) = (1234, 5678);
@@ -187,7 +189,7 @@ impl Startup {
 
     /// Errors: `28000` where the packet names none.
     pub fn user(&self) -> Result<&str> {
-        self.get("user").filter(|user| !user.is_empty()).ok_or_else(|| {
+        self.get("user").filter(|user| !user.is_empty()).map(cut).ok_or_else(|| {
             Fault::new(
                 SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
                 "no PostgreSQL user name specified in startup packet",
@@ -199,7 +201,7 @@ impl Startup {
     /// The user's name where the packet names no database.
     pub fn database(&self) -> Result<&str> {
         match self.get("database") {
-            Some(database) if !database.is_empty() => Ok(database),
+            Some(database) if !database.is_empty() => Ok(cut(database)),
             _ => self.user(),
         }
     }
@@ -252,6 +254,12 @@ impl Startup {
         NegotiateProtocolVersion::new(newest, self.protocol_options.clone()).encode(&mut out).ok()?;
         Some(out)
     }
+}
+
+/// A name as Postgres cuts it to fit (`NAMEDATALEN`). One that would be cut in the middle of a character nobody has there: it stays, and
+/// nobody has it here.
+fn cut(name: &str) -> &str {
+    name.get(..MAX_NAME).unwrap_or(name)
 }
 
 /// Reads `-c name=value`, `-cname=value` and `--name=value` with backslash escapes: the parameter `options`.

@@ -45,6 +45,19 @@ fn startup_is_taken_only_when_whole_and_leaves_what_follows() {
 }
 
 #[test]
+fn names_are_cut_to_what_fits_as_postgres_cuts_them() {
+    let cut = |user: &str, database: &str| {
+        let startup = startup(0, &[("user", user), ("database", database)]);
+        (startup.user().unwrap().to_owned(), startup.database().unwrap().to_owned())
+    };
+    let (fits, long) = ("u".repeat(63), "u".repeat(64));
+    assert_eq!(cut(&fits, "d"), (fits.clone(), "d".to_owned()));
+    assert_eq!(cut(&long, ""), (fits.clone(), fits.clone()), "without a database it is the user's name");
+    assert_eq!(cut("u", &"é".repeat(40)).1, "é".repeat(40), "cut in the middle of a character nobody has it");
+    assert_eq!(cut("u", &format!("d{}", "é".repeat(40))).1, format!("d{}", "é".repeat(31)));
+}
+
+#[test]
 fn lengths_outside_the_bounds_are_refused_from_the_header_alone() {
     for length in [0u32, 4, 7, 10_001, 0x7fff_ffff, 0xffff_ffff] {
         let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);

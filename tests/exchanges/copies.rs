@@ -85,9 +85,25 @@ fn rows_that_come_in_and_fail_on_either_side() {
         steps.extend((0..7).map(|_| Ready));
         steps
     });
-    but_for_context(&world, "another message in the middle", |t| {
-        vec![Send([t.query(IN), m::copy_data(&rows(t).0), m::query("SELECT 1")].concat()), Closed]
-    });
+    for (what, bytes) in [
+        ("a Query", m::query("SELECT 1")),
+        ("a Terminate", m::terminate()),
+        ("an unknown type", m::frame(b'y', b"")),
+        ("a Query without a length", vec![b'Q', 0, 0, 0, 2]),
+        ("a row without a length", vec![b'd', 0, 0, 0, 3]),
+        ("an end that is too long", vec![b'c', 0, 1, 0, 0]),
+    ] {
+        exchange(&world, &format!("{what} in the middle"), |t| {
+            vec![Send([t.query(IN), m::copy_data(&rows(t).0), bytes.clone()].concat()), Closed]
+        });
+        exchange(&world, &format!("{what} in the middle of a line"), |t| {
+            let begin = [t.run(IN), m::flush(), m::copy_data(b"5\t104\tx")].concat();
+            vec![Send([begin, bytes.clone()].concat()), Closed]
+        });
+        exchange(&world, &format!("{what} in the place of rows, in a block"), |t| {
+            vec![Send([m::query("BEGIN"), t.query(IN), bytes.clone()].concat()), Closed]
+        });
+    }
     but_for_context(&world, "a cancel shows with the next row", |t| {
         vec![
             Send([t.query(IN), m::copy_data(&rows(t).0)].concat()),

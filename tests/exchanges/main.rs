@@ -5,6 +5,7 @@
 mod cancels;
 mod copies;
 mod messages;
+mod own;
 mod prepared;
 mod record;
 mod reports;

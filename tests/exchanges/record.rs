@@ -4,7 +4,7 @@
 //! - BackendKeyData: the process id and the secret are pgloom's own, of the same lengths.
 //! - RowDescription and ParameterDescription: OIDs of tables and types that users made are each server's own.
 //! - NotificationResponse: the process id is that of the server connection which notified.
-//! - The CONTEXT of the error that ends a COPY FROM STDIN from outside, by a cancel or another message: see [`but_for_context`].
+//! - The CONTEXT of the error that ends a COPY FROM STDIN from outside, by a cancel: see [`but_for_context`].
 //! - ErrorResponse and NoticeResponse: file, line and routine of the source (`F`, `L`, `R`).
 
 use std::fmt::Write;

@@ -35,6 +35,17 @@ fn sessions_begin_as_in_postgres() {
         &[("nothing_at_all", "1")],
         &[("my.own", "1")],
         &[("options", "-c nothing")],
+        &[("transaction_isolation", "serializable")],
+        &[("options", "-c transaction_isolation=Serializable")],
+        &[("TRANSACTION_ISOLATION", "repeatable read")],
+        &[("transaction_isolation", "read committed")],
+        &[("transaction_isolation", "none")],
+        &[("transaction_deferrable", "on")],
+        &[("transaction_deferrable", "off")],
+        &[("transaction_deferrable", "much")],
+        &[("transaction_read_only", "on")],
+        &[("transaction_read_only", "much")],
+        &[("role", "nobody_of_this_name")],
     ] {
         let mut all = vec![("user", "postgres"), ("database", &world.db.name)];
         all.extend(parameters);
@@ -56,6 +67,25 @@ fn sessions_begin_as_in_postgres() {
             record
         });
         compare(&world, &format!("{parameters:?}"), &theirs, &ours);
+    }
+}
+
+/// Names are cut to what fits, in a login as elsewhere.
+#[test]
+fn long_names_are_cut_as_postgres_cuts_them() {
+    let world = world("xlongnames");
+    let Some(router) = &world.router else { return };
+    for database in ["d".repeat(63), "d".repeat(64), "é".repeat(40), format!("d{}", "é".repeat(40))] {
+        let [theirs, ours] = [world.db.oracle().port(), router.port].map(|port| {
+            let (_, messages) = begun(port, 196_608, &[("user", "postgres"), ("database", &database)]);
+            messages.iter().map(crate::record::fields).collect::<Vec<_>>()
+        });
+        // One that is cut in the middle of a character is no text any more: there is none of this name on either side.
+        if database.is_char_boundary(63) {
+            compare(&world, &database, &theirs, &ours);
+        }
+        let unknown = ("C".to_owned(), "3D000".to_owned());
+        assert!([theirs, ours].iter().all(|record| record.iter().any(|message| message.contains(&unknown))));
     }
 }
 

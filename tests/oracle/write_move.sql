@@ -110,6 +110,70 @@ UPDATE words SET word = $2 || word WHERE n IN (SELECT id FROM accounts WHERE hit
 -- params: 4, 'q'
 UPDATE words SET word = word || $2 WHERE n < $1 AND n IN (SELECT id FROM notes WHERE id <= $1)
 
+-- Queries in SET: asked once, along the key, and of every form.
+-- script
+-- ties
+UPDATE words SET word = (SELECT title FROM labels WHERE code = 'L2') || n WHERE n IN (1, 2);
+UPDATE words SET word = word || (SELECT count(*) FROM accounts) WHERE n = 3;
+UPDATE words SET word = (SELECT max(b.word) FROM words b WHERE b.word = words.word) || '+', n = (SELECT max(id) FROM notes) WHERE n BETWEEN 4 AND 7;
+UPDATE words w SET word = 'q' || w.word, n = (SELECT id FROM notes o WHERE o.id = w.n) WHERE w.n > 5 AND w.n < 13 RETURNING w.word, w.n;
+UPDATE words SET word = CASE WHEN EXISTS (SELECT 1 FROM labels WHERE rank > 2) THEN 'yes' ELSE 'no' END || n, n = n + 100 WHERE n = 14;
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels))::text WHERE n > 14;
+UPDATE words SET word = word || (n = ANY (SELECT id FROM notes))::text || (n < ALL (SELECT id FROM accounts))::text WHERE n < 4;
+UPDATE words SET word = (SELECT body FROM notes WHERE id > 1) WHERE n = 16;
+UPDATE words SET word = (SELECT NULL::text), n = 0 WHERE n = 17;
+UPDATE words SET word = (SELECT code, title FROM labels LIMIT 1) WHERE n = 17;
+UPDATE words SET word = (SELECT nothing FROM labels LIMIT 1) WHERE n = 17;
+UPDATE words SET word = 'L' || n, n = (SELECT max(n) + 1 FROM words) WHERE n IN (18, 19);
+UPDATE words SET word = 'M' || n, n = (SELECT 3000000000 - 2999999999) WHERE n = 20;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- script
+BEGIN;
+UPDATE words SET word = (SELECT md5(random()::text)) || n;
+SELECT count(DISTINCT left(word, 32)), count(*) FROM words;
+ROLLBACK;
+
+-- script
+UPDATE transfers t SET tenant_id = t.tenant_id + 30, account_id = NULL, amount = (SELECT sum(a.amount) FROM accounts a WHERE a.tenant_id = t.tenant_id) WHERE t.id % 3 = 0;
+UPDATE transfers t SET tenant_id = t.tenant_id + 40, account_id = NULL, amount = (SELECT a.amount * 2 FROM accounts a WHERE a.tenant_id = t.tenant_id AND a.id = t.account_id AND a.hits > 1) WHERE t.id % 3 = 1;
+UPDATE transfers SET tenant_id = (SELECT max(tenant_id) FROM accounts), account_id = NULL WHERE id = 4 RETURNING *;
+UPDATE transfers SET tenant_id = (SELECT rank FROM labels WHERE code = 'L3'), account_id = NULL WHERE id = 8;
+UPDATE readings r SET day = (SELECT max(day) + 7 FROM readings x WHERE x.day = r.day), v = 0 WHERE n % 5 = 0;
+UPDATE readings r SET day = r.day + 2, v = (SELECT avg(v) FROM readings) WHERE n % 5 = 1;
+UPDATE readings r SET day = r.day + (SELECT count(*)::int FROM labels), v = l.rank + (SELECT min(hits) FROM accounts WHERE id = l.rank) FROM labels l WHERE l.rank = r.n;
+UPDATE sessions SET token = md5((SELECT string_agg(code, ',' ORDER BY code) FROM labels) || who || token)::uuid WHERE who = 'who2';
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id, tenant_id;
+SELECT day, n, v FROM readings ORDER BY n, day;
+SELECT token, who FROM sessions ORDER BY token;
+
+-- What is sent along stands behind the conditions, and differs from call to call.
+-- script
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels WHERE rank > 0))::text WHERE n = 2 AND n IN (SELECT id FROM notes);
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels WHERE rank > 0))::text WHERE n = 3 AND n IN (SELECT id FROM notes);
+UPDATE words SET word = word || (n IN (SELECT rank FROM labels WHERE rank > 2))::text WHERE n = 1 AND n IN (SELECT id FROM notes);
+UPDATE words SET word = CASE WHEN EXISTS (SELECT FROM accounts WHERE hits > 5) THEN 'yes' ELSE 'no' END || n, n = n + 100 WHERE n = 14;
+UPDATE words SET word = CASE WHEN EXISTS (SELECT FROM accounts WHERE hits > 5) THEN 'yes' ELSE 'no' END || n, n = n + 100 WHERE n = 15;
+UPDATE words SET word = CASE WHEN EXISTS (SELECT FROM accounts WHERE hits > 50) THEN 'yes' ELSE 'no' END || n, n = n + 200 WHERE n = 16;
+UPDATE words SET word = (SELECT max(title) FROM labels WHERE rank > 1) || (SELECT count(*) FROM accounts WHERE hits > 2) || n WHERE n = 8;
+UPDATE words SET word = (SELECT max(title) FROM labels WHERE rank > 1) || (SELECT count(*) FROM accounts WHERE hits > 2) || n WHERE n = 9;
+UPDATE words SET word = (SELECT max(title) FROM labels WHERE rank > 1) || (SELECT count(*) FROM accounts WHERE hits > 3) || n WHERE n = 10;
+UPDATE readings r SET day = (SELECT max(day) + 7 FROM readings x WHERE x.day = r.day), v = (SELECT avg(v) FROM readings WHERE n > 3) WHERE n % 5 = 0;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT day, n, v FROM readings ORDER BY n, day;
+
+-- Values in the FROM.
+-- script
+-- ties
+UPDATE words w SET word = v.b || w.word FROM (VALUES (3, 'three'), (4, 'four'), (900, 'none')) v (a, b) WHERE v.a = w.n RETURNING w.word, w.n;
+UPDATE words w SET word = v.b || w.word FROM (VALUES (5, 'five'), (6, 'six')) v (a, b) WHERE v.a = w.n;
+WITH v (a, b) AS (VALUES (7, 'seven'), (8, 'eight')) UPDATE words w SET word = v.b || w.word FROM v WHERE v.a = w.n;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- params: 9, 'x'
+-- types: int4, text
+UPDATE words SET word = $2 || (SELECT count(*) FROM accounts WHERE id > $1), n = (SELECT max(id) FROM notes WHERE id < $1) WHERE n = $1 RETURNING word, n
+
 -- Constraints hold where the row comes to lie.
 -- script
 UPDATE words SET word = 'word3' WHERE word = 'word4';

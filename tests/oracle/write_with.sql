@@ -301,3 +301,39 @@ SELECT word, n FROM words ORDER BY n, word;
 -- params: 4, 'p'
 -- types: int4, text
 WITH u AS (UPDATE words SET n = n + $1 WHERE n IN (SELECT id FROM accounts WHERE hits > $1 AND owner <> $2) RETURNING word, n) SELECT * FROM u ORDER BY n, word
+
+-- Rows of several keys.
+-- script
+-- ties
+WITH i AS (INSERT INTO words VALUES ('wa', 501), ('wb', 502), ('wc', 503), ('wd', 504) RETURNING word, n) SELECT word, n FROM i;
+WITH i AS (INSERT INTO words VALUES ('we', 505), ('wf', 506), ('wg', 507) RETURNING n) SELECT sum(n), count(*) FROM i;
+WITH i AS (INSERT INTO words VALUES ('wh', 508), ('wi', 509)) SELECT count(*) FROM labels;
+WITH i AS (INSERT INTO words (n, word) VALUES (510, 'wj'), (511, 'wk') RETURNING *) SELECT l.code, i.word FROM i JOIN labels l ON l.rank = i.n - 509 ORDER BY 1, 2;
+WITH i AS (INSERT INTO accounts (tenant_id, id, owner) VALUES (1, 800, 'a'), (2, 801, 'b'), (3, 802, 'c') RETURNING tenant_id, id, amount, note) SELECT * FROM i ORDER BY id DESC;
+WITH i AS (INSERT INTO accounts AS x (tenant_id, id, owner) VALUES (1, 800, 'd'), (2, 811, 'e') ON CONFLICT (tenant_id, id) DO UPDATE SET note = 'again' RETURNING x.id, note) SELECT id, note FROM i ORDER BY id;
+WITH i AS (INSERT INTO accounts (tenant_id, id) VALUES (1, 800), (2, 821), (4, 822) ON CONFLICT DO NOTHING RETURNING id) SELECT count(*), min(id) FROM i;
+WITH i AS (INSERT INTO accounts (tenant_id, id) VALUES (1, 830), (2, 831) RETURNING tenant_id, id) INSERT INTO notes (id, body) SELECT id, tenant_id::text FROM i RETURNING id, body;
+WITH i AS (INSERT INTO words VALUES ('wl', 512), ('wm', 513) RETURNING word, n) UPDATE notes SET body = i.word FROM i WHERE notes.id = i.n - 510;
+WITH i AS (INSERT INTO words VALUES ('wn', 514), ('wo', 515) RETURNING n) DELETE FROM readings USING i WHERE readings.n = i.n - 510;
+WITH i AS (INSERT INTO words VALUES ('wp', 516), ('word3', 517) RETURNING n) SELECT n FROM i;
+WITH i AS (INSERT INTO words VALUES ('wr', 520), ('ws', 1 / 0) RETURNING n) SELECT n FROM i;
+WITH i AS (INSERT INTO words VALUES ('wt', 521), ('wu', 522) RETURNING n), d AS (DELETE FROM readings WHERE n < 4 RETURNING n) SELECT (SELECT sum(n) FROM i) + (SELECT sum(n) FROM d);
+SELECT word, n FROM words ORDER BY n, word;
+SELECT tenant_id, id, owner, note FROM accounts WHERE id > 799 ORDER BY id;
+SELECT id, body FROM notes ORDER BY id;
+SELECT day, n FROM readings ORDER BY n;
+
+-- script
+BEGIN;
+WITH i AS (INSERT INTO words VALUES ('xa', 601), ('xb', 602) RETURNING word, n) SELECT word FROM i ORDER BY n;
+SELECT count(*) FROM words WHERE n > 600;
+SAVEPOINT s;
+WITH i AS (INSERT INTO words VALUES ('xa', 603), ('xc', 604) RETURNING word, n) SELECT word FROM i ORDER BY n;
+ROLLBACK TO s;
+WITH i AS (INSERT INTO words VALUES ('xd', 605), ('xe', 606) RETURNING word, n) SELECT word FROM i ORDER BY n;
+COMMIT;
+SELECT word, n FROM words WHERE n > 600 ORDER BY n;
+
+-- params: 'p1', 701, 'p2', 702
+-- types: text, int4, text, int4
+WITH i AS (INSERT INTO words VALUES ($1, $2), ($3, $4), ('p3', 703) RETURNING word, n) SELECT word, n FROM i ORDER BY n

@@ -7,20 +7,19 @@ const LATER: Duration = Duration::from_secs(5);
 
 impl Live {
     async fn read_and_apply(&self) -> Result<Applied, Vec<String>> {
+        let mut again = false;
         loop {
-            match self.read_and_apply_once().await {
-                Err(errors) if errors == [OVERTAKEN] => continue,
+            match self.read_by_and_apply(again, |reading| reading.anew()).await {
+                Err(errors) if errors == [OVERTAKEN] => again = true,
                 done => return done,
             }
         }
     }
 
-    async fn read_and_apply_once(&self) -> Result<Applied, Vec<String>> {
-        self.read_by_and_apply(|reading| reading.anew()).await
-    }
-
+    /// `again`: nobody has asked for it anew, so that what was told is not told once more.
     async fn read_by_and_apply(
         &self,
+        again: bool,
         read: impl FnOnce(&Reading) -> Result<Settings, ConfigErrors>,
     ) -> Result<Applied, Vec<String>> {
         let Some(reading) = self.reading.get().cloned() else {
@@ -28,7 +27,11 @@ impl Live {
         };
         let settings = read(&reading);
         let settings = settings.map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        for warning in &settings.warnings {
+        let before = {
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *warned, settings.warnings.clone())
+        };
+        for warning in settings.warnings.iter().filter(|warning| !(again && before.contains(warning))) {
             tracing::warn!("{warning}");
         }
         self.apply(settings).await
@@ -50,7 +53,7 @@ impl Live {
         let mut wanted = said.clone();
         wanted.insert(key.to_owned(), value.to_owned());
         let done = self.aside(async move |live| {
-            let done = live.read_by_and_apply(|reading| reading.with(&wanted)).await;
+            let done = live.read_by_and_apply(false, |reading| reading.with(&wanted)).await;
             live.tell(&done);
             if done.is_ok() {
                 *said = wanted;
@@ -84,9 +87,10 @@ impl Live {
         let known = known.map(<[String]>::to_vec);
         let said = Arc::clone(&self.said).lock_owned().await;
         let done = self.aside(async move |live| {
+            let mut again = known.is_some();
             let done = loop {
-                match live.read_by_and_apply(|reading| reading.with_users(&said, &users)).await {
-                    Err(errors) if errors == [OVERTAKEN] => continue,
+                match live.read_by_and_apply(again, |reading| reading.with_users(&said, &users)).await {
+                    Err(errors) if errors == [OVERTAKEN] => again = true,
                     done => break done,
                 }
             };

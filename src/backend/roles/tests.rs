@@ -86,7 +86,7 @@ fn when_servers_are_added_the_newest_timeline_is_still_known() {
     let mut shard = Shard::new(2);
     shard.says(0, fact(3, false, 100)).says(1, fact(3, true, 100));
     let stint = shard.roles.seats()[0].stint;
-    shard.roles = shard.roles.of_others(2, |_| None);
+    shard.roles = shard.roles.of_others(2, |_| None, shard.now);
     shard.says(0, fact(2, false, 900));
     assert_eq!(shard.roles.primary(), None);
     shard.says(1, fact(2, true, 900));
@@ -165,11 +165,36 @@ fn who_is_behind_stays_so_when_servers_come_and_go_beside_it() {
         }
         // Another one in front; the last primary stays in the list, or is taken out of it.
         let place = move |at: usize| [None, Some(1), last].get(at).copied().flatten();
-        let mut after = Shard { roles: before.roles.of_others(3, place), now: before.now };
+        let mut after = Shard { roles: before.roles.of_others(3, place, before.now), now: before.now };
         // What it writes itself changes nothing, where it was found.
         after.silent(0).silent(2).says(1, fact(1, false, if found { 400 } else { 200 }));
         assert_eq!(after.labels()[1], label, "{found} {last:?}");
     }
+}
+
+#[test]
+fn when_servers_are_added_the_primary_stays_it_and_is_not_behind() {
+    let mut before = Shard::new(2);
+    before.says(0, fact(1, false, 100)).says(1, fact(1, true, 100));
+    let place = |at: usize| [Some(0), Some(1)].get(at).copied().flatten();
+    let after = |since| Shard { roles: before.roles.of_others(3, place, since), now: before.now };
+    // It was asked long ago: who it is now is not known before everybody was asked.
+    let mut late = after(before.now + Duration::from_millis(1));
+    late.says(0, fact(1, false, 200));
+    assert_eq!((late.labels(), late.roles.primary()), (vec!["unknown"; 3], None));
+    late.says(2, fact(1, true, 50)).says(1, fact(1, true, 150));
+    assert_eq!(late.labels(), ["primary", "replica", "replica"]);
+    // It was asked just now.
+    let mut soon = after(before.now - Duration::from_secs(2));
+    assert_eq!((soon.labels(), soon.roles.primary()), (vec!["primary", "replica", "unknown"], Some(0)));
+    assert_eq!(soon.roles.seats()[0].stint, before.roles.seats()[0].stint);
+    soon.says(0, fact(1, false, 200)).says(1, fact(1, true, 150));
+    assert_eq!(soon.labels(), ["primary", "replica", "unknown"]);
+    // Another one takes its place before the new one was heard, which may know better.
+    soon.says(1, fact(2, false, 210));
+    assert_eq!((soon.labels(), soon.roles.primary()), (vec!["fenced", "unknown", "unknown"], None));
+    soon.silent(2);
+    assert_eq!(soon.labels(), ["fenced", "primary", "unknown"]);
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::cli::ConfigArg;
+use crate::cli::failed::{Failed, carry_out};
 use crate::cli::out::{complain, say};
-use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, runtime};
-use crate::config::{ConfigErrors, Document, Draft, MapSettings};
-use crate::control::etcd::{Connection, Etcd, StoreError, Unreadable};
+use crate::config::{Document, Draft, MapSettings};
+use crate::control::etcd::{Connection, Etcd, Unreadable};
 use crate::control::map::registry::Entry;
 use crate::topology::diff::{Difference, differences};
 use in_file::MapInFile;
@@ -60,11 +61,7 @@ enum TopologyCommand {
 }
 
 pub fn run(args: &TopologyArgs) -> ExitCode {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
-    let done = runtime.block_on(async {
+    carry_out(async {
         match &args.command {
             TopologyCommand::Init(args) => change::init(args).await,
             TopologyCommand::Get(args) => read::get(args).await,
@@ -74,43 +71,7 @@ pub fn run(args: &TopologyArgs) -> ExitCode {
             TopologyCommand::History(args) => read::history(args).await,
             TopologyCommand::Rollback(args) => change::rollback(args).await,
         }
-    });
-    done.unwrap_or_else(Failed::tell)
-}
-
-/// Why a command does not do what it was asked.
-pub(super) struct Failed {
-    code: u8,
-    message: String,
-}
-
-impl Failed {
-    pub(super) fn tell(self) -> ExitCode {
-        for line in self.message.lines() {
-            complain!("pgloom: {line}");
-        }
-        ExitCode::from(self.code)
-    }
-
-    pub(in crate::cli) fn refused(message: impl Into<String>) -> Self {
-        Self { code: FOUND_WRONG, message: message.into() }
-    }
-
-    pub(in crate::cli) fn unusable(message: impl Into<String>) -> Self {
-        Self { code: UNUSABLE, message: message.into() }
-    }
-}
-
-impl From<ConfigErrors> for Failed {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::unusable(errors.to_string())
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(StoreError(message): StoreError) -> Self {
-        Self::unusable(message)
-    }
+    })
 }
 
 /// Where the map is.

@@ -15,6 +15,7 @@ use crate::config::userlist::Listed;
 use crate::config::{ConsoleSettings, Login, TimeWishes, User};
 use crate::secret::Secret;
 use crate::wire::auth::ScramVerifier;
+use crate::wire::startup::MAX_NAME;
 
 /// The forms in which a password is stored (Postgres: `pg_authid.rolpassword`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,7 @@ impl Build<'_> {
             if name.value.is_empty() {
                 self.fail(&name.origin, "a user has an empty name; give it the one that clients send");
             }
+            self.fits("user", &name.value, &name.origin);
             if !names.insert(name.value.as_str()) {
                 self.fail(&name.origin, format!("user `{}` is named twice; keep one", name.value));
             }
@@ -95,6 +97,17 @@ impl Build<'_> {
             });
         }
         built
+    }
+
+    /// A client's login gives no longer name: Postgres cuts it, and so does the router.
+    pub(super) fn fits(&mut self, what: &str, name: &str, origin: &Origin) {
+        if name.len() > MAX_NAME {
+            let message = format!(
+                "{what} `{name}` has a name of {} bytes, and logins are cut to {MAX_NAME} as in Postgres; give it what is left",
+                name.len()
+            );
+            self.fail(origin, message);
+        }
     }
 
     /// `listed`: the same user in auth_file, or in etcd.
@@ -251,6 +264,13 @@ impl Build<'_> {
             }
             (AuthType::Trust | AuthType::Cert | AuthType::Hba, _) | (AuthType::Md5, Some(_)) => {}
             (AuthType::Md5 | AuthType::ScramSha256, None) if given => {}
+            // Users of etcd come and go: where one is missing there, that one is out, and nobody else.
+            (AuthType::Md5 | AuthType::ScramSha256, None) if self.shared_users.is_some() => {
+                let message = format!(
+                    "user `{name}` has no password here, and is not among the users in etcd: it cannot log in before `pgloom users set {name}`"
+                );
+                self.warn(origin, message);
+            }
             (AuthType::Md5 | AuthType::ScramSha256, None) => {
                 let message =
                     format!("user `{name}` has no password; add password or password_file, auth_type is \"{word}\"");

@@ -54,7 +54,13 @@ impl Front {
                 tag: command.tag().to_owned(),
             }))
             .into(),
-            Command::SetSession => Ok(Some(LocalRows::tag(command.tag()))).into(),
+            Command::SetSession(stays) => {
+                let notice = |(name, shown): &(&str, &str)| {
+                    Fault::new(SqlState::SUCCESSFUL_COMPLETION, format!("SET ignored: \"{name}\" stays \"{shown}\""))
+                };
+                let done = Done::from(Ok(Some(LocalRows::tag(command.tag()))));
+                Done { warnings: stays.iter().map(notice).collect(), ..done }
+            }
             Command::Show(what) => Ok(Some(self.look(access).rows(*what))).into(),
             Command::Nothing => Ok(None).into(),
             Command::KillClient(_)
@@ -74,9 +80,11 @@ impl Front {
     async fn change(&self, command: &Command) -> Result<(), Fault> {
         match command {
             // Told elsewhere.
-            Command::Nothing | Command::Show(_) | Command::ShowSession(..) | Command::SetSession | Command::Set(..) => {
-                Ok(())
-            }
+            Command::Nothing
+            | Command::Show(_)
+            | Command::ShowSession(..)
+            | Command::SetSession(_)
+            | Command::Set(..) => Ok(()),
             Command::Shutdown(how) => {
                 self.steering()?.shut_down(*how);
                 Ok(())

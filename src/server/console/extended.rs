@@ -103,7 +103,7 @@ impl Console {
                 out.extend_from_slice(&shape.describe(&formats)?);
             }
             Command::Nothing
-            | Command::SetSession
+            | Command::SetSession(_)
             | Command::KillClient(_)
             | Command::Kill(_)
             | Command::Reconnect(_)

@@ -24,6 +24,8 @@ pub struct Fill {
     pub overriding: bool,
     /// The sequence whose value a single row takes last.
     pub last_of_row: Option<QualifiedName>,
+    /// It stands in a WITH: so many INSERTs are before it in the text. `None`: it is the statement itself.
+    pub in_with: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,12 @@ impl Fill {
     /// Of an INSERT whose rows leave out nothing that the router gives.
     pub(crate) fn nothing(width: usize) -> Self {
         let cells = vec![Cell::Plain; width];
-        Self { list: None, cells, omitted: Vec::new(), overriding: false, last_of_row: None }
+        Self { list: None, cells, omitted: Vec::new(), overriding: false, last_of_row: None, in_with: None }
+    }
+
+    /// Whether it writes nothing into the rows but what they ask for.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.omitted.is_empty() && self.cells.iter().all(|cell| *cell == Cell::Plain)
     }
 }
 
@@ -84,6 +91,7 @@ pub(crate) fn fill_of(
         omitted: Vec::new(),
         overriding: false,
         last_of_row: None,
+        in_with: None,
     };
     let mut drawn = false;
     let mut always = None;
@@ -280,7 +288,15 @@ impl Walk<'_> {
     /// Up to `VALUES`: the column list and OVERRIDING.
     fn head(&mut self) -> Option<Vec<Edit>> {
         let mut depth = 0usize;
-        while !(depth == 0 && self.is(0, "insert") && self.is(1, "into")) {
+        let mut before = 0;
+        loop {
+            if self.is(0, "insert") && self.is(1, "into") {
+                match self.fill.in_with {
+                    Some(nth) if nth == before => break,
+                    None if depth == 0 => break,
+                    Some(_) | None => before += 1,
+                }
+            }
             let token = self.tokens.get(self.at)?;
             depth = if token.is(b'(') {
                 depth + 1

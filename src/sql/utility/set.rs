@@ -127,13 +127,17 @@ fn one_value(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
 fn value_list(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     let start = cursor.position();
     let mut ahead = cursor.clone();
+    let (mut members, mut default) = (0, false);
     loop {
+        default |= ahead.is("default");
         element(&mut ahead)?;
+        members += 1;
         if !ahead.accept_punct(b',') {
             break;
         }
     }
-    if !ahead.at_end() {
+    // DEFAULT is no member of a list.
+    if !ahead.at_end() || default && members > 1 {
         return None;
     }
     let mut parts = cursor.clone();
@@ -158,7 +162,7 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
         return Some("DEFAULT".into());
     }
     if !cursor.is("interval") {
-        return value_list(cursor);
+        return value_list(cursor).filter(|value| !is_list(value));
     }
     cursor.take();
     let value = cursor.string()?;
@@ -301,6 +305,12 @@ pub fn search_path_value(value: &str, user: &str) -> Option<Vec<Box<str>>> {
         }
     }
     cursor.at_end().then_some(path)
+}
+
+/// Whether the value of a `SET name TO value`, which is SQL, has more than one member.
+pub fn is_list(value: &str) -> bool {
+    let mut cursor = Cursor::new(value);
+    element(&mut cursor).is_some() && cursor.accept_punct(b',')
 }
 
 /// The text of a `SET name TO value` whose setting is a list that is not quoted: its members as the setting receives them.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
 
 use super::scram::{
-    KEY, Key, ScramKeys, any_attribute, as_text, attribute, first_key, hmac, is_nonce, parse_iterations,
+    KEY, Key, ScramKeys, any_attribute, attribute, first_key, hmac, is_printable, parse_iterations, readable,
     salted_password, sha256, xor,
 };
 use super::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
@@ -122,7 +122,7 @@ impl ScramClient {
 
     /// Takes the server's first message; returns our proof. With a password it costs CPU time in proportion to the server's iterations.
     pub fn server_first(self, message: &[u8]) -> Result<(ScramClientFinal, Vec<u8>)> {
-        let server_first = as_text(message).map_err(blame_server)?;
+        let server_first = readable(message).and_then(as_text).map_err(blame_server)?;
         let (nonce, salt, iterations) = self.challenge(server_first).map_err(blame_server)?;
 
         let (client_key, server_key) = self.means.keys(&salt, iterations)?;
@@ -136,14 +136,14 @@ impl ScramClient {
     }
 
     fn challenge<'a>(&self, message: &'a str) -> Result<(&'a str, Vec<u8>, NonZeroU32)> {
-        let mut rest = message;
-        let nonce = attribute(&mut rest, b'r')?;
-        if !is_nonce(nonce) || !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
+        let mut rest = message.as_bytes();
+        let nonce = as_text(attribute(&mut rest, b'r')?)?;
+        if !is_printable(nonce.as_bytes()) || !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
             return Err(refused("the server's SCRAM nonce does not continue ours"));
         }
         let salt = BASE64.decode(attribute(&mut rest, b's')?).ok().filter(|salt| !salt.is_empty());
         let salt = salt.ok_or_else(|| refused("the server's SCRAM salt is malformed"))?;
-        let iterations = parse_iterations(attribute(&mut rest, b'i')?)
+        let iterations = parse_iterations(as_text(attribute(&mut rest, b'i')?)?)
             .ok_or_else(|| refused("the server's SCRAM iteration count is malformed"))?;
         if iterations.get() > MAX_ITERATIONS {
             return Err(refused(format!(
@@ -160,10 +160,10 @@ impl ScramClient {
 impl ScramClientFinal {
     /// Takes the server's proof. Errors where the server does not know our password: it is not the one that we wanted.
     pub fn server_final(self, message: &[u8]) -> Result<()> {
-        let mut rest = as_text(message).map_err(blame_server)?;
+        let mut rest = readable(message).map_err(blame_server)?;
         let (name, value) = any_attribute(&mut rest).map_err(blame_server)?;
         if name == b'e' {
-            return Err(refused(format!("the server ended the SCRAM exchange: {value}")));
+            return Err(refused(format!("the server ended the SCRAM exchange: {}", String::from_utf8_lossy(value))));
         }
         let signature = BASE64.decode(value).unwrap_or_default();
         let right: bool = signature.as_slice().ct_eq(&self.server_signature).into();
@@ -177,6 +177,10 @@ impl ScramClientFinal {
 
 fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::new(SqlState::UNABLE_TO_CONNECT, message).blame(Blame::Server)
+}
+
+fn as_text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| refused("the server's SCRAM message is not text"))
 }
 
 fn blame_server(fault: Fault) -> Fault {

@@ -141,47 +141,64 @@ pub(super) fn xor(a: &Key, b: &Key) -> Key {
 }
 
 /// Splits `x=value` off the front of a message, up to the comma or the end.
-pub(super) fn attribute<'a>(rest: &mut &'a str, name: u8) -> Result<&'a str> {
-    let (found, value) = any_attribute(rest)?;
-    if found == name {
-        Ok(value)
-    } else {
-        Err(malformed(format!("attribute \"{}\" expected, but found \"{}\"", char::from(name), char::from(found))))
+pub(super) fn attribute<'a>(rest: &mut &'a [u8], name: u8) -> Result<&'a [u8]> {
+    match rest.first() {
+        Some(found) if *found == name => value(rest, name),
+        found => {
+            let name = char::from(name);
+            Err(malformed(format!("Expected attribute \"{name}\" but found \"{}\".", shown(found))))
+        }
     }
 }
 
 /// The same for whatever letter comes next.
-pub(super) fn any_attribute<'a>(rest: &mut &'a str) -> Result<(u8, &'a str)> {
-    let (attribute, tail) = rest.split_once(',').unwrap_or((rest, ""));
-    let mut bytes = attribute.bytes();
-    match (bytes.next(), bytes.next()) {
-        (Some(name), Some(b'=')) if name.is_ascii_alphabetic() => {
-            *rest = tail;
-            // The first two bytes are ASCII, so this cuts between characters.
-            Ok((name, attribute.get(2..).unwrap_or_default()))
+pub(super) fn any_attribute<'a>(rest: &mut &'a [u8]) -> Result<(u8, &'a [u8])> {
+    match rest.first().copied() {
+        Some(name) if name.is_ascii_alphabetic() => Ok((name, value(rest, name)?)),
+        Some(other) => {
+            let other = shown(Some(&other));
+            Err(malformed(format!("Attribute expected, but found invalid character \"{other}\".")))
         }
-        _ => Err(malformed("attribute expected")),
+        None => Err(malformed("Attribute expected, but found end of string.")),
     }
 }
 
-/// A nonce or username as the RFC has it: printable ASCII, not empty.
-pub(super) fn is_nonce(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|c| (0x21..=0x7e).contains(&c) && c != b',')
+fn value<'a>(rest: &mut &'a [u8], name: u8) -> Result<&'a [u8]> {
+    let tail = rest.get(1..).and_then(|tail| tail.strip_prefix(b"="));
+    let expected = || malformed(format!("Expected character \"=\" for attribute \"{}\".", char::from(name)));
+    let tail = tail.ok_or_else(expected)?;
+    let (value, after) = tail.split_at(memchr::memchr(b',', tail).unwrap_or(tail.len()));
+    *rest = after.get(1..).unwrap_or_default();
+    Ok(value)
+}
+
+/// A byte of a message as Postgres shows it (`sanitize_char`); `None`: its end.
+pub(super) fn shown(byte: Option<&u8>) -> String {
+    match byte {
+        Some(byte @ 0x21..=0x7e) => format!("'{}'", char::from(*byte)),
+        other => format!("0x{:02x}", other.copied().unwrap_or(0)),
+    }
+}
+
+/// A nonce as the RFC has it: printable ASCII.
+pub(super) fn is_printable(text: &[u8]) -> bool {
+    text.iter().all(|c| (0x21..=0x7e).contains(c) && *c != b',')
 }
 
 pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::new(SqlState::PROTOCOL_VIOLATION, "malformed SCRAM message").detail(detail).fatal()
 }
 
-pub(super) fn as_text(message: &[u8]) -> Result<&str> {
+/// A message that can be read at all.
+pub(super) fn readable(message: &[u8]) -> Result<&[u8]> {
     if message.is_empty() {
         return Err(malformed("The message is empty."));
     }
     if message.len() > super::MAX_SASL_MESSAGE {
         return Err(malformed("The message is too long."));
     }
-    std::str::from_utf8(message)
-        .ok()
-        .filter(|text| !text.contains('\0'))
-        .ok_or_else(|| malformed("The message is not text."))
+    if message.contains(&0) {
+        return Err(malformed("Message length does not match input length."));
+    }
+    Ok(message)
 }
