@@ -80,10 +80,8 @@ impl Find {
     /// Names of the result in ORDER BY; of a set operation every name is one.
     fn outputs(&mut self, query: &Query) {
         let Some(OrderByKind::Expressions(items)) = query.order_by.as_ref().map(|order| &order.kind) else { return };
-        let names: Option<Vec<String>> = match &*query.body {
-            SetExpr::Select(select) => Some(select.projection.iter().filter_map(output).collect()),
-            _ => None,
-        };
+        let names: Option<Vec<String>> =
+            select_of(&query.body).map(|select| select.projection.iter().filter_map(output).collect());
         for item in items {
             if let Expr::Identifier(name) = &item.expr
                 && names.as_ref().is_none_or(|names| names.iter().any(|output| *output == *folded(name)))
@@ -91,6 +89,15 @@ impl Find {
                 self.found.outputs.insert(std::ptr::from_ref(&item.expr));
             }
         }
+    }
+}
+
+/// The SELECT that a query is, in whatever parentheses: ORDER BY and LIMIT behind them are its own.
+fn select_of(body: &SetExpr) -> Option<&Select> {
+    match body {
+        SetExpr::Select(select) => Some(select),
+        SetExpr::Query(query) => select_of(&query.body),
+        _ => None,
     }
 }
 
@@ -120,10 +127,7 @@ impl Visitor for Find {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let select = match &*query.body {
-            SetExpr::Select(select) => Some(std::ptr::from_ref(&**select)),
-            _ => None,
-        };
+        let select = select_of(&query.body).map(std::ptr::from_ref);
         if let Some(select) = select {
             let with = query.with.iter().flat_map(|with| &with.cte_tables);
             self.blind.extend(with.map(|cte| (std::ptr::from_ref(&*cte.query), select)));
