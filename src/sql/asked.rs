@@ -5,10 +5,15 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Distinct, Expr, Query, Select, SelectItem, SetExpr, Value as Literal, ValueWithSpan, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
-use crate::sql::model::{LeafId, LevelId, Model, Part};
+use crate::sql::facts::unnest;
+use crate::sql::fixed::fixed;
+use crate::sql::functions::returns_sets;
+use crate::sql::model::{Filter, LeafId, LevelId, Model, Part};
+use crate::sql::names::parts;
 use crate::sql::pushdown::can_ask;
 use crate::sql::query::{is_distinct, is_grouped, is_limited};
 
@@ -22,13 +27,17 @@ pub(crate) fn less_asked<'q>(model: &Model<'_>, query: &'q Query, uses: &[&Part]
     let above = Above::of(model, query, select, part);
     let level = part.levels.start;
     let makes_rows = is_grouped(select) || is_distinct(select) || !model.levels[level].windows.is_empty();
-    if above.higher || !makes_rows {
+    if above.others || !makes_rows {
         return None;
     }
     let mut asked = query.clone();
     let SetExpr::Select(of) = &mut *asked.body else { return None };
-    for condition in above.own {
-        let mut condition = condition.clone();
+    for filter in above.own {
+        // Only what holds of its rows before an outer join makes others of them.
+        if !filter.leaves.contains(&above.place.leaf) {
+            return None;
+        }
+        let mut condition = filter.expr.clone();
         let mut write = Write { above: &above.place, level: above.level };
         if VisitMut::visit(&mut condition, &mut write).is_break() || !can_ask(model, level, &condition) {
             return None;
@@ -51,7 +60,7 @@ pub(crate) fn fails_otherwise(model: &Model<'_>, query: &Query, uses: &[&Part]) 
     let SetExpr::Select(select) = &*query.body else { return false };
     uses.iter().any(|part| {
         let above = Above::of(model, query, select, part);
-        (above.higher || !above.own.is_empty()) && model.may_fail_by_row(part.levels.start, query)
+        (above.others || !above.own.is_empty()) && model.may_fail_by_row(part.levels.start, query)
     })
 }
 
@@ -61,9 +70,9 @@ struct Above<'m, 's> {
     /// The level that the FROM item stands in.
     level: LevelId,
     /// Those on the FROM item that the query is.
-    own: Vec<&'m Expr>,
-    /// There are such further above.
-    higher: bool,
+    own: Vec<&'m Filter>,
+    /// There are such further above, or some that follow from conditions on other FROM items as well.
+    others: bool,
 }
 
 /// A FROM item, and what its columns are.
@@ -88,7 +97,7 @@ impl<'m, 's> Above<'m, 's> {
             place: Place { model, leaf: at.unwrap_or(0), items, through },
             level,
             own: Vec::new(),
-            higher: false,
+            others: false,
         };
         // Postgres puts nothing below these.
         if is_limited(query) || of.grouping_sets {
@@ -96,29 +105,55 @@ impl<'m, 's> Above<'m, 's> {
         }
         let filters = model.collected.as_deref().map_or(&[][..], |collected| &collected.filters);
         let mut place = above.place;
-        let mut first = true;
+        let mut places = Vec::new();
         while let Some(leaf) = at {
             place.leaf = leaf;
             let level = model.leaves[leaf].level;
-            let below = filters.iter().filter(|filter| filter.level == level && place.is_named_in(level, &filter.expr));
-            if first {
-                above.level = level;
-                above.own = below.map(|filter| &filter.expr).collect();
-            } else {
-                above.higher |= below.count() > 0;
+            for filter in filters.iter().filter(|filter| filter.level == level) {
+                match place.named_in(level, &filter.expr) {
+                    Named { groups: true, aggregates: false, others: false, .. } if places.is_empty() => {
+                        above.own.push(filter);
+                    }
+                    Named { groups: true, aggregates: false, others: false, .. } => above.others = true,
+                    // What its alternatives say of one item alone Postgres takes out of it.
+                    Named { groups: true, others: true, .. } => {
+                        above.others |= matches!(unnest(&filter.expr), Expr::BinaryOp { op: BinaryOperator::Or, .. });
+                    }
+                    Named { .. } => {}
+                }
             }
-            (first, place.items, place.through) = (false, None, false);
+            if places.is_empty() {
+                above.level = level;
+            }
+            places.push(place);
+            (place.items, place.through) = (None, false);
             at = model.levels[level].leaf_of;
         }
+        let leaves: Vec<LeafId> = places.iter().map(|place| place.leaf).collect();
+        let fixed = fixed(model, filters, &above.own, &leaves);
+        above.others |= fixed
+            .into_iter()
+            .any(|(leaf, name)| places.iter().any(|place| place.leaf == leaf && place.is_group(&name)));
         above
     }
 }
 
-impl<'m> Place<'m, '_> {
-    /// Whether a condition names columns of the FROM item alone, all of them groups.
-    fn is_named_in(&self, level: LevelId, condition: &Expr) -> bool {
-        let mut names = Named { place: *self, level, found: false };
-        condition.visit(&mut names).is_continue() && names.found
+impl<'m, 's> Place<'m, 's> {
+    /// What a condition of this level names.
+    fn named_in(&self, level: LevelId, condition: &Expr) -> Named<'_, 'm, 's> {
+        let mut named = Named { place: self, level, queries: 0, groups: false, aggregates: false, others: false };
+        let _ = condition.visit(&mut named);
+        named
+    }
+
+    /// Whether a column is a group, for all that is known.
+    fn is_group(&self, name: &str) -> bool {
+        let columns = &self.model.leaves[self.leaf].columns.list;
+        let passes = || columns.iter().any(|column| *column.name == *name && column.node.is_some());
+        let is_plain = |(level, _): (LevelId, _)| {
+            self.item(name).is_none_or(|expr| !self.model.may_aggregate(level, expr) && !makes_rows(expr))
+        };
+        (!self.through || passes()) && self.items.is_none_or(is_plain)
     }
 
     /// What a column is in the query itself.
@@ -132,36 +167,70 @@ impl<'m> Place<'m, '_> {
     }
 }
 
-struct Named<'m, 's> {
-    place: Place<'m, 's>,
-    level: LevelId,
-    found: bool,
+/// Whether an expression gives several rows. Postgres puts no condition on such a column below, and none can name it in WHERE.
+fn makes_rows(expr: &Expr) -> bool {
+    struct Sets;
+    impl Visitor for Sets {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(function) if parts(&function.name).is_some_and(|(_, name)| returns_sets(&name)) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Sets).is_break()
 }
 
-impl Visitor for Named<'_, '_> {
+/// What a condition names outside of the queries in it, which Postgres can answer beforehand.
+struct Named<'p, 'm, 's> {
+    place: &'p Place<'m, 's>,
+    level: LevelId,
+    /// How many queries are open.
+    queries: usize,
+    /// Columns of the FROM item that are groups.
+    groups: bool,
+    /// Others of it.
+    aggregates: bool,
+    /// Other FROM items, or what is not known.
+    others: bool,
+}
+
+impl Visitor for Named<'_, '_, '_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        ControlFlow::Break(())
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let names = match expr {
+            _ if self.queries > 0 => return ControlFlow::Continue(()),
             Expr::Identifier(name) => std::slice::from_ref(name),
             Expr::CompoundIdentifier(names) => names,
-            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => return ControlFlow::Break(()),
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
+                self.others = true;
+                return ControlFlow::Continue(());
+            }
             _ => return ControlFlow::Continue(()),
         };
-        let Place { model, leaf, items, through } = self.place;
-        let is_group = |name: &str| match (self.place.item(name), items) {
-            (Some(expr), Some((level, _))) => !model.may_aggregate(level, expr),
-            // What it is nobody knows.
-            _ => true,
-        };
-        let found = model.find_column(self.level, names).filter(|found| found.leaf == leaf);
-        self.found =
-            found.is_some_and(|found| (!through || found.column.node.is_some()) && is_group(&found.column.name));
-        if self.found { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let Place { model, leaf, .. } = *self.place;
+        match model.find_column(self.level, names) {
+            Some(found) if found.leaf == leaf && self.place.is_group(&found.column.name) => self.groups = true,
+            Some(found) if found.leaf == leaf => self.aggregates = true,
+            // One of a query around this one has one value.
+            Some(found) if model.leaves[found.leaf].level != self.level => {}
+            _ => self.others = true,
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -174,6 +243,10 @@ struct Write<'a, 'm, 's> {
 impl VisitorMut for Write<'_, '_, '_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let names = match expr {
             Expr::Identifier(name) => std::slice::from_ref(name),
@@ -181,7 +254,10 @@ impl VisitorMut for Write<'_, '_, '_> {
             _ => return ControlFlow::Continue(()),
         };
         let found = self.above.model.find_column(self.level, names);
+        let found = found.filter(|found| found.leaf == self.above.leaf);
         match found.and_then(|found| self.above.item(&found.column.name)) {
+            // Without a type of its own it is text as a column, and anything in a condition.
+            Some(item) if is_untyped(item) => ControlFlow::Break(()),
             Some(item) => {
                 *expr = Expr::Nested(Box::new(item.clone()));
                 ControlFlow::Continue(())
@@ -189,4 +265,9 @@ impl VisitorMut for Write<'_, '_, '_> {
             None => ControlFlow::Break(()),
         }
     }
+}
+
+fn is_untyped(item: &Expr) -> bool {
+    let Expr::Value(ValueWithSpan { value, .. }) = unnest(item) else { return false };
+    !matches!(value, Literal::Number(..) | Literal::Boolean(_))
 }

@@ -2,13 +2,14 @@
 //! part. One such query becomes one input, so that groups are pulled and not the rows that they are made of. Of others, in expressions
 //! and set operations too, the shards make partial groups or first rows, and what stands in their place puts these together.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value as Literal, Visit,
-    Visitor,
+    CteAsMaterialized, Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
+    Value as Literal, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
@@ -138,8 +139,19 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         parts.entry(part.of).or_default().push(part);
     }
     let arms = HashMap::new();
-    let mut find =
-        Find { tree, model, collected, source, parts, arms, limits: 0, next: 0, next_select: 0, found: Vec::new() };
+    let mut find = Find {
+        tree,
+        model,
+        collected,
+        source,
+        parts,
+        arms,
+        limits: 0,
+        materialized: Vec::new(),
+        next: 0,
+        next_select: 0,
+        found: Vec::new(),
+    };
     let _ = tree.visit(&mut find);
     find.found
 }
@@ -238,6 +250,8 @@ struct Find<'m, 's> {
     arms: HashMap<PartOf, Arm>,
     /// How many queries with a LIMIT are open.
     limits: usize,
+    /// Queries of WITH that are AS MATERIALIZED: Postgres puts no condition below them.
+    materialized: Vec<*const Query>,
     next: usize,
     next_select: usize,
     found: Vec<Inner>,
@@ -248,6 +262,9 @@ impl Visitor for Find<'_, '_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let ordinal = self.next;
         self.next += 1;
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        let materialized = ctes.filter(|cte| cte.materialized == Some(CteAsMaterialized::Materialized));
+        self.materialized.extend(materialized.map(|cte| std::ptr::from_ref(&*cte.query)));
         let of = PartOf::Query(std::ptr::from_ref(query));
         if let Some(uses) = self.parts.get(&of) {
             let inner = match self.arms.get(&of) {
@@ -304,7 +321,10 @@ impl Find<'_, '_> {
         if uses.iter().any(|part| self.computes_unread(query, select, part)) {
             return None;
         }
-        let less = less_asked(self.model, query, uses)?;
+        let less = match self.materialized.contains(&std::ptr::from_ref(query)) {
+            true => Cow::Borrowed(query),
+            false => less_asked(self.model, query, uses)?,
+        };
         let query = &*less;
         let by_name = views::is_by_name(select).is_some();
         let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();

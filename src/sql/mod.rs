@@ -35,6 +35,7 @@ mod failing;
 mod families;
 mod filled;
 mod finish;
+mod fixed;
 mod from;
 pub mod functions;
 mod groups;

@@ -201,3 +201,44 @@ SELECT * FROM (SELECT DISTINCT quantity, 1 / (quantity - 3) AS s FROM orders) q 
 -- Not of grouping sets.
 -- error: 22012
 SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY ROLLUP (quantity)) q WHERE quantity <> 3
+
+-- Nor where an outer join is between: what is looked at above it, or on its own side, is not the query's.
+SELECT p.id, q.c, q.s FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE q.c IS NULL ORDER BY 1
+
+SELECT p.id, q.c FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE coalesce(q.c, 3) = 3 ORDER BY 1
+
+SELECT p.id, q.c FROM (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q LEFT JOIN products p ON q.c = p.id AND q.c < 5 ORDER BY 2, 1
+
+SELECT p.id, q.c FROM products p FULL JOIN (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE q.c IS NULL ORDER BY 1
+
+SELECT p.id, a.s FROM (SELECT quantity AS id, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) a RIGHT JOIN products p USING (id) WHERE a.id IS NULL ORDER BY 1
+
+SELECT p.id, q.c, q.s FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q ON q.c = p.id AND q.c > 3 ORDER BY 1
+
+-- What follows from conditions on others is looked at first as well.
+SELECT q.c, q.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q JOIN products p ON q.c = p.id WHERE p.id = 4
+
+SELECT p.id, q.s FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE p.id = 4
+
+SELECT q.c, q.s FROM (SELECT quantity AS id, quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q JOIN products p USING (id) WHERE p.id = 4
+
+SELECT * FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q WHERE q.c = (SELECT max(id) - max(id) + 4 FROM products)
+
+SELECT q.c, q.s, p.id FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q, products p WHERE (q.c = 4 AND p.id = 1) OR (q.c = 5 AND p.id = 2) ORDER BY 1
+
+SELECT q.c, q.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q WHERE EXISTS (SELECT 1 FROM products p WHERE p.id = q.c AND p.id = 4)
+
+SELECT b.c, b.s FROM (SELECT a.c, a.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) a) b JOIN (SELECT id AS k FROM products WHERE id = 4) p ON p.k = b.c
+
+-- error: 22012
+SELECT q.c, q.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q JOIN products p ON q.c = p.id WHERE p.id > 4
+
+-- Columns that give several rows, that have no type of their own, or that say which grouping a row is of.
+SELECT * FROM (SELECT quantity AS c, generate_series(1, quantity) AS g, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q WHERE g = 2 AND c < 4 ORDER BY 1
+
+SELECT * FROM (SELECT 'a ' AS c, status, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1, 2) q WHERE c <> 'a'::char(3) ORDER BY 2
+
+SELECT * FROM (SELECT quantity AS c, grouping(quantity) AS g, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q WHERE g = 0 AND c < 4 ORDER BY 1
+
+-- error: 22012
+WITH q AS MATERIALIZED (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) SELECT * FROM q WHERE c > 3 ORDER BY 1
