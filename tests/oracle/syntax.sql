@@ -555,3 +555,12 @@ SELECT tenant_id, id, ARRAY((SELECT o.total AS x FROM orders o WHERE o.quantity 
 SELECT q.id FROM ((SELECT o.id FROM orders o JOIN products p ON p.id = o.quantity) ORDER BY total, o.tenant_id, o.id LIMIT 5) q ORDER BY 1
 
 WITH q AS ((SELECT o.id FROM orders o JOIN products p ON p.id = o.quantity) ORDER BY total, o.tenant_id, o.id LIMIT 5) SELECT id FROM q ORDER BY 1
+
+-- N'...' is a bpchar.
+SELECT id, N'it''s', pg_typeof(N'a ')::text, N'a ' = 'a', N'a ' || 'b', length(N'a  ') FROM tenants ORDER BY 1 LIMIT 2
+
+SELECT N'it''s' AS x, count(*), rank() OVER (ORDER BY count(*)) FROM orders WHERE status <> N'it''s' GROUP BY status ORDER BY 2, 3
+
+SELECT * FROM kv WHERE key = N'a' OR key IN (N'b', N'k1 ') ORDER BY 1
+
+SELECT max(N'a ' || status), min(N'x'), N'b ' FROM orders WHERE status LIKE N'n%'
