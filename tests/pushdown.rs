@@ -188,6 +188,52 @@ fn groups_and_rows_that_the_shards_make_are_pulled_and_not_what_they_are_made_of
     assert_eq!(raw.extended(bound, &[], &values, 1), oracle.extended(bound, &[], &values, 1));
 }
 
+/// Who may read some columns of a table reads it where these are all that the statement names of it.
+#[test]
+fn columns_that_are_not_named_are_not_asked_for() {
+    let world = World::create("named");
+    let role = "pushdown_reader";
+    world.db.everywhere(&format!(
+        "DO $$BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object OR unique_violation THEN END$$; \
+         GRANT SELECT (tenant, id, customer) ON orders TO {role}; GRANT SELECT (tenant, id) ON customers TO {role}; GRANT SELECT ON products, picks TO {role}"
+    ));
+    let (mut ours, mut theirs) = (world.router.connect(&world.db.name), world.db.oracle());
+    for raw in [&mut ours, &mut theirs] {
+        raw.must(&format!("SET ROLE {role}"));
+    }
+    let answered = [
+        // Keywords, aliases and columns of other tables are none of a table's columns.
+        "SELECT o.id AS note, rank() OVER (ORDER BY id) AS total FROM orders o ORDER BY total, note LIMIT 3",
+        "SELECT note.id FROM orders note JOIN picks p ON p.id = note.customer ORDER BY 1 LIMIT 3",
+        "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY id) AS level FROM customers name",
+        "SELECT p.price, percentile_disc(0.5) WITHIN GROUP (ORDER BY o.id) FROM orders o, products p WHERE p.price = o.id GROUP BY p.price ORDER BY price LIMIT 3",
+        "SELECT id, (SELECT max(price) FROM products WHERE price < o.id) FROM orders o WHERE id < 5 ORDER BY id",
+        "WITH q AS (SELECT price AS total, sku AS note FROM products) SELECT o.id, max(q.total), count(DISTINCT q.note) FROM orders o JOIN q ON q.total = o.id GROUP BY o.id ORDER BY o.id LIMIT 4",
+        "SELECT o.id FROM orders o JOIN (SELECT price AS id, sku AS total FROM products) q USING (id) ORDER BY id LIMIT 4",
+        "SELECT id AS note FROM orders UNION SELECT id FROM customers ORDER BY note LIMIT 4",
+        "SELECT count(DISTINCT customer) AS total FROM orders HAVING count(*) > 5",
+    ];
+    let refused = [
+        "SELECT note FROM orders ORDER BY rank() OVER (ORDER BY id) LIMIT 3",
+        "SELECT id FROM orders o WHERE EXISTS (SELECT FROM products WHERE price = total) ORDER BY id LIMIT 3",
+        "SELECT o.* FROM orders o JOIN products p ON p.price = o.id",
+        "SELECT o FROM orders o JOIN products p ON p.price = o.id",
+        "SELECT o.id FROM orders o JOIN customers USING (tenant, id) JOIN products p ON p.sku = name",
+        "SELECT c.id, percentile_disc(0.5) WITHIN GROUP (ORDER BY level) FROM customers c GROUP BY c.id",
+        "SELECT id FROM orders ORDER BY total, rank() OVER (ORDER BY id)",
+        "SELECT id FROM orders JOIN (SELECT price AS id, sku AS note FROM products) p USING (id, note)",
+    ];
+    for sql in answered {
+        let (a, b) = (ours.simple(sql), theirs.simple(sql));
+        assert!(b.error.is_none(), "{sql}: {b:?}");
+        assert_eq!(a, b, "{sql}");
+    }
+    for sql in refused {
+        let (a, b) = (ours.simple(sql), theirs.simple(sql));
+        assert_eq!((a.code(), b.code()), ("42501", "42501"), "{sql}");
+    }
+}
+
 #[test]
 fn inputs_of_one_search_path_are_none_of_another() {
     let world = World::create("regrouppath");

@@ -764,6 +764,85 @@ fn rows_that_are_read_take_values() {
     assert!(["", "0A000"].contains(&current.code()), "{}", current.text());
 }
 
+/// Values that are taken beside groups, in subqueries, in a WITH and in set operations: as many as one Postgres takes, also where nothing comes
+/// of a row in the end.
+#[test]
+fn rows_that_are_put_together_take_values() {
+    let world = World::create("seq_together", "sequence_block = 10");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    let n = "nextval('plain_id_seq')";
+    let fill = "INSERT INTO notes (tenant, id, body) SELECT 1 + n % 8, n, 'n' || n FROM generate_series(1, 40) n";
+    let places = "INSERT INTO places (code, title) SELECT n, 'p' || n FROM generate_series(1, 5) n";
+    compare(&mut ours, &mut theirs, &[fill, places]);
+    let shapes = [
+        "SELECT {n} - {n}, count(*) FROM notes",
+        "SELECT tenant, {n}, sum(id) FROM notes GROUP BY tenant HAVING sum(id) > 80 ORDER BY tenant",
+        "SELECT sum({n}) > 0, count({n}), max(id) FROM notes",
+        "SELECT count(*) FILTER (WHERE {n} > 0) FROM notes",
+        "SELECT count(n), min(k) FROM (SELECT {n} AS n, id AS k FROM notes) q",
+        "SELECT count(DISTINCT n), max(n) - min(n) FROM (SELECT {n} AS n FROM notes) q",
+        "SELECT k FROM (SELECT {n} AS n, id AS k FROM notes) q ORDER BY k LIMIT 3",
+        "SELECT k FROM (SELECT {n} AS n, id AS k FROM notes) q WHERE k IN (3, 30) ORDER BY k",
+        "SELECT k, n > 0 FROM (SELECT {n} AS n, tenant AS k FROM notes) q WHERE n > 0 AND k = 3",
+        "SELECT q.k, p.title FROM (SELECT {n} AS n, id AS k FROM notes) q JOIN places p ON p.code = q.k WHERE n > 0 ORDER BY 1",
+        "SELECT q.k, p.title FROM (SELECT {n} AS n, id AS k FROM notes) q JOIN places p ON p.code = q.k WHERE p.code IN (2, 3) AND n > 0 ORDER BY 1",
+        "SELECT count(*) FROM (SELECT {n} AS n, tenant FROM notes OFFSET 0) q JOIN notes o ON o.tenant = q.tenant AND o.id = 5",
+        "SELECT count(*) FROM (SELECT {n} AS n, count(*) FROM notes GROUP BY tenant) q WHERE n > 0",
+        "WITH q AS (SELECT {n} AS n, id FROM notes) SELECT count(*), count(n) FROM q a JOIN q b USING (n, id)",
+        "WITH q AS (SELECT {n} AS n, id FROM notes) SELECT 1",
+        "SELECT id, (SELECT {n} + o.id - o.id > 0) FROM notes o ORDER BY id LIMIT 4",
+        "SELECT id, (SELECT {n}) > 0 FROM notes ORDER BY id LIMIT 4",
+        "SELECT body FROM notes ORDER BY {n} * 0, id LIMIT 5",
+        "SELECT DISTINCT tenant, {n} > 0 FROM notes ORDER BY 1",
+        "SELECT DISTINCT ON (tenant) tenant, {n} > 0, id FROM notes ORDER BY tenant, id",
+        "SELECT id, row_number() OVER (ORDER BY id), {n} FROM notes ORDER BY id LIMIT 3",
+        "SELECT sum({n}) OVER () > 0 FROM notes LIMIT 2",
+        "SELECT id FROM notes UNION ALL SELECT {n} * 0 FROM notes ORDER BY 1 LIMIT 43",
+        "SELECT {n} > 0 FROM notes UNION SELECT body IS NULL FROM notes ORDER BY 1",
+        "SELECT count(*) FROM (SELECT {n}, id FROM notes EXCEPT SELECT id, id FROM notes WHERE tenant = 3) q",
+        "SELECT count(*) FROM (SELECT {n} AS n FROM notes UNION ALL SELECT {n} FROM places) q",
+        "SELECT id FROM notes WHERE EXISTS (SELECT 1 FROM places WHERE code = id) AND id < 4 GROUP BY id HAVING {n} > 0 ORDER BY id",
+        "SELECT CASE WHEN count(*) > 100 THEN {n} END FROM notes",
+        "SELECT count(*) FROM notes o LEFT JOIN (SELECT {n} AS n, id FROM notes WHERE id < 11) q ON q.id = o.id",
+        "SELECT {n} IS NULL, count(*) FROM notes WHERE tenant = 5",
+        "SELECT * FROM (SELECT id, {n} > 0 FROM notes WHERE tenant = 6) q ORDER BY 1",
+    ];
+    let mut different = String::new();
+    for shape in shapes {
+        // How many it took shows the value behind it.
+        let sql = shape.replace("{n}", n);
+        let (a, b) = (ours.simple(&sql), theirs.simple(&sql));
+        let next = format!("SELECT {n}");
+        let (a, b) = ((seen(&a), ours.value(&next)), (seen(&b), theirs.value(&next)));
+        if a != b {
+            let _ = writeln!(different, "{sql}\n  ours   {a:?}\n  theirs {b:?}");
+            let set =
+                format!("SELECT setval('plain_id_seq', {})", a.1.parse::<i64>().unwrap().max(b.1.parse().unwrap()));
+            ours.must(&set);
+            theirs.must(&set);
+        }
+    }
+    assert!(different.is_empty(), "{different}");
+    // In a block and by a cursor.
+    let block = [
+        "BEGIN",
+        "INSERT INTO notes (tenant, id, body) VALUES (2, 41, 'own')",
+        "SELECT count(n), count(*) FROM (SELECT nextval('plain_id_seq') AS n FROM notes) q",
+        "DECLARE c CURSOR FOR SELECT nextval('plain_id_seq') > 0, count(*) FROM notes GROUP BY tenant ORDER BY 2, tenant",
+        "FETCH ALL FROM c",
+        "ROLLBACK",
+        "COPY (SELECT nextval('plain_id_seq') > 0, count(*) FROM notes) TO STDOUT",
+        "SELECT nextval('plain_id_seq')",
+    ];
+    compare(&mut ours, &mut theirs, &block);
+    // How often a condition is looked at is a matter of one Postgres's plan.
+    for sql in ["SELECT id FROM notes WHERE {n} > 0", "SELECT 1 FROM notes a JOIN notes b ON a.id = b.id AND {n} > 0"] {
+        let reply = ours.simple(&sql.replace("{n}", n));
+        assert_eq!(reply.code(), "0A000", "{sql}");
+        assert!(reply.error.unwrap().hint().contains("select list"), "{sql}");
+    }
+}
+
 /// Blocks that a router has are not given out behind greater values.
 #[test]
 fn rows_of_a_query_and_blocks_give_no_value_twice() {

@@ -89,8 +89,7 @@ fn parameter<'a>(
             }
             // Postgres gives it the column's type, but where it stands beside other values, or is carried over from a column of another type.
             if format == Format::Binary {
-                let read =
-                    has_size_of(key_type, bytes.len()).then(|| key_type.parse_typed(key_type.oid(), format, bytes));
+                let read = can_be_only(key_type, bytes).then(|| key_type.parse_typed(key_type.oid(), format, bytes));
                 return read.and_then(Result::ok).ok_or(KeyError::Unsure);
             }
             key_type.oid()
@@ -105,16 +104,16 @@ fn parameter<'a>(
     key_type.parse_typed(of, format, bytes)
 }
 
-/// Whether binary values of so many bytes are of this type and no other that is compared with it.
-fn has_size_of(key_type: KeyType, bytes: usize) -> bool {
+/// Whether these binary bytes are of this type, or the same value in each other that is compared with it.
+fn can_be_only(key_type: KeyType, bytes: &[u8]) -> bool {
     match key_type {
-        KeyType::Bool => bytes == 1,
-        KeyType::Int2 => bytes == 2,
-        KeyType::Int4 | KeyType::Date => bytes == 4,
-        KeyType::Int8 | KeyType::Timestamp | KeyType::Timestamptz => bytes == 8,
-        // A bigint has eight.
-        KeyType::Numeric => bytes > 8,
-        KeyType::Uuid => bytes == 16,
+        KeyType::Bool => bytes.len() == 1,
+        KeyType::Int2 => bytes.len() == 2,
+        KeyType::Int4 | KeyType::Date => bytes.len() == 4,
+        KeyType::Int8 | KeyType::Timestamp | KeyType::Timestamptz => bytes.len() == 8,
+        // A bigint has eight, and its zero is the zero of a numeric.
+        KeyType::Numeric => bytes.len() > 8 || *bytes == [0; 8],
+        KeyType::Uuid => bytes.len() == 16,
         KeyType::Text | KeyType::Varchar | KeyType::Bpchar | KeyType::Bytea | KeyType::Inet => true,
     }
 }
@@ -325,6 +324,21 @@ pub(crate) fn own<'b>(value: KeyValue<'_>) -> KeyValue<'b> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn zero_is_one_value_in_all_numbers() {
+        let read = |bytes: &[u8]| {
+            can_be_only(KeyType::Numeric, bytes)
+                .then(|| KeyType::Numeric.parse_typed(oid::NUMERIC, Format::Binary, bytes).map(own).ok())
+                .flatten()
+        };
+        let zero = KeyType::Numeric.parse_text("0").ok();
+        assert!(zero.is_some());
+        assert_eq!(read(&[0; 8]), zero);
+        // The bigint 1, and a numeric NaN that is a bigint as well.
+        assert_eq!(read(&1i64.to_be_bytes()), None);
+        assert_eq!(read(&[0, 0, 0, 0, 0xc0, 0, 0, 0]), None);
+    }
 
     #[test]
     fn array_literals_are_read_as_array_in_reads_them() {

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{BinaryOperator, Expr, Query, Statement, Visit, Visitor};
 
 use crate::sql::analyze::Analyzer;
+use crate::sql::drawing::Drawing;
 use crate::sql::facts::{is_row, parameter_index, row, unnest};
 use crate::sql::finish::Parsed;
 use crate::sql::keys::{KeyExpr, KeyGroup};
@@ -65,7 +66,7 @@ pub fn examine(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Examination {
         used,
         parameters: 0,
         once: false,
-        draws: false,
+        draws: Drawing::Nothing,
         told: Default::default(),
     };
     on_deep_stack(text, &tokens, || walk(&analyzer, start)).flatten().unwrap_or_default()

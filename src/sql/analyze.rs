@@ -17,6 +17,7 @@ use crate::sql::block_time::{self, ReadsTime};
 use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::{self, CreateAs};
+use crate::sql::drawing::Drawing;
 use crate::sql::escapes;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
@@ -39,7 +40,7 @@ use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::temporary;
 use crate::sql::utility::{self, SetStatement, StatementKind, TransactionStatement};
-use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, ragged, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, is_too_deep, on_deep_stack, ragged, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -223,7 +224,7 @@ pub(crate) struct Analyzer<'s> {
     /// The statement is one of the router's making, whose FROM has one row for each that it changes ([`crate::sql::once`]).
     pub once: bool,
     /// What is asked for once of it takes values of sequences, each by its whole name.
-    pub draws: bool,
+    pub draws: Drawing,
     /// The slots of literals whose values have shaped what becomes of the statement, in whichever walk over it.
     pub told: Rc<RefCell<BTreeSet<u16>>>,
 }
@@ -300,8 +301,16 @@ pub(crate) fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Anal
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer =
-        Analyzer { scope: *scope, text, scan, used, parameters, once: false, draws: false, told: Rc::default() };
+    let analyzer = Analyzer {
+        scope: *scope,
+        text,
+        scan,
+        used,
+        parameters,
+        once: false,
+        draws: Drawing::Nothing,
+        told: Rc::default(),
+    };
     let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
@@ -572,7 +581,10 @@ impl Analyzer<'_> {
     pub fn statement_of(&self, bytes: Range<usize>, rows: Rows) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
         let Some(Read { tree, other }) = spelling::read(text, bytes.start, &self.scan.slots) else {
-            return self.not_understood("the syntax of the statement");
+            return self.not_understood(match is_too_deep(text) {
+                true => "queries and parentheses that nest as deep as these",
+                false => "the syntax of the statement",
+            });
         };
         if let Some(verdict) = ragged::verdict(self, &tree).or_else(|| self.select_into(&tree, text)) {
             return verdict;
@@ -716,29 +728,24 @@ impl Analyzer<'_> {
             let outcome = self.change(model, parsed, statement, &ctes, query.with.as_ref())?;
             return Ok(outcome);
         }
-        let (mut regrouped, mut drawing) = (None, None);
+        let mut regrouped = None;
+        let drawing;
         let many = match as_select(query) {
             Some(select) => {
                 let level = model.select(select, None, None, &ctes)?;
-                drawing = self.drawing(model, query, select, level.level);
                 model.note_locks(query, level.level);
                 let at = At { level: level.level, ctes: ctes.clone(), vary: false };
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
+                drawing = self.drawing(model, query, Some((select, level.level)));
                 if model.uses.locking && is_limited(query) && rows == Rows::Result && !model.refs.is_empty() {
                     let claim = claim(self, model, parsed, query, &level);
                     let many = claim.map(|claim| Many::Claim(Arc::new(claim))).map_err(Obstacle::fault);
                     return Ok(self.read_outcome(model, many));
                 }
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
-                let many = match &drawing {
-                    // No shard has the sequence.
-                    Some(_) => {
-                        many.and_then(|_| Err(Obstacle::new("nextval() by the row over several shards").fault()))
-                    }
-                    None => many,
-                };
+                let many = draws_not(many, drawing.is_some());
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
                 if !merged && drawing.is_none() && !model.uses.writing_cte && !model.uses.numbering.hangs_on_server() {
@@ -752,7 +759,8 @@ impl Analyzer<'_> {
                 let (statement, parameters) = (parsed.tree, self.parameters);
                 let literals = &model.literals;
                 let printer = Printer { statement, text, standard_strings, parameters, literals, clock: None };
-                sets::scatter(model, query, &rows, &printer).map_err(Obstacle::fault)
+                drawing = self.drawing(model, query, None);
+                draws_not(sets::scatter(model, query, &rows, &printer).map_err(Obstacle::fault), drawing.is_some())
             }
         };
         let finish = |reason: Fault| {
@@ -963,6 +971,11 @@ pub(crate) fn unsafe_function(name: &str) -> Fault {
             "If it does not, declare it in the database's section of the configuration: safe_functions = [\"{name}\"]."
         ),
     )
+}
+
+/// No shard has a sequence that the statement takes values of.
+fn draws_not(many: Result<Scatter, Fault>, draws: bool) -> Result<Scatter, Fault> {
+    if draws { many.and_then(|_| Err(Obstacle::new("nextval() over several shards").fault())) } else { many }
 }
 
 /// Whether the rows are those of every shard, one behind the other.

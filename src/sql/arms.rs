@@ -8,10 +8,11 @@ use sqlparser::ast::{
     SelectItem, SetExpr, SetOperator, SetQuantifier, Value as Literal, Visit, Visitor,
 };
 
+use crate::sql::collations::Own;
 use crate::sql::facts::unnest;
 use crate::sql::limit::read_limit;
 use crate::sql::matches::unique_keys;
-use crate::sql::model::{ColumnType, Columns, LevelId, Model, PartOf};
+use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, PartOf};
 use crate::sql::names::folded;
 use crate::sql::query::{is_distinct, is_limited};
 use crate::sql::shape::ordinal;
@@ -43,6 +44,7 @@ const MOST_ARMS: usize = 64;
 
 /// The queries of a set operation, and what it does with their rows. `columns`: what a query in it gives. `may_stop`: there is a LIMIT around it.
 pub(crate) fn arms<'m>(
+    model: &Model<'_>,
     query: &Query,
     columns: impl Fn(PartOf) -> Option<&'m Columns>,
     may_stop: bool,
@@ -53,7 +55,7 @@ pub(crate) fn arms<'m>(
     if found.len() > MOST_ARMS {
         return Vec::new();
     }
-    let first = first(query, &found, columns);
+    let first = first(model, query, &found, columns);
     let with = |(of, arm, is_union): (PartOf, Arm, bool)| {
         let first = first.clone().filter(|_| is_union);
         (of, Arm { first, ..arm })
@@ -106,6 +108,7 @@ fn is_plain(query: &Query) -> bool {
 
 /// The first rows that a set operation asks for, where the queries in it sort theirs by the same order.
 fn first<'m>(
+    model: &Model<'_>,
     query: &Query,
     arms: &[(PartOf, Arm, bool)],
     columns: impl Fn(PartOf) -> Option<&'m Columns>,
@@ -132,9 +135,11 @@ fn first<'m>(
             }
             _ => return None,
         };
-        let types: Vec<Option<ColumnType>> = all.iter().map(|of| of.list.get(at)?.ty).collect();
-        // A collation of its own in one query sorts all of them: here it cannot be told from the database's.
-        let is_one = types.iter().all(|ty| ty.is_some_and(|of| of.collation.order_is_bytes()) && *ty == types[0]);
+        let sorted: Vec<&Column> = all.iter().map(|of| of.list.get(at)).collect::<Option<_>>()?;
+        // A collation of its own in one query sorts all of them: only of columns it is known that they have none.
+        let is_plain_text = |of: &Column| model.own_collation(of) == Own::Nothing;
+        let is_sorted = |of: &&Column| of.ty.is_some_and(|ty| ty.collation.order_is_bytes()) || is_plain_text(of);
+        let is_one = sorted.iter().all(|of| is_sorted(of) && of.ty.is_some() && of.ty == sorted[0].ty);
         let is_plain = item.with_fill.is_none() && !matches!(item.options.sort, Some(OrderBySort::Using(_)));
         (is_one && is_plain).then(|| (at, item.options.clone()))
     };

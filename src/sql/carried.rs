@@ -79,6 +79,9 @@ impl Equality {
 
 /// What conditions on other tables say of a leaf, written with the leaf's own columns.
 pub(crate) fn carried(model: &Model<'_>, leaf: LeafId) -> Vec<Expr> {
+    if model.needs_all_rows() {
+        return Vec::new();
+    }
     let level = model.leaves[leaf].level;
     let filters = model.collected.as_deref().map_or(&[][..], |collected| &collected.filters);
     let known = model.carriers.borrow().get(&level).map(Rc::clone);

@@ -66,7 +66,8 @@ impl Supplying<'_> {
         let reads = sorted
             || collected.tables.iter().any(elsewhere)
             || collected.views.iter().any(|(_, _, sharded)| *sharded)
-            || !home && (!matches!(rows.spread, Spread::Same) || scratch.uses.volatile.is_some() || self.of.draws);
+            || !home
+                && (!matches!(rows.spread, Spread::Same) || scratch.uses.volatile.is_some() || self.of.draws.takes());
         // A name that is none of a table may be one of a WITH around it, or of a column around it; or of a column of its own output, where
         // it orders or groups.
         let mut bare = query.clone();

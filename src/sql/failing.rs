@@ -72,7 +72,16 @@ impl Model<'_> {
 
     /// Whether a part of the statement, which stands in this level, can fail for some value.
     pub fn may_fail(&self, level: LevelId, part: &impl Visit) -> bool {
-        let mut fails = MayFail { model: self, level, queries: 0, constant: 0, told: RefCell::default() };
+        self.fails(level, part, false)
+    }
+
+    /// The same for some row of it: sums that are beyond any table's rows do not count.
+    pub fn may_fail_by_row(&self, level: LevelId, part: &impl Visit) -> bool {
+        self.fails(level, part, true)
+    }
+
+    fn fails(&self, level: LevelId, part: &impl Visit, sums: bool) -> bool {
+        let mut fails = MayFail { model: self, level, sums, queries: 0, constant: 0, told: RefCell::default() };
         let may_fail = part.visit(&mut fails).is_break();
         fails.told.into_inner().iter().for_each(|literal| self.literals.tell(literal));
         may_fail
@@ -198,10 +207,15 @@ pub(crate) fn is_empty(query: &Query) -> bool {
     most_rows(query) == Some(Count::Constant(0))
 }
 
+/// Aggregates that have a value for whatever rows.
+const OF_ROWS: [&str; 5] = ["array_agg", "string_agg", "json_agg", "jsonb_agg", "mode"];
+
 /// Finds what can fail for some value of a column. What names no column is computed, and fails, before any row is read.
 struct MayFail<'m, 's> {
     model: &'m Model<'s>,
     level: LevelId,
+    /// Sums and means of integers have a value.
+    sums: bool,
     /// How many queries are open.
     queries: usize,
     /// How many expressions are open, from one that names no column.
@@ -318,10 +332,20 @@ impl MayFail<'_, '_> {
             }
             Expr::Function(function) => parts(&function.name).is_some_and(|(schema, name)| {
                 let of_any = FUNCTIONS.contains(&&*name) || self.is_safe_call(function, &name);
+                let of_rows = self.sums && (function.over.is_some() || OF_ROWS.contains(&&*name));
+                let of_any =
+                    of_any || of_rows || self.sums && matches!(&*name, "sum" | "avg") && self.is_of_numbers(function);
                 of_any && schema.is_none_or(|schema| schema == "pg_catalog")
             }),
             _ => false,
         }
+    }
+
+    /// Whether an aggregate is one of numbers that have no end, or of integers.
+    fn is_of_numbers(&self, function: &Function) -> bool {
+        let of = |arg: &Expr| self.type_of(arg);
+        let is_exact = |oid| matches!(oid, Some(oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC));
+        plain_args(function).is_some_and(|args| matches!(&args[..], [arg] if is_exact(of(arg))))
     }
 
     /// Whether an expression compares texts of columns whose collations do not go together, or looks into texts of one that allows no such look.

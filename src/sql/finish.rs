@@ -11,11 +11,13 @@ use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
+use crate::sql::drawing::Drawing;
 use crate::sql::elsewhere::{self, Needs};
 use crate::sql::failing::most_rows;
 use crate::sql::functions::is_users;
 use crate::sql::inner::{InnerPlace, inner_queries};
 use crate::sql::keyed::{HomeTable, Known, stage};
+use crate::sql::keys::KeyExpr;
 use crate::sql::literals::Literals;
 use crate::sql::locking::locks_copies;
 use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
@@ -116,7 +118,7 @@ impl Unmerged<'_> {
                 copy: false,
                 cursor: None,
                 by_views: None,
-                draws: self.of.draws,
+                draws: self.of.draws.takes(),
             });
         }
         let in_transaction = text(Variant::InTransaction)
@@ -139,7 +141,7 @@ impl Unmerged<'_> {
             }
             _ => None,
         };
-        let draws = self.of.draws;
+        let draws = self.of.draws.takes();
         let elsewhere = if draws { Err("it takes values of sequences".into()) } else { elsewhere };
         Ok(Finish {
             reason: reason.into(),
@@ -185,7 +187,7 @@ impl Unmerged<'_> {
             copy: false,
             cursor: None,
             by_views: None,
-            draws: self.of.draws,
+            draws: self.of.draws.takes(),
         }
     }
 
@@ -236,7 +238,7 @@ impl Unmerged<'_> {
                 .filter_map(|(factor, view, sharded)| Some((*ordinals.get(factor)?, (view.clone(), viewed(*sharded)))));
             let views: HashMap<usize, _> = found.collect();
             if views.is_empty() {
-                check_uses(&model, variant, self.of.draws)?;
+                check_uses(&model, variant, self.of.draws.takes())?;
                 let returned = &returned;
                 return Rewriting {
                     model: &model,
@@ -260,7 +262,8 @@ impl Unmerged<'_> {
     fn walk(&self, tree: &Statement, returned: &[Returned]) -> Result<Model<'_>, Obstacle> {
         let literals = self.parsed.literals(self.of);
         let mut model = Model::new(self.of.scope, literals, self.of.used.clone());
-        model.collected = Some(Box::new(Collected::default()));
+        let all_rows = self.of.draws == Drawing::ByAnyRow;
+        model.collected = Some(Box::new(Collected { all_rows, ..Collected::default() }));
         let Statement::Query(query) = tree else { return Err(Obstacle::new("a statement that is no query")) };
         let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
         let supplied =
@@ -325,7 +328,7 @@ fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Ob
         let obstacle = Obstacle::new(format!("{what} beside rows of several shards"));
         return Err(match what {
             "function nextval()" => obstacle.hint(
-                "Call it in the select list of a SELECT without groups and DISTINCT, once for each row, or take the values first: SELECT nextval(...) FROM generate_series(1, n).",
+                "Call it in a select list, in ORDER BY or in HAVING, by the literal name of the sequence, or take the values first: SELECT nextval(...) FROM generate_series(1, n).",
             ),
             _ => obstacle,
         });
@@ -618,7 +621,10 @@ impl Rewriting<'_> {
                 for table in uses {
                     let of_leaf = |id: &usize| self.model.refs[*id].leaf == table.leaf;
                     for id in (0..self.model.refs.len()).filter(of_leaf) {
-                        let group = self.model.group_of(id);
+                        let mut group = self.model.group_of(id);
+                        if self.model.needs_all_rows() {
+                            group.expr = KeyExpr::Any;
+                        }
                         if !groups.contains(&group) {
                             groups.push(group);
                         }

@@ -2,18 +2,20 @@
 //! part. One such query becomes one input, so that groups are pulled and not the rows that they are made of. Of others, in expressions
 //! and set operations too, the shards make partial groups or first rows, and what stands in their place puts these together.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value as Literal, Visit,
-    Visitor,
+    CteAsMaterialized, Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
+    Value as Literal, Visit, Visitor,
 };
 use sqlparser::tokenizer::Span;
 
 use crate::catalog::Table;
 use crate::sql::arms::{Arm, alone, arms};
+use crate::sql::asked::{fails_otherwise, less_asked};
 use crate::sql::colnames::output_name;
 use crate::sql::facts::unnest;
 use crate::sql::literals::Literals;
@@ -127,7 +129,8 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         && uses.system_column.is_none()
         && uses.sample.is_none()
         && !uses.outer_aggregate
-        && !uses.locking;
+        && !uses.locking
+        && !collected.all_rows;
     if !plain || collected.parts.is_empty() {
         return Vec::new();
     }
@@ -136,8 +139,19 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         parts.entry(part.of).or_default().push(part);
     }
     let arms = HashMap::new();
-    let mut find =
-        Find { tree, model, collected, source, parts, arms, limits: 0, next: 0, next_select: 0, found: Vec::new() };
+    let mut find = Find {
+        tree,
+        model,
+        collected,
+        source,
+        parts,
+        arms,
+        limits: 0,
+        materialized: Vec::new(),
+        next: 0,
+        next_select: 0,
+        found: Vec::new(),
+    };
     let _ = tree.visit(&mut find);
     find.found
 }
@@ -236,6 +250,8 @@ struct Find<'m, 's> {
     arms: HashMap<PartOf, Arm>,
     /// How many queries with a LIMIT are open.
     limits: usize,
+    /// Queries of WITH that are AS MATERIALIZED: Postgres puts no condition below them.
+    materialized: Vec<*const Query>,
     next: usize,
     next_select: usize,
     found: Vec<Inner>,
@@ -246,6 +262,9 @@ impl Visitor for Find<'_, '_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let ordinal = self.next;
         self.next += 1;
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        let materialized = ctes.filter(|cte| cte.materialized == Some(CteAsMaterialized::Materialized));
+        self.materialized.extend(materialized.map(|cte| std::ptr::from_ref(&*cte.query)));
         let of = PartOf::Query(std::ptr::from_ref(query));
         if let Some(uses) = self.parts.get(&of) {
             let inner = match self.arms.get(&of) {
@@ -256,7 +275,7 @@ impl Visitor for Find<'_, '_> {
         }
         if let SetExpr::SetOperation { .. } = &*query.body {
             let columns = |of: PartOf| self.parts.get(&of).and_then(|uses| uses.first()).map(|part| &part.columns);
-            for (of, arm) in arms(query, columns, self.limits > 0) {
+            for (of, arm) in arms(self.model, query, columns, self.limits > 0) {
                 // A set operation in parentheses is part of the one around it.
                 self.arms.entry(of).or_insert(arm);
             }
@@ -302,6 +321,11 @@ impl Find<'_, '_> {
         if uses.iter().any(|part| self.computes_unread(query, select, part)) {
             return None;
         }
+        let less = match self.materialized.contains(&std::ptr::from_ref(query)) {
+            true => Cow::Borrowed(query),
+            false => less_asked(self.model, query, uses)?,
+        };
+        let query = &*less;
         let by_name = views::is_by_name(select).is_some();
         let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
         if !whole {
@@ -336,7 +360,7 @@ impl Find<'_, '_> {
         let SetExpr::Select(select) = &*query.body else { return None };
         let first = uses.first()?;
         let contained = self.found.iter().any(|outer| outer.contains(first.leaves.start));
-        if query.with.is_some() || first.leaves.is_empty() || contained {
+        if query.with.is_some() || first.leaves.is_empty() || contained || fails_otherwise(self.model, query, uses) {
             return None;
         }
         let start = select.select_token.0.span;

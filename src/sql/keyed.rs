@@ -55,6 +55,9 @@ enum Left {
 
 /// Gives the pulls their keys and stages.
 pub(crate) fn stage(model: &Model<'_>, pulls: &mut [PullText], known: &Known<'_>) {
+    if model.needs_all_rows() {
+        return;
+    }
     let left: Vec<Left> = (0..pulls.len()).map(|at| left_of_pull(model, &pulls[at], at, known)).collect();
     let mut order: Vec<usize> = (0..pulls.len()).collect();
     order.sort_by_key(|at| left[*at]);

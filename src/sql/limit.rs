@@ -109,14 +109,19 @@ pub(crate) fn set_limit(query: &mut Query, limit: Option<Limit>) {
     let Some(Limit { limit: Some(limit), offset }) = limit else { return };
     let text = match (limit, offset) {
         (Count::Constant(limit), None) => limit.to_string(),
-        (Count::Constant(limit), Some(Count::Constant(offset))) => match limit.checked_add(offset) {
+        // What is negative is an error, and Postgres says so of OFFSET before LIMIT: the whole's, where it comes to them.
+        (Count::Constant(limit), Some(Count::Constant(offset))) => match limit.max(0).checked_add(offset.max(0)) {
             Some(sum) => sum.to_string(),
             None => return,
         },
         (limit, None) => limit.sql(),
         // Their sum may be more than a LIMIT can be.
         (limit, Some(offset)) => {
-            format!("least({}::numeric + coalesce({}, 0), {})::bigint", limit.sql(), offset.sql(), i64::MAX)
+            let (limit, offset) = (limit.sql(), offset.sql());
+            format!(
+                "least(CASE WHEN {limit} < 0 THEN 0 ELSE {limit}::numeric END + greatest(coalesce({offset}, 0), 0), {})::bigint",
+                i64::MAX
+            )
         }
     };
     let Some(limit) = written(&text) else { return };

@@ -1,8 +1,10 @@
 //! PURE. Text -> statement -> analysis. The only door to sqlparser.
 
 pub mod advice;
+mod alone;
 pub mod analyze;
 mod arms;
+mod asked;
 mod attributes;
 pub mod block_time;
 mod called;
@@ -11,6 +13,7 @@ pub mod changes;
 pub mod claim;
 mod clock;
 mod closed;
+mod collations;
 mod colnames;
 pub mod combine;
 mod compared;
@@ -32,6 +35,7 @@ mod failing;
 mod families;
 mod filled;
 mod finish;
+mod fixed;
 mod from;
 pub mod functions;
 mod groups;
@@ -111,7 +115,7 @@ use std::collections::BTreeSet;
 
 use sqlparser::ast::{Expr, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::catalog::Catalog;
@@ -192,6 +196,12 @@ fn parse_tokens(tokens: Vec<TokenWithSpan>) -> Option<Statement> {
     (parser.peek_token().token == Token::EOF).then_some(statement)
 }
 
+/// Whether it is only for its depth that a text is not parsed.
+fn is_too_deep(text: &str) -> bool {
+    let parsed = tokenize(text).map(|tokens| parser_of(tokens).parse_statement());
+    matches!(parsed, Some(Err(ParserError::RecursionLimitExceeded)))
+}
+
 fn parse_query(text: &str) -> Option<Box<Query>> {
     match parse(text)? {
         Statement::Query(query) => Some(query),
@@ -248,4 +258,18 @@ fn longest_chain(tokens: &[lexer::Token]) -> usize {
         }
     }
     longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nests_too_deep_is_known_from_what_is_no_syntax() {
+        let nested = |depth: usize| format!("SELECT {}1{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(parse(&nested(20)).is_some());
+        assert!(is_too_deep(&nested(100)));
+        assert!(!is_too_deep(&nested(20)));
+        assert!(!is_too_deep("SELECT ((1)"));
+    }
 }

@@ -380,6 +380,8 @@ pub(crate) struct Collected {
     pub parts: Vec<Part>,
     /// The leaves that stand for queries of a WITH.
     pub ctes: Vec<LeafId>,
+    /// Rows count also where nothing comes of them: something is called for each.
+    pub all_rows: bool,
 }
 
 /// Where a query stands within the statement. The pointers are compared and never followed.
@@ -492,6 +494,11 @@ pub(crate) struct Supplied {
 }
 
 impl<'s> Model<'s> {
+    /// Whether rows must be there also where the statement's result shows that nothing comes of them.
+    pub fn needs_all_rows(&self) -> bool {
+        self.collected.as_deref().is_some_and(|collected| collected.all_rows)
+    }
+
     pub fn new(scope: NameScope<'s>, literals: Literals, parameters: HashMap<u16, u32>) -> Self {
         let mut uses = Uses::default();
         note_unwritten(&scope, &mut uses);

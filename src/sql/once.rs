@@ -12,6 +12,7 @@ use sqlparser::ast::{
 
 use crate::catalog::Table;
 use crate::sql::analyze::Analyzer;
+use crate::sql::drawing::Drawing;
 use crate::sql::finish::Parsed;
 use crate::sql::from::is_only;
 use crate::sql::functions::{FunctionClass, classify};
@@ -98,7 +99,7 @@ impl Analyzer<'_> {
             used: self.used.clone(),
             parameters: self.parameters,
             once: true,
-            draws,
+            draws: if draws { Drawing::ByRow } else { Drawing::Nothing },
             told: Rc::default(),
         };
         match again.statement(0..text.len()).outcome {

@@ -28,7 +28,7 @@ pub(crate) struct Place<'a> {
 
 /// What the rows of a table must find on their own shard, to be asked of `FROM schema.table` without an alias.
 pub(crate) fn partners(model: &Model<'_>, places: &[Place<'_>], of: &Place<'_>) -> Vec<Pieces> {
-    if model.uses.numbering.hangs_on_server() {
+    if model.uses.numbering.hangs_on_server() || model.needs_all_rows() {
         return Vec::new();
     }
     let outer = Scanned { leaf: of.leaf, columns: &of.columns, qualifier: Some(&of.name.name) };

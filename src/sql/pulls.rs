@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use sqlparser::ast::{
     AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
+    SelectItem, SelectItemQualifiedWildcardKind, Statement, TableFactor, Visit, Visitor,
 };
 
 use crate::catalog::{Column, RelationKind, Table};
 use crate::ids::{Oid, QualifiedName};
+use crate::sql::alone::Alone;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, Model, NodeId, Obstacle, TableUse};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{FinishText, KeysFrom, PullSource, PullText, Top};
 use crate::sql::pieces::{Piece, Pieces};
+use crate::sql::returned::modifying_with;
 use crate::sql::temporary::is_temporary;
 use crate::sql::words::{self, Words};
 
@@ -31,6 +33,8 @@ struct Behind {
 
 /// The names that a statement mentions, wherever and as whatever.
 pub(crate) struct Mentions {
+    /// Names that can be columns of the tables of each SELECT; `None`: the statement changes rows, and its words are all that is known.
+    alone: Option<Alone>,
     /// Every word and quoted name, and behind which names it stands; `None`: not all can be read.
     words: Option<HashMap<String, Behind>>,
     /// How often it names the schema of temporary tables, which only the session's own connection has.
@@ -73,7 +77,9 @@ impl Mentions {
             }
             found
         });
+        let changes = !matches!(tree, Statement::Query(_)) || modifying_with(tree).is_some();
         let mut mentions = Mentions {
+            alone: (!changes).then(|| Alone::of(tree)),
             words,
             temporary,
             bare: HashSet::new(),
@@ -175,6 +181,7 @@ impl Visitor for Mentions {
         match expr {
             // The table of `table.column[1]`
             Expr::Identifier(_) if self.root == Some(std::ptr::from_ref(expr)) => {}
+            Expr::Identifier(_) if self.alone.as_ref().is_some_and(|alone| alone.is_output(expr)) => {}
             Expr::Identifier(name) => {
                 self.bare.insert(folded(name).into_owned());
             }
@@ -243,9 +250,15 @@ impl Scan<'_> {
         let mut names: Vec<&str> =
             tables.iter().filter(of_table).map(|used| &*self.model.leaves[used.leaf].name).collect();
         names.push(&leaf.name);
+        let factors: Vec<*const TableFactor> = tables.iter().filter(of_table).map(|used| used.factor).collect();
         let is_named = |at: &usize| {
-            let behind = words.get(&*self.table.columns[*at].name);
-            behind.is_some_and(|behind| behind.nothing || names.iter().any(|name| behind.names.contains(*name)))
+            let name = &*self.table.columns[*at].name;
+            let alone = |behind: &Behind| match &self.mentions.alone {
+                Some(alone) => factors.iter().any(|factor| alone.names(*factor, name)),
+                None => behind.nothing,
+            };
+            let behind = words.get(name);
+            behind.is_some_and(|behind| alone(behind) || names.iter().any(|name| behind.names.contains(*name)))
         };
         let named: Vec<usize> = all.filter(is_named).collect();
         if !named.is_empty() {

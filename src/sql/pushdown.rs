@@ -76,6 +76,16 @@ pub(crate) fn print_over(model: &Model<'_>, tables: &[Scanned<'_>], level: Level
     Pieces::of(&format!("({expr})"))
 }
 
+/// Whether the shards can answer an expression over the tables of a level.
+pub(crate) fn can_ask(model: &Model<'_>, level: LevelId, expr: &Expr) -> bool {
+    let leaves = &model.levels[level].leaves;
+    let names = |leaf: &LeafId| model.leaves[*leaf].columns.list.iter().map(|column| &*column.name).collect();
+    let columns: Vec<Vec<&str>> = leaves.iter().map(names).collect();
+    let scanned = |(leaf, columns)| Scanned { leaf, columns, qualifier: None };
+    let tables: Vec<Scanned<'_>> = leaves.iter().copied().zip(columns.iter().map(Vec::as_slice)).map(scanned).collect();
+    Pushdown { model, tables: &tables, level, named: Vec::new() }.can_push(expr)
+}
+
 struct Pushdown<'m, 's> {
     model: &'m Model<'s>,
     tables: &'m [Scanned<'m>],

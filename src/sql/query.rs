@@ -4,15 +4,15 @@
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Cte, Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByKind, Query, Select, SelectFlavor,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value as Literal, WildcardAdditionalOptions, WindowSpec,
-    With,
+    CastKind, Cte, Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByKind, Query, Select,
+    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value as Literal, WildcardAdditionalOptions,
+    WindowSpec, With,
 };
 
 use crate::catalog::Table;
 use crate::sql::colnames::output_name;
 use crate::sql::exprs::{At, CteScope, Ctes};
-use crate::sql::facts::{conjuncts, unnest};
+use crate::sql::facts::{conjuncts, type_oid, unnest};
 use crate::sql::failing::is_empty;
 use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
@@ -578,6 +578,11 @@ impl Model<'_> {
             expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
                 let found = self.as_column(level, expr)?;
                 self.levels[level].leaves.contains(&found.leaf).then_some(found.column.node?)
+            }
+            // To its own type: to Postgres that is the column itself.
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let of = self.as_column(level, expr)?.column.ty?.oid;
+                (type_oid(data_type) == Some(of)).then(|| self.as_plain_column(level, expr)).flatten()
             }
             _ => None,
         }

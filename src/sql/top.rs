@@ -31,7 +31,7 @@ pub(crate) fn top(model: &Model<'_>, query: &Query, table: &TableUse, columns: &
         && matches!(&select.group_by, GroupByExpr::Expressions(by, also) if by.is_empty() && also.is_empty())
         && !model.levels[level].aggregates
         && model.levels[level].windows.is_empty();
-    if !plain || multiplies_rows(select) || model.uses.attribute.is_some() {
+    if !plain || model.needs_all_rows() || multiplies_rows(select) || model.uses.attribute.is_some() {
         return None;
     }
     let limit = read_limit(query).ok()??;

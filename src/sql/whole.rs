@@ -8,6 +8,7 @@ use sqlparser::ast::{
     VisitMut, Visitor, VisitorMut,
 };
 
+use crate::sql::collations::Own;
 use crate::sql::colnames::output_name;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::infer::may_be_users;
@@ -135,7 +136,7 @@ struct Storable<'m, 's> {
     model: &'m Model<'s>,
     level: LevelId,
     /// Of the columns of text so far.
-    collation: Option<Collation>,
+    collation: Option<Own>,
 }
 
 impl Visitor for Storable<'_, '_> {
@@ -165,11 +166,15 @@ impl Visitor for Storable<'_, '_> {
         let Some(ty) = column.ty.or(column.node.map(|node| self.model.nodes[node].ty)) else {
             return ControlFlow::Break(());
         };
-        let collation = Some(ty.collation).filter(|collation| *collation != Collation::None);
-        if self.collation.is_some() && collation.is_some() && self.collation != collation {
-            return ControlFlow::Break(());
+        if ty.collation == Collation::None {
+            return ControlFlow::Continue(());
         }
-        self.collation = self.collation.or(collation);
+        let own = self.model.own_collation(&column);
+        match &self.collation {
+            // Of two that nobody knows, one can be another than the other.
+            Some(other) if *other != own || own == Own::Unknown => return ControlFlow::Break(()),
+            _ => self.collation = Some(own),
+        }
         ControlFlow::Continue(())
     }
 }

@@ -120,3 +120,16 @@ SELECT id FROM orders WHERE count(*) > 1
 
 -- error: 42P10
 SELECT status FROM orders GROUP BY 3
+
+-- A cast of the key to its own type is the key.
+SELECT plan, min(name), id::int FROM tenants GROUP BY id::int ORDER BY 3
+
+SELECT name, CAST(id AS integer), count(*) FROM tenants GROUP BY CAST(id AS integer) ORDER BY 2
+
+SELECT plan, percentile_disc(0.5) WITHIN GROUP (ORDER BY seats), id::int4 FROM tenants GROUP BY id::int4 ORDER BY 3
+
+SELECT title, count(*) FROM labels GROUP BY code::text ORDER BY code
+
+-- To another type it is not.
+-- error: 42803
+SELECT plan, id::bigint FROM tenants GROUP BY id::bigint

@@ -162,3 +162,83 @@ SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE note LIKE 'a
 SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE date_trunc('day', placed) > now()) ELSE 7 END FROM tenants ORDER BY id LIMIT 3
 
 SELECT id, CASE WHEN id < 0 THEN (SELECT count(*) FROM orders WHERE date_trunc('xx', placed) > now()) ELSE 7 END FROM tenants ORDER BY id LIMIT 3
+
+-- A condition on what a query is grouped by is looked at before its groups are made.
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q WHERE quantity <> 3 AND quantity IS NOT NULL ORDER BY 1
+
+SELECT q.quantity, q.s FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity UNION ALL SELECT 1, 1) q WHERE quantity <> 3 ORDER BY 1, 2
+
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity UNION SELECT 1, 1) q WHERE quantity BETWEEN 4 AND 6 ORDER BY 1, 2
+
+WITH q AS (SELECT quantity, count(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) SELECT * FROM q WHERE quantity > 3 ORDER BY 1
+
+SELECT * FROM (SELECT a.quantity, a.s FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) a) b WHERE quantity <> 3 ORDER BY 1
+
+SELECT * FROM (SELECT DISTINCT quantity, 1 / (quantity - 3) AS s FROM orders) q WHERE quantity > 3 ORDER BY 1
+
+SELECT quantity, sum(1 / (quantity - 3)) FROM orders GROUP BY quantity HAVING quantity <> 3 ORDER BY 1
+
+-- On another one it is not.
+-- error: 22012
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q WHERE s > 3
+
+-- The shards look at it too, in their part of the query.
+SELECT * FROM (SELECT tenant_id, quantity, sum(10 / (quantity - 3)) AS s FROM orders GROUP BY tenant_id, quantity) q WHERE quantity > 3 AND tenant_id < 9 ORDER BY 1, 2
+
+-- params: 3
+SELECT * FROM (SELECT quantity AS k, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q WHERE k > $1 ORDER BY 1
+
+SELECT q.k, q.s FROM (SELECT abs(quantity) AS k, sum(1 / (quantity - 3)) AS s FROM orders WHERE total > 100 OR quantity = 3 GROUP BY abs(quantity)) q WHERE k IN (4, 5) AND s IS NOT NULL ORDER BY 1
+
+SELECT q.k, t.name FROM (SELECT quantity AS k, min(1 / (quantity - 3)) AS s FROM orders GROUP BY quantity) q JOIN tenants t ON t.id = q.k WHERE q.k BETWEEN 4 AND 8 ORDER BY 1
+
+SELECT * FROM (SELECT quantity, id, rank() OVER (PARTITION BY quantity ORDER BY id, tenant_id) + 1 / (quantity - 3) AS r FROM orders) q WHERE quantity > 7 AND r < 4 ORDER BY 1, 2
+
+SELECT tenant_id, id, r FROM (SELECT tenant_id, id, row_number() OVER (PARTITION BY tenant_id ORDER BY id) + 0 * (1 / (tenant_id - 3)) AS r FROM orders) q WHERE tenant_id > 3 AND r = 1 ORDER BY 1
+
+SELECT * FROM (SELECT DISTINCT quantity, 1 / (quantity - 3) AS s FROM orders) q WHERE quantity > 3 AND s IS NOT NULL ORDER BY 1
+
+-- Not of grouping sets.
+-- error: 22012
+SELECT * FROM (SELECT quantity, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY ROLLUP (quantity)) q WHERE quantity <> 3
+
+-- Nor where an outer join is between: what is looked at above it, or on its own side, is not the query's.
+SELECT p.id, q.c, q.s FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE q.c IS NULL ORDER BY 1
+
+SELECT p.id, q.c FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE coalesce(q.c, 3) = 3 ORDER BY 1
+
+SELECT p.id, q.c FROM (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q LEFT JOIN products p ON q.c = p.id AND q.c < 5 ORDER BY 2, 1
+
+SELECT p.id, q.c FROM products p FULL JOIN (SELECT quantity AS c, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE q.c IS NULL ORDER BY 1
+
+SELECT p.id, a.s FROM (SELECT quantity AS id, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) a RIGHT JOIN products p USING (id) WHERE a.id IS NULL ORDER BY 1
+
+SELECT p.id, q.c, q.s FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q ON q.c = p.id AND q.c > 3 ORDER BY 1
+
+-- What follows from conditions on others is looked at first as well.
+SELECT q.c, q.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q JOIN products p ON q.c = p.id WHERE p.id = 4
+
+SELECT p.id, q.s FROM products p LEFT JOIN (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q ON q.c = p.id WHERE p.id = 4
+
+SELECT q.c, q.s FROM (SELECT quantity AS id, quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q JOIN products p USING (id) WHERE p.id = 4
+
+SELECT * FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q WHERE q.c = (SELECT max(id) - max(id) + 4 FROM products)
+
+SELECT q.c, q.s, p.id FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q, products p WHERE (q.c = 4 AND p.id = 1) OR (q.c = 5 AND p.id = 2) ORDER BY 1
+
+SELECT q.c, q.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q WHERE EXISTS (SELECT 1 FROM products p WHERE p.id = q.c AND p.id = 4)
+
+SELECT b.c, b.s FROM (SELECT a.c, a.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) a) b JOIN (SELECT id AS k FROM products WHERE id = 4) p ON p.k = b.c
+
+-- error: 22012
+SELECT q.c, q.s FROM (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) q JOIN products p ON q.c = p.id WHERE p.id > 4
+
+-- Columns that give several rows, that have no type of their own, or that say which grouping a row is of.
+SELECT * FROM (SELECT quantity AS c, generate_series(1, quantity) AS g, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q WHERE g = 2 AND c < 4 ORDER BY 1
+
+SELECT * FROM (SELECT 'a ' AS c, status, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1, 2) q WHERE c <> 'a'::char(3) ORDER BY 2
+
+SELECT * FROM (SELECT quantity AS c, grouping(quantity) AS g, sum(1 / (quantity - 500)) AS s FROM orders GROUP BY 1) q WHERE g = 0 AND c < 4 ORDER BY 1
+
+-- error: 22012
+WITH q AS MATERIALIZED (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) SELECT * FROM q WHERE c > 3 ORDER BY 1

@@ -554,3 +554,25 @@ SELECT tenant_id, customer_id, count(*) FROM orders WHERE tenant_id < 6 GROUP BY
 SELECT t.id FROM tenants* t WHERE t.id < 5 ORDER BY 1
 
 SELECT id, sum(total) OVER (ORDER BY placed RANGE BETWEEN '1 day'::interval PRECEDING AND CURRENT ROW) FROM orders WHERE tenant_id IN (1, 2) ORDER BY 1
+
+-- What is negative: OFFSET is looked at before LIMIT.
+-- error: 2201X
+SELECT count(*) FROM (SELECT total FROM orders ORDER BY total LIMIT 4 OFFSET -5) q
+
+-- error: 2201X
+SELECT sum(total) FROM (SELECT total FROM orders ORDER BY total, id OFFSET -5 ROWS FETCH FIRST 4 ROWS WITH TIES) q
+
+-- params: 4, -5
+-- error: 2201X
+SELECT total FROM orders UNION ALL SELECT budget FROM tenants ORDER BY 1 LIMIT $1 OFFSET $2
+
+-- params: -4, -5
+-- error: 2201X
+SELECT count(*) FROM (SELECT total FROM orders ORDER BY total LIMIT $1 OFFSET $2) q
+
+-- params: -4, 5
+-- error: 2201W
+SELECT count(*) FROM (SELECT total FROM orders ORDER BY total LIMIT $1 OFFSET $2) q
+
+-- params: NULL, 5
+SELECT count(*) FROM (SELECT total FROM orders ORDER BY total LIMIT $1 OFFSET $2) q

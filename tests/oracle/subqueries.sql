@@ -84,3 +84,20 @@ SELECT name FROM product_names WHERE id = 3
 SELECT order_count()
 
 SELECT twice(21)
+
+-- Set operations that begin with a parenthesis, and VALUES as a value.
+SELECT id FROM tenants WHERE id = ANY ((SELECT id FROM products) INTERSECT SELECT tenant_id FROM orders) ORDER BY id
+
+SELECT id FROM tenants WHERE id < ALL ((SELECT tenant_id FROM orders WHERE total > 900) EXCEPT SELECT 3) ORDER BY id
+
+SELECT count(*) FROM orders WHERE total >= SOME ((SELECT price FROM products) UNION ALL (SELECT budget FROM tenants))
+
+SELECT name FROM tenants WHERE id = (VALUES (3))
+
+SELECT count(*) FROM orders WHERE tenant_id = (VALUES (3)) AND total > (VALUES (2 + 3))
+
+-- params: 5
+SELECT id FROM tenants WHERE id >= (VALUES ($1::int)) ORDER BY id LIMIT 3
+
+-- error: 21000
+SELECT count(*) FROM orders WHERE total > (VALUES (3), (4))

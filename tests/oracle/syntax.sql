@@ -540,3 +540,27 @@ SELECT (level::text || nick)::varchar(9) COLLATE "C", count(*) FROM customers GR
 SELECT max(lower(nick)::text COLLATE "C"), min('a' || id::int::text COLLATE "C") FROM customers
 
 SELECT id FROM customers WHERE tenant_id = 3 AND name::text COLLATE "und-x-icu" < 'm' ORDER BY id
+
+-- ORDER BY and LIMIT behind a SELECT in parentheses are its own, and name its columns.
+(SELECT id, rank() OVER (ORDER BY id, tenant_id) FROM orders) ORDER BY total, tenant_id, id LIMIT 3
+
+(SELECT rank() OVER (ORDER BY id, tenant_id) FROM orders) ORDER BY quantity + 0, id, tenant_id LIMIT 3
+
+(((SELECT rank() OVER (ORDER BY id, tenant_id) AS note FROM orders))) ORDER BY note DESC, id LIMIT 3
+
+SELECT c.tenant_id, c.id, (SELECT q.x FROM ((SELECT o.total AS x FROM orders o WHERE o.quantity = length(c.name)) ORDER BY id DESC, o.tenant_id LIMIT 1) q) FROM customers c ORDER BY 1, 2 LIMIT 12
+
+SELECT tenant_id, id, ARRAY((SELECT o.total AS x FROM orders o WHERE o.quantity = length(c.name)) ORDER BY id DESC, o.tenant_id LIMIT 1) FROM customers c ORDER BY 1, 2 LIMIT 12
+
+SELECT q.id FROM ((SELECT o.id FROM orders o JOIN products p ON p.id = o.quantity) ORDER BY total, o.tenant_id, o.id LIMIT 5) q ORDER BY 1
+
+WITH q AS ((SELECT o.id FROM orders o JOIN products p ON p.id = o.quantity) ORDER BY total, o.tenant_id, o.id LIMIT 5) SELECT id FROM q ORDER BY 1
+
+-- N'...' is a bpchar.
+SELECT id, N'it''s', pg_typeof(N'a ')::text, N'a ' = 'a', N'a ' || 'b', length(N'a  ') FROM tenants ORDER BY 1 LIMIT 2
+
+SELECT N'it''s' AS x, count(*), rank() OVER (ORDER BY count(*)) FROM orders WHERE status <> N'it''s' GROUP BY status ORDER BY 2, 3
+
+SELECT * FROM kv WHERE key = N'a' OR key IN (N'b', N'k1 ') ORDER BY 1
+
+SELECT max(N'a ' || status), min(N'x'), N'b ' FROM orders WHERE status LIKE N'n%'

@@ -18,12 +18,17 @@ pub struct Database {
 impl Database {
     /// `label` (a lower-case word) makes the name readable in logs.
     pub fn create(label: &str) -> Self {
+        Self::create_with(label, "")
+    }
+
+    /// With these options of CREATE DATABASE.
+    pub fn create_with(label: &str, options: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let cluster = Cluster::shared();
         let name = format!("t_{label}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         each_server(cluster, |raw| {
             // From template0: a connection to template1 would block it.
-            raw.must(&format!("CREATE DATABASE {name} TEMPLATE template0"));
+            raw.must(&format!("CREATE DATABASE {name} TEMPLATE template0 {options}"));
         });
         Self { name, cluster }
     }

@@ -22,6 +22,9 @@ pub(super) fn conditioned(text: &str) -> Option<Edit> {
     tokens.insert_before(at, "WHERE true ")
 }
 
+/// A WITH of which nothing is read.
+const UNREAD: &str = "WITH pgloom_unread AS (SELECT true) ";
+
 /// What can follow `TABLE name`.
 const BEHIND_TABLE: [&str; 10] =
     ["order", "limit", "offset", "fetch", "for", "union", "except", "intersect", "on", "returning"];
@@ -83,7 +86,12 @@ impl Tokens<'_> {
                 .or_else(|| self.frame_bound(at))
                 .or_else(|| self.typed_string(at)),
             TokenKind::Quoted => self.typed_string(at),
-            TokenKind::Operator => self.children(at).or_else(|| self.any_of_values(at)).map(one),
+            TokenKind::Operator => self
+                .children(at)
+                .or_else(|| self.any_of_values(at))
+                .or_else(|| self.any_of_set(at))
+                .or_else(|| self.values_alone(at + 1))
+                .map(one),
             TokenKind::Literal(_) | TokenKind::UnicodeQuoted => self.unicode(at).map(one),
             TokenKind::Punct(_) | TokenKind::Parameter => None,
         }
@@ -112,6 +120,24 @@ impl Tokens<'_> {
             && self.is(at + 3, "values")
             && self.is_behind_operand(at);
         found.then_some((self.replace(at, at + 1, " IN ")?, at + 1))
+    }
+
+    /// `< ALL ((SELECT ...) UNION SELECT ...)`: behind a parenthesis the parser looks for an expression. A WITH that nothing reads changes nothing.
+    fn any_of_set(&self, at: usize) -> Option<(Edit, usize)> {
+        let opens = self.is_any(at + 1, &["any", "all", "some"])
+            && self.is_punct(at + 2, b'(')
+            && self.is_punct(at + 3, b'(')
+            && self.is_behind_operand(at);
+        if !opens || !self.is_any(self.closing(at + 3)? + 1, &["union", "except", "intersect"]) {
+            return None;
+        }
+        Some((self.insert_before(at + 3, UNREAD)?, at + 2))
+    }
+
+    /// `= (VALUES (3))`: the parser takes VALUES for a function there.
+    fn values_alone(&self, open: usize) -> Option<(Edit, usize)> {
+        let found = self.is_punct(open, b'(') && self.is(open + 1, "values") && self.is_punct(open + 2, b'(');
+        found.then_some((self.insert_before(open + 1, UNREAD)?, open + 1))
     }
 
     /// `ROLLUP ((a)::text)`: where an item begins with a parenthesis that does not end it, the parser takes what is in there for a list. One
