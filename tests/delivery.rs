@@ -532,3 +532,21 @@ fn a_temporary_table_is_filled_whatever_the_client_says_of_its_parameters() {
     let joined = "SELECT count(*) FROM items a TABLESAMPLE BERNOULLI (50) REPEATABLE (1) JOIN items b ON a.n = b.id";
     assert_eq!(world.connect().simple(joined).code(), "0A000");
 }
+
+/// Rows that refer to those that move would go with them: a foreign key with an action is seen where it was made past the router, too.
+#[test]
+fn a_foreign_key_made_past_the_router_is_seen_when_rows_move() {
+    let world = Sharded::create("deliverykey", "");
+    let mut raw = world.connect();
+    raw.must("DROP TABLE parts");
+    let id = world.id(1, 0);
+    let update = format!("UPDATE items SET id = id + 1000 WHERE id = {id}");
+    raw.must(&format!("BEGIN; {update}; ROLLBACK"));
+    for index in 0..SHARDS {
+        world.db.shard(index).must("CREATE TABLE kids (id int REFERENCES items ON DELETE CASCADE)");
+    }
+    world.db.shard(1).must(&format!("INSERT INTO kids VALUES ({id})"));
+    let error = raw.simple(&update).error.unwrap();
+    assert_eq!(error.code(), "0A000", "{error}");
+    assert_eq!(world.db.shard(1).value("SELECT count(*) FROM kids"), "1");
+}

@@ -90,6 +90,6 @@ fn fill(delivery: &Delivery, inputs: &Inputs<'_>, view: &View<'_>, parameters: u
     let view = View { in_transaction: true, ..*view };
     let mut finish = finish::fill(&delivery.finish, inputs, &view)?;
     let moved = delivery.landing.moved.as_ref();
-    finish.moves = moved.filter(|moved| moved.is_referenced).map(|_| delivery.landing.table.clone());
+    finish.moves = moved.map(|_| delivery.landing.table.clone());
     Ok(DeliveryPlan { finish, landing: Arc::clone(&delivery.landing), taking })
 }

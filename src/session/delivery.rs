@@ -269,33 +269,23 @@ impl Session {
         let set: Vec<String> = moved.assigned.iter().map(|column| format!("{} = NULL", quoted(column))).collect();
         let rights = ["SELECT", "INSERT", "DELETE"]
             .map(|right| format!("pg_catalog.has_table_privilege({}, '{right}')", quote_literal(&table)));
-        let sql = format!("UPDATE {table} SET {} WHERE false; SELECT {}", set.join(", "), rights.join(" AND "));
-        let at = self.held_at(self.view.topology.home)?;
-        let answer = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
-        if moved.is_referenced {
-            self.check_actions(landing, &table).await?;
-        }
-        let may = answer.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("t"));
-        if may { Ok(()) } else { Err(no_right_to_move(landing).into()) }
-    }
-
-    /// That no foreign key does anything to the rows that refer to one that is changed, or goes.
-    async fn check_actions(&mut self, landing: &Landing, table: &str) -> Result<(), Failure> {
+        // A foreign key that was added behind the catalog's back, too; behind the UPDATE none can be added.
         let sql = format!(
-            "SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass({}) \
-               AND (confupdtype NOT IN ('a', 'r') OR confdeltype NOT IN ('a', 'r')) LIMIT 1",
-            quote_literal(table)
+            "UPDATE {table} SET {} WHERE false; \
+             SELECT {}, (SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass({}) \
+               AND (confupdtype NOT IN ('a', 'r') OR confdeltype NOT IN ('a', 'r')) LIMIT 1)",
+            set.join(", "),
+            rights.join(" AND "),
+            quote_literal(&table)
         );
         let at = self.held_at(self.view.topology.home)?;
-        let found = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
-        match found.into_iter().flatten().flatten().next() {
-            None => Ok(()),
-            Some(key) => Err(Fault::unsupported(
-                format!("changing the sharding key of table \"{}\" is not supported", landing.table.name),
-                format!("foreign key \"{key}\" has an action on the rows that refer to the table, which would have to move, too, or stay"),
-                "Insert the new rows, change those that refer to the old ones, and delete the old ones, in one transaction.",
-            )
-            .into()),
+        let answer = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
+        let mut cells = answer.into_iter().next().unwrap_or_default().into_iter();
+        let may = cells.next().flatten().is_some_and(|cell| cell == "t");
+        match cells.next().flatten() {
+            Some(key) => Err(has_action(landing, &key).into()),
+            None if may => Ok(()),
+            None => Err(no_right_to_move(landing).into()),
         }
     }
 
@@ -464,6 +454,17 @@ fn hidden_target(landing: &Landing) -> Fault {
         ),
         "One of them could hide the table, and the rows are put together on a connection that does not see it.",
         "Write its name with its schema, run it in another session, or read the rows and insert them.",
+    )
+}
+
+/// A foreign key does something to the rows that refer to one that is changed, or goes.
+fn has_action(landing: &Landing, key: &str) -> Fault {
+    Fault::unsupported(
+        format!("changing the sharding key of table \"{}\" is not supported", landing.table.name),
+        format!(
+            "foreign key \"{key}\" has an action on the rows that refer to the table, which would have to move, too, or stay"
+        ),
+        "Insert the new rows, change those that refer to the old ones, and delete the old ones, in one transaction.",
     )
 }
 

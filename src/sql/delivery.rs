@@ -107,8 +107,6 @@ pub struct Moved {
     pub assigned: Vec<Box<str>>,
     /// A query of the depot: whether some row takes what must be unique from another that is moved too.
     pub takes_over: Option<String>,
-    /// Foreign keys point to the table.
-    pub is_referenced: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -107,11 +107,7 @@ impl Moving<'_> {
             place: self.place()?,
             taking: self.taking(text)?,
             verb: Verb::Update,
-            moved: Some(Moved {
-                assigned: assigned(self.update()).map(Into::into).collect(),
-                takes_over,
-                is_referenced: self.table.is_referenced(),
-            }),
+            moved: Some(Moved { assigned: assigned(self.update()).map(Into::into).collect(), takes_over }),
             draws: Draws::default(),
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
