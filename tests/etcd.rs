@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -856,6 +857,22 @@ fn users_in_etcd_come_and_go_while_routers_run() {
     let entry = |text: &str| text.replacen("[[users]]", "[[users]]\nname = \"app\"\n[[users]]", 1);
     assert_eq!(routers[0].reload(&entry(&own)), "applied");
     fs::write(world.dir.join("entry.toml"), entry(&own)).unwrap();
+    // Also from a session that is open.
+    let port = routers[0].port.to_string();
+    let mut open = Command::new("psql")
+        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port, "-U", "app", "-d", &name])
+        .env("PGPASSWORD", "second")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut says = open.stdin.take().unwrap();
+    let mut hears = BufReader::new(open.stdout.take().unwrap());
+    says.write_all(b"SELECT current_user;\n").unwrap();
+    let mut user = String::new();
+    hears.read_line(&mut user).unwrap();
+    assert_eq!(user, "app\n");
     let removed = world.says(0, &["users", "remove", "app", "--config", "entry.toml"]);
     assert!(removed.contains("user app is removed"), "{removed}");
     assert!(removed.contains("user `app` has no password here, and is not among the users in etcd"), "{removed}");
@@ -863,6 +880,9 @@ fn users_in_etcd_come_and_go_while_routers_run() {
         eventually(20, "the user is out", || refused(router, "second"));
         assert_eq!(as_user(router, &name, "postgres", "own"), Ok("postgres".to_owned()));
     }
+    says.write_all(b"SELECT current_user;\n").unwrap();
+    drop(says);
+    assert!(!open.wait().unwrap().success());
     put(&good);
     eventually(20, "it is in again", || routers.iter().all(|router| comes_in(router, "second")));
     // Who is taken out is out, also where the console's rights name it.

@@ -37,6 +37,7 @@ use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::memory::Memory;
 use crate::server::accept;
+use crate::server::handshake::{Account, AuthMethod};
 use crate::server::knocking::Knocking;
 use crate::server::peers::Peers;
 use crate::server::population::{ClientLimits, Population};

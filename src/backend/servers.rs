@@ -137,6 +137,14 @@ impl ServerBook {
         servers
     }
 
+    /// Lists of several servers with connections to a primary of theirs: also those that are in the configuration no more.
+    pub fn in_use(&self, database: &str) -> Vec<Arc<ShardServers>> {
+        let all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = all.get(database).into_iter().flat_map(|known| known.by_servers.values());
+        let has_some = |servers: &&Arc<ShardServers>| servers.made().iter().any(|(_, made)| made.strong_count() > 0);
+        of.filter(|servers| !servers.is_lone()).filter(has_some).map(Arc::clone).collect()
+    }
+
     /// Other routers have heard of these timelines.
     pub fn learn(&self, reached: impl IntoIterator<Item = (Lineage, u32)>) {
         let known = self.timelines.all();

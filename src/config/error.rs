@@ -36,12 +36,14 @@ impl ConfigError {
     }
 }
 
-/// A message without the numbers of lines in it.
+/// A message without the line of the users in etcd that it names. Names may have such words in them.
 fn without_lines(message: &str) -> String {
-    const LINE: &str = "line ";
-    let mut parts = message.split(LINE);
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + LINE + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+    const HEAD: &str = "users in etcd, line ";
+    // What is said of one who stands here as well: nothing of the user's is behind it.
+    const WITHIN: &str = " has a password here and in line ";
+    let parts = message.strip_prefix(HEAD).map(|behind| ("", behind)).or_else(|| message.rsplit_once(WITHIN));
+    let Some((before, behind)) = parts else { return message.to_owned() };
+    format!("{before}: {}", behind.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 impl fmt::Display for ConfigError {
@@ -102,6 +104,16 @@ mod tests {
         assert!(first.is_like(&error(7, "users in etcd, line 10: user `a` is in auth_file, too")));
         assert!(!first.is_like(&error(3, "users in etcd, line 2: user `b` is in auth_file, too")));
         assert!(!first.is_like(&ConfigError { origin: Origin::Default, ..first.clone() }));
+        let none =
+            |line: u32, who: &str| error(1, &format!("users in etcd, line {line}: user `{who}` has no SCRAM verifier"));
+        assert!(none(1, "line 1").is_like(&none(2, "line 1")) && !none(1, "line 1").is_like(&none(1, "line 2")));
+        let two = |line: u32, who: &str| {
+            let message = format!("user `{who}` has a password here and in line {line} of the users in etcd; keep one");
+            error(1, &message)
+        };
+        assert!(
+            two(1, "in line 1").is_like(&two(2, "in line 1")) && !two(1, "in line 1").is_like(&two(1, "in line 2"))
+        );
         assert!(!error(1, "at most 10 lines").is_like(&error(1, "at most 20 lines")));
     }
 }

@@ -26,8 +26,9 @@ pub async fn watch(database: Arc<Database>, interval: Duration) {
     loop {
         let topology = Arc::clone(&database.cluster.load().topology);
         let mut wanted = HashMap::new();
-        for shard in &topology.shards {
-            let servers = database.servers(shard);
+        let now: Vec<_> = topology.shards.iter().map(|shard| database.servers(shard)).collect();
+        // A block that began under the list of before ends under it.
+        for servers in now.into_iter().chain(database.access.servers.in_use(&database.name)) {
             if !servers.is_lone() {
                 let key = |at| (Arc::as_ptr(&servers) as usize, at);
                 wanted.extend((0..servers.members().len()).map(|at| (key(at), Arc::clone(&servers))));

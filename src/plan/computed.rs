@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::plan::Inputs;
 use crate::plan::values::{evaluate, number, own};
 use crate::sql::keys::{Arithmetic, Comparison, Computed, Condition, IntegerFunction, Sort, Source, Value};
+use crate::sql::template::{SlotKind, number_text};
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType, oid};
 
@@ -259,9 +260,8 @@ fn sorts(value: &Value, inputs: &Inputs<'_>) -> Result<Sorts, KeyError> {
             date: false,
         }),
         Source::Computed(computed) => sorts_of(computed, inputs),
-        Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) | Source::Null => {
-            Ok(Sorts::ALL)
-        }
+        Source::Slot { .. } | Source::Number { .. } => Ok(Sorts { integer: !is_numeric(value, inputs), ..Sorts::ALL }),
+        Source::Text(_) | Source::Bool(_) | Source::Null => Ok(Sorts::ALL),
     }
 }
 
@@ -440,11 +440,26 @@ fn is_integer_parameter(value: &Value, inputs: &Inputs<'_>) -> bool {
     })
 }
 
+/// Whether a number is more than a bigint holds, without its sign: Postgres reads a numeric, before it looks at the sign.
+fn is_numeric(value: &Value, inputs: &Inputs<'_>) -> bool {
+    let digits = match &value.source {
+        Source::Number { digits, .. } => Some(&**digits),
+        Source::Slot { index, .. } => {
+            let slot = inputs.slots.get(usize::from(*index));
+            let slot = slot.filter(|slot| matches!(slot.kind, SlotKind::Integer | SlotKind::Number));
+            slot.and_then(|slot| number_text(inputs.text, slot))
+        }
+        _ => None,
+    };
+    value.cast.is_none() && digits.is_some_and(|digits| digits.parse::<i64>().is_err())
+}
+
 /// An operand, where it is an integer beyond doubt.
 fn integer(value: &Value, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
     match &value.source {
         Source::Computed(computed) => return computed_integer(computed, inputs),
         Source::Parameter { .. } if !is_integer_parameter(value, inputs) => return Err(KeyError::Unsure),
+        _ if is_numeric(value, inputs) => return Err(KeyError::Unsure),
         _ => {}
     }
     match evaluate(value, KeyType::Int8, inputs) {

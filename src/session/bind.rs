@@ -218,6 +218,8 @@ impl Session {
         statement: &ClientStatement,
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
+        // Values are read under a snapshot: to Postgres the transaction has begun to ask.
+        self.batch.queried |= view.parameters.len() > 0;
         if plain {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());

@@ -67,7 +67,9 @@ impl Session {
             self.held[at].note_rows(false);
             let made = self.held[at].server.query(&create.empty).await;
             made.map_err(|fault| match fault.code {
-                SqlState::UNDEFINED_TABLE => fault.position(self.offset.saturating_add(before).saturating_add(1)),
+                SqlState::UNDEFINED_TABLE if self.offset != NO_POSITION => {
+                    fault.position(self.offset.saturating_add(before).saturating_add(1))
+                }
                 _ => fault.without_position(),
             })?;
             String::new()

@@ -272,11 +272,12 @@ impl Session {
         // A foreign key that was added behind the catalog's back, too; behind the UPDATE none can be added.
         let sql = format!(
             "UPDATE {table} SET {} WHERE false; \
-             SELECT {}, (SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' AND confrelid = pg_catalog.to_regclass({}) \
+             SELECT {}, (SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' \
+               AND (confrelid = {of} OR confrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree({of}))) \
                AND (confupdtype NOT IN ('a', 'r') OR confdeltype NOT IN ('a', 'r')) LIMIT 1)",
             set.join(", "),
             rights.join(" AND "),
-            quote_literal(&table)
+            of = format_args!("pg_catalog.to_regclass({})", quote_literal(&table)),
         );
         let at = self.held_at(self.view.topology.home)?;
         let answer = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;

@@ -82,8 +82,9 @@ impl Session {
         let statement = match self.statement_of(&view, text).await {
             Ok(statement) => statement,
             Err(failure) => {
-                // As Postgres, which forgets the unnamed one before it reads another.
-                if view.name.is_empty() {
+                // As Postgres, which forgets the unnamed one before it reads another. Behind a message that has failed it reads none.
+                if view.name.is_empty() && !matches!(failure, Failure::Reported) {
+                    self.before_statement_changes(view.name);
                     self.statements.drop_unnamed();
                 }
                 return Err(failure);

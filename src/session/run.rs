@@ -157,12 +157,14 @@ pub(super) fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
     comment.map_or(Cow::Borrowed(text), |comment| Cow::Owned(format!("{text}{comment}")))
 }
 
-/// How many characters all these texts begin with as the client's does.
+/// How many characters before its rows all these texts begin with as the client's does: what reads the same further on may be another row.
 fn alike(text: &str, parts: &[(ShardId, ShardSql)]) -> u32 {
+    let rows = text.as_bytes().windows(6).position(|word| word.eq_ignore_ascii_case(b"values")).unwrap_or(0);
+    let head = text.get(..rows).unwrap_or_default();
     let common = parts.iter().map(|(_, sql)| match sql {
-        ShardSql::AsWritten => text.chars().count(),
+        ShardSql::AsWritten => head.chars().count(),
         ShardSql::Rewritten { text: theirs, .. } | ShardSql::Timed { text: theirs, .. } => {
-            text.chars().zip(theirs.chars()).take_while(|(ours, theirs)| ours == theirs).count()
+            head.chars().zip(theirs.chars()).take_while(|(ours, theirs)| ours == theirs).count()
         }
     });
     common.min().map_or(0, |common| u32::try_from(common).unwrap_or(u32::MAX))

@@ -80,8 +80,12 @@ impl Find {
     /// Names of the result in ORDER BY; of a set operation every name is one.
     fn outputs(&mut self, query: &Query) {
         let Some(OrderByKind::Expressions(items)) = query.order_by.as_ref().map(|order| &order.kind) else { return };
-        let names: Option<Vec<String>> =
-            select_of(&query.body).map(|select| select.projection.iter().filter_map(output).collect());
+        let names: Option<Vec<String>> = match innermost(&query.body) {
+            SetExpr::Select(select) => Some(select.projection.iter().filter_map(output).collect()),
+            // Its own columns are no table's.
+            SetExpr::Values(_) => Some(Vec::new()),
+            _ => None,
+        };
         for item in items {
             if let Expr::Identifier(name) = &item.expr
                 && names.as_ref().is_none_or(|names| names.iter().any(|output| *output == *folded(name)))
@@ -94,10 +98,16 @@ impl Find {
 
 /// The SELECT that a query is, in whatever parentheses: ORDER BY and LIMIT behind them are its own.
 fn select_of(body: &SetExpr) -> Option<&Select> {
-    match body {
+    match innermost(body) {
         SetExpr::Select(select) => Some(select),
-        SetExpr::Query(query) => select_of(&query.body),
         _ => None,
+    }
+}
+
+fn innermost(body: &SetExpr) -> &SetExpr {
+    match body {
+        SetExpr::Query(query) => innermost(&query.body),
+        body => body,
     }
 }
 

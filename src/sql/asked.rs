@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, Query, Select, SelectItem, SetExpr, Value as Literal, ValueWithSpan, Visit,
+    BinaryOperator, Distinct, Expr, Ident, Query, Select, SelectItem, SetExpr, Value as Literal, ValueWithSpan, Visit,
     VisitMut, Visitor, VisitorMut,
 };
 
-use crate::sql::facts::unnest;
+use crate::sql::facts::{row, unnest};
 use crate::sql::fixed::fixed;
 use crate::sql::functions::returns_sets;
 use crate::sql::model::{Filter, LeafId, LevelId, Model, Part};
-use crate::sql::names::parts;
+use crate::sql::names::{folded, parts};
 use crate::sql::pushdown::can_ask;
 use crate::sql::query::{is_distinct, is_grouped, is_limited};
 
@@ -115,10 +115,8 @@ impl<'m, 's> Above<'m, 's> {
                         above.own.push(filter);
                     }
                     Named { groups: true, aggregates: false, others: false, .. } => above.others = true,
-                    // What its alternatives say of one item alone Postgres takes out of it.
-                    Named { groups: true, others: true, .. } => {
-                        above.others |= matches!(unnest(&filter.expr), Expr::BinaryOp { op: BinaryOperator::Or, .. });
-                    }
+                    // What of it names one item alone Postgres takes out of all but a plain comparison.
+                    Named { groups: true, .. } => above.others |= !compares(&filter.expr),
                     Named { .. } => {}
                 }
             }
@@ -164,6 +162,17 @@ impl<'m, 's> Place<'m, 's> {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
             _ => None,
         }
+    }
+}
+
+/// Whether it is a comparison of two values, no rows.
+fn compares(condition: &Expr) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    match unnest(condition) {
+        Expr::BinaryOp { left, op: Eq | NotEq | Lt | LtEq | Gt | GtEq, right } => {
+            row(left).is_none() && row(right).is_none()
+        }
+        _ => false,
     }
 }
 
@@ -253,11 +262,20 @@ impl VisitorMut for Write<'_, '_, '_> {
             Expr::CompoundIdentifier(names) => names,
             _ => return ControlFlow::Continue(()),
         };
-        let found = self.above.model.find_column(self.level, names);
+        let model = self.above.model;
+        let is_merged =
+            |name: &Ident| model.levels[self.level].merged.iter().any(|merged| *merged.name == *folded(name));
+        // What USING and NATURAL put together has a type of its own.
+        if let [name] = names
+            && is_merged(name)
+        {
+            return ControlFlow::Break(());
+        }
+        let found = model.find_column(self.level, names);
         let found = found.filter(|found| found.leaf == self.above.leaf);
         match found.and_then(|found| self.above.item(&found.column.name)) {
             // Without a type of its own it is text as a column, and anything in a condition.
-            Some(item) if is_untyped(item) => ControlFlow::Break(()),
+            Some(item) if is_untyped(item) || collates(item) => ControlFlow::Break(()),
             Some(item) => {
                 *expr = Expr::Nested(Box::new(item.clone()));
                 ControlFlow::Continue(())
@@ -265,6 +283,18 @@ impl VisitorMut for Write<'_, '_, '_> {
             None => ControlFlow::Break(()),
         }
     }
+}
+
+/// What a column has of it implicitly, the expression says.
+fn collates(item: &Expr) -> bool {
+    struct Named;
+    impl Visitor for Named {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            if matches!(expr, Expr::Collate { .. }) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    item.visit(&mut Named).is_break()
 }
 
 fn is_untyped(item: &Expr) -> bool {

@@ -129,6 +129,7 @@ impl Model<'_> {
             }
             Expr::Ceil { expr: inner, field } | Expr::Floor { expr: inner, field } => match field {
                 sqlparser::ast::CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) => {
+                    self.note_parsed(if matches!(expr, Expr::Ceil { .. }) { "ceil" } else { "floor" })?;
                     self.walk(at, inner)
                 }
                 _ => Err(Stop::NotUnderstood("ceil or floor with a field")),
@@ -173,8 +174,16 @@ impl Model<'_> {
                 }
                 _ => Err(Stop::NotUnderstood("TRY_CAST")),
             },
-            Expr::Substring { expr, substring_from, substring_for, .. } => self
-                .walk_all(at, [&**expr].into_iter().chain(substring_from.as_deref()).chain(substring_for.as_deref())),
+            Expr::Substring { expr, substring_from, substring_for, shorthand, special } => {
+                // SUBSTRING(.. FROM ..) is Postgres's own.
+                if *special || *shorthand {
+                    self.note_parsed(if *shorthand { "substr" } else { "substring" })?;
+                }
+                self.walk_all(
+                    at,
+                    [&**expr].into_iter().chain(substring_from.as_deref()).chain(substring_for.as_deref()),
+                )
+            }
             Expr::Trim { trim_what, expr, trim_characters, .. } => {
                 self.walk_all(at, [&**expr].into_iter().chain(trim_what.as_deref()))?;
                 self.walk_all(at, trim_characters.iter().flatten())
@@ -557,7 +566,15 @@ impl Model<'_> {
         args.iter().try_for_each(|arg| self.walk_arg(at, arg))
     }
 
-    fn note_function(&mut self, level: LevelId, function: &Function) -> Result<FunctionClass, Stop> {
+    /// A call that the parser has a form of its own for: users may have a function of that name.
+    fn note_parsed(&mut self, name: &str) -> Result<(), Stop> {
+        if is_users(&self.scope, name) {
+            return Err(Stop::NotUnderstood("a call of a user's function with the name of one of Postgres's"));
+        }
+        Ok(())
+    }
+
+    pub fn note_function(&mut self, level: LevelId, function: &Function) -> Result<FunctionClass, Stop> {
         let (schema, name) = parts(&function.name).ok_or(Stop::NotUnderstood("this form of function name"))?;
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in {
@@ -568,7 +585,7 @@ impl Model<'_> {
                 // ARRAY(SELECT ...)
                 "array" if matches!(function.args, FunctionArguments::Subquery(_)) => return Ok(FunctionClass::Pure),
                 // Two arguments: a difference. One: counted from today.
-                "age" if plain_args(function).is_some_and(|args| args.len() == 2) => {
+                "age" if !own(self) && plain_args(function).is_some_and(|args| args.len() == 2) => {
                     return Ok(FunctionClass::Pure);
                 }
                 "grouping" => return Ok(FunctionClass::Pure),

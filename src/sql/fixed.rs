@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{BinaryOperator, Expr, Query, Visit, Visitor};
 
-use crate::sql::facts::unnest;
+use crate::sql::facts::{row, unnest};
 use crate::sql::model::{Filter, LeafId, LevelId, Model, NodeId};
 
 /// One side of an equality.
@@ -28,7 +28,12 @@ pub(crate) fn fixed(
     let mut found = Equalities { model, leaves, pairs: Vec::new(), fixed: HashSet::new() };
     for filter in filters.iter().filter(|filter| !besides.iter().any(|of| std::ptr::eq(*of, *filter))) {
         match unnest(&filter.expr) {
-            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => found.add(filter.level, left, right),
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match (row(left), row(right)) {
+                (Some(left), Some(right)) if left.len() == right.len() => {
+                    left.into_iter().zip(right).for_each(|(left, right)| found.add(filter.level, left, right));
+                }
+                _ => found.add(filter.level, left, right),
+            },
             Expr::InList { expr, list, negated: false } => {
                 if let [only] = &list[..] {
                     found.add(filter.level, expr, only);
@@ -85,12 +90,15 @@ impl Equalities<'_, '_> {
         let Some(found) = self.model.find_column(level, names) else {
             return Some(Side::Text(level, expr.to_string()));
         };
+        // What USING puts together may be of another type than its two columns are.
+        let own = self.model.leaves[found.leaf].columns.list.iter().find(|column| column.name == found.column.name);
+        let node = own.and_then(|column| column.node);
         // What a query in FROM computes can be a constant.
         let is_computed = || self.model.levels.iter().any(|level| level.leaf_of == Some(found.leaf));
-        if found.column.node.is_none() && !self.leaves.contains(&found.leaf) && is_computed() {
+        if node.is_none() && !self.leaves.contains(&found.leaf) && is_computed() {
             return None;
         }
-        Some(side(found.leaf, &found.column.name, found.column.node))
+        Some(side(found.leaf, &found.column.name, node))
     }
 
     /// What USING and NATURAL JOIN compare.

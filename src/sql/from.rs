@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use crate::catalog::Table;
-use crate::ids::QualifiedName;
+use crate::ids::{Oid, QualifiedName};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{conjuncts, unnest};
 use crate::sql::implicit::{self, check_read};
@@ -23,6 +23,7 @@ use crate::sql::names::{Place, Relation, check_connection_view, distributed_name
 use crate::sql::outer_joins::On;
 use crate::sql::spelling::is_marked;
 use crate::topology::UniqueRule;
+use crate::types::oid;
 
 /// How the leaves of a FROM list are joined.
 #[derive(Clone, Debug)]
@@ -184,6 +185,10 @@ impl Model<'_> {
         tree: &JoinTree,
     ) -> Option<((LeafId, NodeId), (LeafId, NodeId))> {
         let (l, r) = (self.side_column(level, left, name), self.side_column(level, right, name));
+        let types = match (&l, &r) {
+            (Some((_, l)), Some((_, r))) => l.ty.zip(r.ty),
+            _ => None,
+        };
         let mut pair = None;
         if let (Some((l_leaf, l)), Some((r_leaf, r))) = (&l, &r)
             && let (Some(l), Some(r)) = (l.node, r.node)
@@ -197,6 +202,14 @@ impl Model<'_> {
             JoinTree::Left(preserved, _) if right.iter().all(|leaf| preserved.leaves().contains(leaf)) => r,
             _ => l,
         };
+        // Of two types it is of the one that both have in common.
+        let stands_for = stands_for.map(|(leaf, column)| match types {
+            Some((l, r)) if l.oid != r.oid => {
+                let node = column.node.filter(|_| is_compared_alike(l.oid, r.oid));
+                (leaf, Column { node, ty: None, ..column })
+            }
+            _ => (leaf, column),
+        });
         let merged = &mut self.levels[level].merged;
         merged.retain(|m| &*m.name != name);
         merged.push(Merged { name: name.into(), stands_for });
@@ -751,4 +764,10 @@ pub(crate) fn rename_to<'a>(columns: &mut Columns, names: impl Iterator<Item = &
             }
         }
     }
+}
+
+/// Whether a literal is read alike beside values of both types, as far as it can be one of both.
+fn is_compared_alike(left: Oid, right: Oid) -> bool {
+    let all = |of: &[Oid]| of.contains(&left) && of.contains(&right);
+    all(&[oid::INT2, oid::INT4, oid::INT8]) || all(&[oid::TEXT, oid::VARCHAR])
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use sqlparser::ast::{LockClause, Query};
+use sqlparser::ast::{LockClause, Query, SetExpr};
 
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::{LeafId, LevelId, Model, Obstacle};
@@ -23,6 +23,19 @@ impl Model<'_> {
         let locked: Vec<LeafId> = self.levels[level].leaves.iter().copied().filter(locks).collect();
         let meets = |leaf: LeafId| self.enclosing(leaf).iter().any(|around| locked.contains(around));
         let Some((_, table)) = self.copies.iter().find(|(leaf, _)| meets(*leaf)) else { return };
+        let what = format!("row locks on reference table \"{table}\"");
+        self.uses.locks_copies = true;
+        self.uses.home.get_or_insert(what.into());
+    }
+}
+
+impl Model<'_> {
+    /// The same of a query that is no SELECT: it locks what the SELECT in its parentheses reads.
+    pub fn note_locks_behind(&mut self, query: &Query) {
+        if query.locks.is_empty() || !matches!(*query.body, SetExpr::Query(_)) {
+            return;
+        }
+        let Some((_, table)) = self.copies.first() else { return };
         let what = format!("row locks on reference table \"{table}\"");
         self.uses.locks_copies = true;
         self.uses.home.get_or_insert(what.into());

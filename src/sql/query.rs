@@ -1,12 +1,13 @@
 //! Query levels: WITH, SELECT, set operations, VALUES; how the rows of each lie on the shards and which of their columns are
 //! columns of tables.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    CastKind, Cte, Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByKind, Query, Select,
-    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value as Literal, WildcardAdditionalOptions,
-    WindowSpec, With,
+    CastKind, Cte, Distinct, Expr, Function, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value as Literal, Visit, Visitor,
+    WildcardAdditionalOptions, WindowSpec, With,
 };
 
 use crate::catalog::Table;
@@ -15,6 +16,7 @@ use crate::sql::exprs::{At, CteScope, Ctes};
 use crate::sql::facts::{conjuncts, type_oid, unnest};
 use crate::sql::failing::is_empty;
 use crate::sql::from::{JoinTree, rename};
+use crate::sql::functions::FunctionClass;
 use crate::sql::infer::type_of;
 use crate::sql::model::{
     Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, PartOf, RefId, Spread, Stop, Window,
@@ -118,9 +120,34 @@ impl Model<'_> {
         if query.order_by.is_some() && of_arms.iter().any(|level| !level.names.is_empty()) {
             self.note_number("ORDER BY names of the catalog".to_owned());
         }
-        // ORDER BY of a set operation names output columns only.
+        self.order_behind(query, outer, leaf_of)?;
+        self.note_locks_behind(query);
         rows.ordered |= query.order_by.is_some();
         Ok(rows)
+    }
+
+    /// ORDER BY of a set operation names output columns only. Behind VALUES and a SELECT in parentheses it may say anything, of columns that
+    /// are not found from here.
+    fn order_behind(&mut self, query: &Query, outer: Option<LevelId>, leaf_of: Option<LeafId>) -> Result<(), Stop> {
+        let Some(OrderByKind::Expressions(items)) = query.order_by.as_ref().map(|order| &order.kind) else {
+            return Ok(());
+        };
+        if matches!(*query.body, SetExpr::SetOperation { .. }) {
+            return Ok(());
+        }
+        let mut calls = Calls::default();
+        let _ = items.visit(&mut calls);
+        let stop = Stop::NotUnderstood("this ORDER BY behind VALUES or parentheses");
+        if calls.queries {
+            return Err(stop);
+        }
+        for call in &calls.functions {
+            let level = self.add_level(outer, leaf_of);
+            if call.over.is_some() || !matches!(self.note_function(level, call)?, FunctionClass::Pure) {
+                return Err(stop);
+            }
+        }
+        Ok(())
     }
 
     /// The statement itself, where it is no SELECT, as if it had no LIMIT; whether its rows come in an order that its own ORDER BY does not
@@ -745,4 +772,27 @@ fn check_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Stop> {
         && options.opt_rename.is_none()
         && options.opt_alias.is_none();
     if plain { Ok(()) } else { Err(Stop::NotUnderstood("this form of *")) }
+}
+
+/// What is called in an expression, and whether a query stands there.
+#[derive(Default)]
+struct Calls {
+    functions: Vec<Function>,
+    queries: bool,
+}
+
+impl Visitor for Calls {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries = true;
+        ControlFlow::Break(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            self.functions.push(function.clone());
+        }
+        ControlFlow::Continue(())
+    }
 }

@@ -7,8 +7,8 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Cte, Expr, FromTable, Ident, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
-    TableObject, TableWithJoins, UpdateTableFromKind, Visit, Visitor, With,
+    Cte, Expr, FromTable, Ident, OnConflictAction, OnInsert, Query, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Visit, Visitor, With,
 };
 use sqlparser::tokenizer::Location;
 
@@ -330,7 +330,14 @@ impl Changing<'_> {
                     let why = many.err().and_then(|why| why.detail.clone());
                     return Err(Obstacle::new(why.unwrap_or("its rows are put together first".into())));
                 };
-                let all_return = insert.returning.is_some() && insert.on.is_none();
+                // An update without a condition gives each row back once, or fails.
+                let gives_all = |on: &OnInsert| match on {
+                    OnInsert::OnConflict(conflict) => {
+                        matches!(&conflict.action, OnConflictAction::DoUpdate(update) if update.selection.is_none())
+                    }
+                    _ => false,
+                };
+                let all_return = insert.returning.is_some() && insert.on.as_ref().is_none_or(gives_all);
                 Ok(PullSource::Rows(Arc::new(RowsOfKeys { distribution, name, rows, typmods, all_return })))
             }
             Outcome::Refuse(why) => Err(Obstacle::new(why.detail.clone().unwrap_or_else(|| why.message.clone()))),

@@ -570,3 +570,10 @@ SELECT key FROM kv WHERE version = $1::int AND key = 'key' || $1
 
 -- params: NULL, 'key33'
 SELECT key FROM kv WHERE key = coalesce($1, $2)
+
+-- What USING puts together has the type that both have in common.
+SELECT id FROM customers JOIN (SELECT id::numeric AS id FROM orders) r USING (id) WHERE id = '5.0'
+
+SELECT count(*), sum(tenant_id) FROM customers JOIN (SELECT tenant_id::numeric AS tenant_id FROM orders) r USING (tenant_id) WHERE tenant_id = '3.0'
+
+SELECT count(*), sum(tenant_id) FROM customers JOIN (SELECT tenant_id::bigint AS tenant_id FROM orders) r USING (tenant_id) WHERE tenant_id = 3

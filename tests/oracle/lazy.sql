@@ -242,3 +242,14 @@ SELECT * FROM (SELECT quantity AS c, grouping(quantity) AS g, sum(1 / (quantity 
 
 -- error: 22012
 WITH q AS MATERIALIZED (SELECT quantity AS c, sum(1 / (quantity - 3)) AS s FROM orders GROUP BY 1) SELECT * FROM q WHERE c > 3 ORDER BY 1
+
+-- What Postgres takes apart goes below the groups as well.
+SELECT q.c, p.id FROM (SELECT customer_id c, sum(1/(id-500)) s FROM orders GROUP BY 1) q, products p WHERE (q.c, p.id) = (-1, 6)
+
+SELECT q.c, p.id FROM (SELECT customer_id c, sum(1/(id-500)) s FROM orders GROUP BY 1) q, products p WHERE q.c BETWEEN p.id AND -9
+
+SELECT q.c FROM (SELECT customer_id c, count(*) n, sum(1/(id-500)) s FROM orders GROUP BY 1) q WHERE (q.c, q.n) = (-5, 3)
+
+SELECT q.c, p.id FROM (SELECT customer_id c, sum(1/(id-500)) s FROM orders GROUP BY 1) q, products p WHERE NOT (q.c <> -5 OR p.id = 3)
+
+SELECT k, s FROM (SELECT customer_id k, sum(1/(id+1)) s FROM orders GROUP BY 1) q JOIN (SELECT id::numeric AS k FROM products) p USING (k) WHERE k / 2 = 2.5

@@ -564,3 +564,12 @@ SELECT N'it''s' AS x, count(*), rank() OVER (ORDER BY count(*)) FROM orders WHER
 SELECT * FROM kv WHERE key = N'a' OR key IN (N'b', N'k1 ') ORDER BY 1
 
 SELECT max(N'a ' || status), min(N'x'), N'b ' FROM orders WHERE status LIKE N'n%'
+
+-- ORDER BY behind VALUES and behind parentheses may say anything.
+VALUES (1), (2), (3) ORDER BY (SELECT count(*) FROM orders o WHERE o.tenant_id = column1) DESC, column1 LIMIT 1
+
+SELECT count(*) FROM ((SELECT id FROM customers WHERE tenant_id = 1) ORDER BY (SELECT count(*) FROM orders o WHERE o.customer_id = customers.id) DESC, id LIMIT 3) q
+
+(SELECT id FROM customers WHERE tenant_id = 1) ORDER BY lower(name), id LIMIT 3
+
+VALUES (2), (1), (3) ORDER BY abs(column1 - 3) LIMIT 2

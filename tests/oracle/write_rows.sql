@@ -351,3 +351,11 @@ MERGE INTO words w USING (SELECT lower('MERGI') AS word) s ON w.word = s.word WH
 MERGE INTO words w USING (SELECT lower('MERGE') AS word) s ON w.word = s.word WHEN NOT MATCHED THEN INSERT VALUES (s.word, 1);
 SELECT word FROM words WHERE word LIKE 'merg%' ORDER BY word COLLATE "C";
 SELECT tenant_id, id FROM accounts WHERE id > 940 ORDER BY id;
+
+-- A number beyond bigint makes numerics of all.
+-- script
+INSERT INTO accounts (tenant_id, id, owner) VALUES (CASE WHEN true THEN 7 ELSE 99999999999999999999 END / 2, 951, 'half');
+INSERT INTO accounts (tenant_id, id, owner) VALUES (coalesce(7, 99999999999999999999) / 2, 952, 'half');
+SELECT tenant_id, id FROM accounts WHERE tenant_id IN (3, 4) AND id > 950 ORDER BY id;
+SELECT tenant_id, id FROM accounts WHERE tenant_id = 4 AND id = 951;
+SELECT tenant_id, id FROM accounts WHERE tenant_id = CASE WHEN true THEN 7 ELSE 99999999999999999999 END / 2

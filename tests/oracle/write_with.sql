@@ -337,3 +337,9 @@ SELECT word, n FROM words WHERE n > 600 ORDER BY n;
 -- params: 'p1', 701, 'p2', 702
 -- types: text, int4, text, int4
 WITH i AS (INSERT INTO words VALUES ($1, $2), ($3, $4), ('p3', 703) RETURNING word, n) SELECT word, n FROM i ORDER BY n
+
+-- Rows of several keys that are there already come back in the order of VALUES.
+-- script
+INSERT INTO accounts (tenant_id, id, owner) VALUES (1, 9001, 'one'), (2, 9002, 'two');
+WITH i AS (INSERT INTO accounts (tenant_id, id, owner) VALUES (1, 9001, 'a'), (2, 9002, 'b'), (3, 9003, 'c'), (4, 9004, 'd'), (1, 9005, 'e') ON CONFLICT (tenant_id, id) DO UPDATE SET owner = excluded.owner RETURNING id, owner) SELECT * FROM i;
+SELECT id, owner FROM accounts WHERE id > 9000 ORDER BY id

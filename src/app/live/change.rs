@@ -169,9 +169,9 @@ impl Live {
 
     async fn swap(&self, state: &mut State, ready: Ready, mut ways: Vec<Way>) -> Result<Applied, Vec<String>> {
         let mut read = Vec::new();
+        futures::future::join_all(ready.databases.iter().map(ask_roles)).await;
         for change in &ready.databases {
             let Change::Another(before, next) = change else { continue };
-            ask_roles(before, next).await;
             let moved =
                 ways.iter().any(|way| matches!(way, Way::Everything { before: of, .. } if Arc::ptr_eq(of, before)));
             match read_catalog(before, next, moved).await {
@@ -192,7 +192,8 @@ impl Live {
                 *done = true;
             }
         }
-        let shared = Arc::clone(&self.front.load().shared);
+        let front_before = self.front.load_full();
+        let shared = Arc::clone(&front_before.shared);
         let all: Vec<_> = databases.iter().map(|change| Arc::clone(change.database())).collect();
         let counts = self.front.load().counts();
         self.look_up_names(settings.timeouts.dns);
@@ -226,8 +227,15 @@ impl Live {
             drop(state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings)));
         }
         drop(ways);
+        let front_now = self.front.load_full();
+        // Out is also who had a password and has none: `pgloom users remove` of one that the configuration names.
+        let has_lost_password = |user: &str| {
+            let needs = |account: &Account| matches!(account.method, AuthMethod::ScramSha256 | AuthMethod::Md5);
+            let had = front_before.accounts.get(user).is_some_and(|account| account.verifier.is_some());
+            had && front_now.accounts.get(user).is_some_and(|account| account.verifier.is_none() && needs(account))
+        };
         let stays = |database: &str, user: &str| {
-            all.iter().any(|known| *known.name == *database && known.member(user).is_some())
+            all.iter().any(|known| *known.name == *database && known.member(user).is_some()) && !has_lost_password(user)
         };
         shared.cancels.ask_those(Wish::Drain, |database, user| !stays(database, user));
         self.clients.add(clients);
@@ -255,8 +263,16 @@ impl Live {
 
 /// Of each list of servers that was not there before it is known who is the primary before anybody needs it: the list of before serves
 /// meanwhile, also where a new server does not answer.
-async fn ask_roles(before: &Database, next: &Database) {
-    let known = |shard: &Shard| before.configured.shards.iter().any(|known| known.servers == shard.servers);
+async fn ask_roles(change: &Change) {
+    let (before, next) = match change {
+        Change::Another(before, next) => (Some(before), next),
+        // It may have been here before, with what was heard then.
+        Change::New(next) => (None, next),
+        Change::Stays(_) => return,
+    };
+    let known = |shard: &Shard| {
+        before.is_some_and(|before| before.configured.shards.iter().any(|known| known.servers == shard.servers))
+    };
     let lists = next.configured.shards.iter().filter(|shard| !known(shard)).map(|shard| next.servers(shard));
     let lists: Vec<_> = lists.filter(|servers| !servers.is_lone()).collect();
     futures::future::join_all(lists.iter().map(|servers| control::servers::ask_all(next, servers))).await;
