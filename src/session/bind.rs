@@ -219,7 +219,7 @@ impl Session {
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
         // Values are read under a snapshot: to Postgres the transaction has begun to ask.
-        self.batch.queried |= view.parameters.len() > 0;
+        self.batch.queried |= !view.parameters.is_empty();
         if plain {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
