@@ -352,6 +352,35 @@ fn what_is_open_on_an_old_primary_is_lost_when_another_one_takes_over() {
 }
 
 #[test]
+fn what_is_open_while_the_list_of_servers_changes_is_lost_when_another_one_takes_over() {
+    let world = World::create("");
+    let World { a, b, other, router } = &world;
+    a.configure("synchronous_standby_names = ''");
+    a.connect("postgres").must("SELECT pg_reload_conf()");
+    let (mut raw, account) = world.client();
+    let (mut kept, far) = (router.connect(NAME), other.connect(NAME).value("SELECT min(id) FROM accounts"));
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    raw.must(&format!("BEGIN; {add}"));
+    kept.must(&format!("BEGIN; UPDATE accounts SET balance = balance + 0 WHERE id = {far}"));
+    let (port, http_port) = (router.port.to_string(), router.http_port.to_string());
+    let text = config(&[&[b, a], &[other]], "").replace("{port}", &port).replace("{http_port}", &http_port);
+    assert_eq!(router.reload(&text), "applied");
+    raw.must(&add);
+    // Both take writes now.
+    b.promote();
+    eventually(10, "the newer one is followed", || world.roles() == ["primary", "fenced"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let failed = raw.simple("COMMIT");
+    assert_eq!((failed.code(), failed.status), ("40000", b'I'), "{failed:?}");
+    kept.must("COMMIT");
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+    assert_eq!([balance(a), balance(b)], [BALANCE, BALANCE].map(|sum| sum.to_string()));
+    raw.must(&add);
+    assert_eq!([balance(a), balance(b)], [BALANCE, BALANCE + 1].map(|sum| sum.to_string()));
+}
+
+#[test]
 fn what_an_old_primary_does_when_another_one_has_taken_over_is_not_acknowledged() {
     let world = World::create("");
     world.a.configure("synchronous_standby_names = ''");
