@@ -9,11 +9,11 @@ use sqlparser::ast::{
     VisitMut, Visitor, VisitorMut,
 };
 
+use crate::sql::distinct::has_sets;
 use crate::sql::facts::{row, unnest};
 use crate::sql::fixed::fixed;
-use crate::sql::functions::returns_sets;
 use crate::sql::model::{Filter, LeafId, LevelId, Model, Part};
-use crate::sql::names::{folded, parts};
+use crate::sql::names::folded;
 use crate::sql::pushdown::can_ask;
 use crate::sql::query::{is_distinct, is_grouped, is_limited};
 
@@ -149,7 +149,8 @@ impl<'m, 's> Place<'m, 's> {
         let columns = &self.model.leaves[self.leaf].columns.list;
         let passes = || columns.iter().any(|column| *column.name == *name && column.node.is_some());
         let is_plain = |(level, _): (LevelId, _)| {
-            self.item(name).is_none_or(|expr| !self.model.may_aggregate(level, expr) && !makes_rows(expr))
+            // Postgres puts no condition on what gives several rows below, and none can name it in WHERE.
+            self.item(name).is_none_or(|expr| !self.model.may_aggregate(level, expr) && !has_sets(expr))
         };
         (!self.through || passes()) && self.items.is_none_or(is_plain)
     }
@@ -174,23 +175,6 @@ fn compares(condition: &Expr) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether an expression gives several rows. Postgres puts no condition on such a column below, and none can name it in WHERE.
-fn makes_rows(expr: &Expr) -> bool {
-    struct Sets;
-    impl Visitor for Sets {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Function(function) if parts(&function.name).is_some_and(|(_, name)| returns_sets(&name)) => {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    expr.visit(&mut Sets).is_break()
 }
 
 /// What a condition names outside of the queries in it, which Postgres can answer beforehand.

@@ -94,7 +94,7 @@ fn is_over_distinct(expr: &Expr) -> bool {
 }
 
 /// Whether an expression calls a function that can give several rows.
-fn has_sets(expr: &Expr) -> bool {
+pub(crate) fn has_sets(expr: &Expr) -> bool {
     struct HasSets;
     impl Visitor for HasSets {
         type Break = ();

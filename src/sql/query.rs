@@ -141,8 +141,11 @@ impl Model<'_> {
         if calls.queries {
             return Err(stop);
         }
+        if calls.functions.is_empty() {
+            return Ok(());
+        }
+        let level = self.add_level(outer, leaf_of);
         for call in &calls.functions {
-            let level = self.add_level(outer, leaf_of);
             if call.over.is_some() || !matches!(self.note_function(level, call)?, FunctionClass::Pure) {
                 return Err(stop);
             }
