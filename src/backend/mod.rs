@@ -683,7 +683,10 @@ impl Backend {
             }
             None => self.broken = true,
         }
-        self.cancel.acquit();
+        // What was answered may be the BEGIN in front of the statement that is meant.
+        if !more && !self.cancel.is_opening() {
+            self.cancel.acquit();
+        }
         match &mut self.opening {
             // What it was asked before.
             Some(opening) if opening.readies > 1 => opening.readies -= 1,

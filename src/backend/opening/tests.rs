@@ -190,3 +190,24 @@ async fn what_has_its_tag_is_done_whatever_comes_behind_it() {
         assert!(backend.query("COMMIT").await.is_err());
     }
 }
+
+#[tokio::test]
+async fn what_the_router_cancels_behind_it_is_told_as_that() {
+    let (mut backend, mut server) = connection();
+    backend.open(BEGIN);
+    // A deadlock is found while the answer to BEGIN is not read yet: its request to cancel waits for that.
+    backend.cancel.sentence(Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected"));
+    let serve = async {
+        assert_eq!(heard(&mut server).await, [BEGIN]);
+        server.write_all(&opened()).await.unwrap();
+        assert_eq!(heard(&mut server).await, [INSERT]);
+        server.write_all(&said(&[(b'E', CANCELLED), (b'Z', b"E")])).await.unwrap();
+        // The next one is not meant.
+        assert_eq!(heard(&mut server).await, ["ROLLBACK"]);
+        server.write_all(&said(&[(b'E', CANCELLED), (b'Z', b"E")])).await.unwrap();
+    };
+    let ask = async { [backend.command(INSERT).await, backend.command("ROLLBACK").await] };
+    let (done, ()) = tokio::join!(ask, serve);
+    let codes = done.map(|done| done.unwrap_err().code);
+    assert_eq!(codes, [SqlState::DEADLOCK_DETECTED, SqlState::QUERY_CANCELED]);
+}
