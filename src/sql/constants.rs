@@ -12,6 +12,7 @@ use crate::ids::Oid;
 use crate::sql::facts::{parameter_index, plain_args, type_oid, unnest};
 use crate::sql::functions::is_users;
 use crate::sql::keys::{Arithmetic, Comparison, Computed, Condition, IntegerFunction, Sort, Source, Value};
+use crate::sql::lexer::is_bigint;
 use crate::sql::model::Model;
 use crate::sql::names::parts;
 use crate::types::oid;
@@ -371,7 +372,8 @@ fn kind_of(expr: &Expr, value: &Value) -> Option<Kind> {
         None => match innermost(expr) {
             Expr::Value(literal) => match &literal.value {
                 Literal::Number(digits, _) => {
-                    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(Kind::Integer)?
+                    let whole = digits.bytes().all(|byte| byte.is_ascii_digit()) && is_bigint(digits.as_bytes());
+                    whole.then_some(Kind::Integer)?
                 }
                 Literal::Placeholder(_) => Kind::Parameter,
                 Literal::Null => Kind::Null,

@@ -262,7 +262,7 @@ fn token(bytes: &[u8], at: usize, standard_strings: bool) -> Result<(TokenKind, 
         let end = run(bytes, at + 1, DIGIT);
         let (kind, end) = match bytes.get(end) {
             Some(b) if class(*b) & START != 0 || *b == b'.' => number(bytes, at)?,
-            _ => (SlotKind::Integer, end),
+            _ => (whole(bytes.get(at..end).unwrap_or_default()), end),
         };
         return Ok((TokenKind::Literal(kind), end));
     }
@@ -389,6 +389,17 @@ fn dollar(bytes: &[u8], start: usize) -> Result<(TokenKind, usize), ScanError> {
     }
 }
 
+/// Digits alone: beyond bigint Postgres reads them as a numeric.
+fn whole(digits: &[u8]) -> SlotKind {
+    if is_bigint(digits) { SlotKind::Integer } else { SlotKind::Number }
+}
+
+/// Whether these digits say a number that a bigint can be.
+pub(crate) fn is_bigint(digits: &[u8]) -> bool {
+    // So many always are.
+    digits.len() < 19 || std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<i64>().is_ok())
+}
+
 /// From a digit, or from a point with a digit behind it.
 fn number(bytes: &[u8], start: usize) -> Result<(SlotKind, usize), ScanError> {
     let mut at = start;
@@ -408,7 +419,7 @@ fn number(bytes: &[u8], start: usize) -> Result<(SlotKind, usize), ScanError> {
     } else {
         at = digits(bytes, at, 10);
         if !bytes.get(start..at).unwrap_or_default().contains(&b'_') {
-            kind = SlotKind::Integer;
+            kind = whole(bytes.get(start..at).unwrap_or_default());
         }
         // `1..2` is a range of two integers.
         if bytes.get(at) == Some(&b'.') && bytes.get(at + 1) != Some(&b'.') {

@@ -8,6 +8,7 @@ use crate::ids::Oid;
 use crate::sql::facts::{as_select, plain_args, row, type_oid, unnest};
 use crate::sql::functions::is_users;
 use crate::sql::keys::{Operand, Value};
+use crate::sql::lexer::is_bigint;
 use crate::sql::model::{Cond, LevelId, Model};
 use crate::sql::names::{folded, parts};
 
@@ -156,7 +157,7 @@ fn value_rows(query: &Query) -> Option<Vec<&[Expr]>> {
     }
 }
 
-/// Whether untyped members of a list are read as the column's type. Beside a fraction or a member of a named type, Postgres reads
+/// Whether untyped members of a list are read as the column's type. Beside a fraction, a number beyond bigint or a member of a named type, Postgres reads
 /// them as the type that all have in common (`k IN ('5.0', 2.5)` compares numerics).
 fn has_one_type(members: &[&Expr], values: &[Value]) -> bool {
     let is_fraction = |expr: &Expr| match unnest(expr) {
@@ -177,7 +178,7 @@ fn has_one_type(members: &[&Expr], values: &[Value]) -> bool {
 
 fn is_fractional(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(ValueWithSpan { value: Literal::Number(digits, _), .. })
-        if !digits.bytes().all(|b| b.is_ascii_digit()))
+        if !digits.bytes().all(|b| b.is_ascii_digit()) || !is_bigint(digits.as_bytes()))
 }
 
 /// The element type of an array type.

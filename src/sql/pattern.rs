@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::sql::lexer::is_bigint;
 use crate::sql::template::{Scan, Slot, SlotKind, moment_mark};
 
 /// Longest text that is kept, in bytes: each session holds a few.
@@ -112,7 +113,7 @@ fn literal(text: &[u8], kind: SlotKind) -> Option<usize> {
     match kind {
         SlotKind::Integer => {
             let digits = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-            (digits > 0).then_some(digits)
+            (digits > 0 && is_bigint(text.get(..digits)?)).then_some(digits)
         }
         _ => {
             let inner = text.strip_prefix(b"'")?;

@@ -59,6 +59,14 @@ SELECT name FROM tenants WHERE id = 'five'
 -- error: 22P02
 SELECT name FROM tenants WHERE id = '5.0'
 
+-- Beside a number beyond bigint a text is a numeric.
+SELECT name FROM tenants WHERE id IN ('5.0', 9223372036854775808) ORDER BY 1
+
+SELECT name FROM tenants WHERE id IN (5, -9223372036854775809, 9223372036854775807) ORDER BY 1
+
+-- params: 5.00
+SELECT name FROM tenants WHERE id IN ($1, 99999999999999999999) ORDER BY 1
+
 -- error: 22P02
 SELECT name FROM tenants WHERE id = ''
 
