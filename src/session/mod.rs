@@ -13,6 +13,7 @@ mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod copy_encoded;
 mod copy_keys;
 mod copy_source;
 mod create_as;

@@ -24,6 +24,7 @@ use crate::sql::outcome::{
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
+use crate::sql::utility::encodings::{FileEncoding, Named, named};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{self, text_of, tokens};
 use crate::types::oid;
@@ -139,10 +140,10 @@ fn check_code(
 
 /// The rows must be cut here exactly as the shards would cut them.
 fn readable(of: &Analyzer<'_>, copy: &CopyStatement) -> Result<(), Fault> {
-    if copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) == Encoding::Unsafe) {
+    if copy.encoding.as_deref().is_some_and(|encoding| named(encoding) == Named::Unknown) {
         return Err(Fault::unsupported(
             "COPY into a sharded table with this ENCODING is not supported",
-            "its characters of several bytes can hold bytes that end a field or a row",
+            "pgloom does not know how the characters of this encoding are made",
             "Send the rows in UTF-8.",
         ));
     }
@@ -161,32 +162,12 @@ fn readable(of: &Analyzer<'_>, copy: &CopyStatement) -> Result<(), Fault> {
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Utf8,
-    /// Bytes below 128 are ASCII wherever they stand (Postgres: those that a server can have).
-    AsciiSafe,
-    /// They can be parts of other characters; or nobody knows.
-    Unsafe,
-}
-
-/// By Postgres's names and aliases (`pg_encname_tbl`), of which letters and digits count alone.
-fn encoding_of(name: &str) -> Encoding {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let windows = name.strip_prefix("windows").or_else(|| name.strip_prefix("win"));
-    let page = windows.is_some_and(|page| matches!(page, "866" | "874") || page.len() == 4 && page.starts_with("125"));
-    match &*name {
-        "utf8" | "unicode" => Encoding::Utf8,
-        "sqlascii" | "muleinternal" | "abc" | "alt" | "tcvn" | "tcvn5712" | "vscii" | "win" => Encoding::AsciiSafe,
-        name if page || ["latin", "iso8859", "koi8", "euc"].iter().any(|family| name.starts_with(family)) => {
-            Encoding::AsciiSafe
-        }
-        _ => Encoding::Unsafe,
+/// The encoding of the rows, where they are text and that is not UTF-8. Binary texts are in the client's encoding whatever the COPY says.
+fn encoding(copy: &CopyStatement) -> Option<FileEncoding> {
+    match named(copy.encoding.as_deref()?) {
+        Named::Other(encoding) if copy.format != CopyFormat::Binary => Some(encoding),
+        Named::Other(_) | Named::Utf8 | Named::Unknown => None,
     }
-}
-
-fn is_foreign(copy: &CopyStatement) -> bool {
-    copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) != Encoding::Utf8)
 }
 
 fn copy_in(
@@ -237,7 +218,7 @@ fn copy_in(
         not_null: key.iter().map(|column| known_column(column).is_some_and(|column| column.not_null)).collect(),
         times: times(known, &columns, copy),
         format: copy.format.clone(),
-        foreign_encoding: is_foreign(copy),
+        encoding: encoding(copy),
         fill,
     })
 }
@@ -355,7 +336,7 @@ fn copy_everywhere(
         not_null: Vec::new(),
         times,
         format: copy.format.clone(),
-        foreign_encoding: is_foreign(copy),
+        encoding: encoding(copy),
         fill,
     })
 }

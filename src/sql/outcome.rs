@@ -17,6 +17,7 @@ use crate::sql::stamp::Stamped;
 use crate::sql::supply::{Supplies, Supply};
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
+use crate::sql::utility::encodings::FileEncoding;
 use crate::topology::UniqueRule;
 use crate::types::KeyType;
 use crate::types::compare::TextStyle;
@@ -468,8 +469,8 @@ pub struct CopyInPlan {
     /// Fields whose texts are read as times, and the names of their columns: each shard would read `now` at a moment of its own.
     pub times: Vec<(usize, Box<str>)>,
     pub format: CopyFormat,
-    /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
-    pub foreign_encoding: bool,
+    /// The rows are text in another encoding than UTF-8.
+    pub encoding: Option<FileEncoding>,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
 }
