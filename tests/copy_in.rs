@@ -125,8 +125,27 @@ fn a_key_that_is_left_out_is_its_default() {
     world.answers("csv", &script(&[], "COPY logs (body) FROM STDIN CSV HEADER", "body\nx\ny\n", &found));
     world.answers("none", &script(&[], "COPY logs (body) FROM STDIN", "", &found));
     world.answers("wrong", &script(&[], "COPY logs (body) FROM STDIN", "a\tb\n", &found));
-    let none = script(&[], "COPY items (name, n) FROM STDIN", "a\t1\n", &[]);
-    world.same("no default", &none);
+    // Without one the key is NULL, which no row can have, unless it is left out.
+    for rows in ["a\t1\nb\t2\n", "a\tx\n", "", "a\n", "\\.\n", "toolong\t1\n"] {
+        let none = script(&[], "COPY items (name, n) FROM STDIN", rows, &["SELECT count(*) FROM items"]);
+        world.answers("no default", &none);
+        let filter = "COPY items (name, n) FROM STDIN WHERE n < 2";
+        world.answers(filter, &script(&[], filter, rows, &["SELECT count(*) FROM items"]));
+        let csv = "COPY items (n, name) FROM STDIN (FORMAT csv, HEADER) WHERE id > 0";
+        let rows = format!("n,name\n{}", rows.replace('\t', ","));
+        world.answers(csv, &script(&[], csv, &rows, &["SELECT count(*) FROM items"]));
+    }
+    same_errors(&world, "COPY items (name, n) FROM STDIN", "a\t1\nb\t2\n");
+    same_errors(&world, "COPY items (name, n) FROM STDIN WHERE n > 1", "a\t1\nb\t2\n");
+    let field = |value: &[u8]| [&(value.len() as i32).to_be_bytes()[..], value].concat();
+    let row = [&2_i16.to_be_bytes()[..], &field(b"a"), &field(&1_i32.to_be_bytes())].concat();
+    let rows = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8], &row, &(-1_i16).to_be_bytes()].concat();
+    same_errors(&world, "COPY items (name, n) FROM STDIN BINARY", rows);
+    // A type can have a default, too.
+    let typed = "CREATE DOMAIN numbered AS int DEFAULT 7; CREATE TABLE made (id numbered NOT NULL, n int)";
+    let typed = Pair::with_key_type("copydomain", typed, ("made", "id"), "int4");
+    let found = ["SELECT * FROM made WHERE id = 7"];
+    typed.same("domain", &script(&[], "COPY made (n) FROM STDIN", "1\n", &found));
     let odd = "CREATE TABLE made (id int DEFAULT (random() * 10)::int, n int)";
     let world = Pair::create("copyvolatile", odd, &[("made", Placed::By("id"))], "");
     let reply = world.through().copy_in("COPY made (n) FROM STDIN", b"1\n");
@@ -378,6 +397,18 @@ fn what_the_router_finds_wrong_is_at_the_clients_line() {
     let trailer = (-1_i16).to_be_bytes();
     same_errors(&world, "COPY items FROM STDIN BINARY", [&header[..], &row(1), &row(2), &trailer, b"x"].concat());
     same_errors(&world, "COPY items FROM STDIN BINARY", [&header[..], &row(1), &row(2), &row(3)[..9]].concat());
+    // What is no header, or ends in it; rows of another number of fields.
+    let two = |id: i32| [&2_i16.to_be_bytes()[..], &field(id), &field(1)].concat();
+    for read in [0, 5, 11, 15, 18] {
+        same_errors(&world, "COPY items FROM STDIN BINARY", &header[..read]);
+    }
+    for wrong in [two(9), [&4_i16.to_be_bytes()[..], &row(9)[2..], &field(1)].concat(), vec![0, 0], vec![0xff, 0xfe]] {
+        for before in 0..4 {
+            let before: Vec<u8> = (1..=before).flat_map(row).collect();
+            let rows = [&header[..], &before, &wrong, &row(8), &trailer].concat();
+            same_errors(&world, "COPY items FROM STDIN BINARY", rows);
+        }
+    }
     // The client gives up in the middle of a line; and another message comes there.
     let begin = |rows: &str, table: &str, then: Vec<u8>| {
         let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {

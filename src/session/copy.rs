@@ -642,6 +642,7 @@ impl Feed {
                 row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)).enumerate()
             {
                 let given = match at.checked_sub(plan.fields) {
+                    _ if *at == CopyInPlan::ABSENT => Ok(None),
                     // Behind the fields of the row: a value that was added.
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
                     None => {

@@ -27,7 +27,7 @@ use crate::sql::sequences::check_source;
 use crate::sql::utility::encodings::{FileEncoding, Named, named};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{self, text_of, tokens};
-use crate::types::oid;
+use crate::types::{KeyType, oid};
 
 pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let binary = copy.format == CopyFormat::Binary;
@@ -200,14 +200,20 @@ fn copy_in(
             columns.chain(fill.clocks.iter().map(|(name, _)| &**name))
         })
         .collect();
+    let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
+    // Without a value of its own, or of its type, it is NULL in each row, and every shard refuses that.
+    let is_refused = |column: &Column| {
+        let plain = KeyType::from_oid(column.type_oid).is_some() && !column.generated;
+        column.not_null && plain && column.default == ColumnDefault::None
+    };
     let field = |column: &Box<str>| {
         // Values that the router adds stand behind those of the row.
-        let position = columns.iter().chain(&added).position(|of| **of == **column);
-        position
-            .map(|at| (at, column.clone()))
-            .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
+        match columns.iter().chain(&added).position(|of| **of == **column) {
+            Some(at) => Ok((at, column.clone())),
+            None if known_column(column).is_some_and(is_refused) => Ok((CopyInPlan::ABSENT, column.clone())),
+            None => Err(refuse(format!("column \"{column}\" is not among the columns of the COPY"))),
+        }
     };
-    let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
     Ok(CopyInPlan {
         distribution: Some(distribution),
         table: name.clone(),

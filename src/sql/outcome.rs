@@ -458,7 +458,7 @@ pub struct CopyInPlan {
     pub table: QualifiedName,
     /// Fields of a row (columns of the COPY's column list).
     pub fields: usize,
-    /// For each sharding-key column: its field's position and its name.
+    /// For each sharding-key column: its field's position ([`Self::ABSENT`]: it has none) and its name.
     pub key_fields: Vec<(usize, Box<str>)>,
     /// Types of the key columns, in whose form binary values come; `None`: not known.
     pub types: Vec<Option<Oid>>,
@@ -473,6 +473,11 @@ pub struct CopyInPlan {
     pub encoding: Option<FileEncoding>,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
+}
+
+impl CopyInPlan {
+    /// The place of a key column that the rows leave out and no shard takes without a value.
+    pub const ABSENT: usize = usize::MAX;
 }
 
 /// What the router adds to the rows of a COPY.
