@@ -18,6 +18,7 @@ use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
+use crate::session::copied_values::CopiedValues;
 use crate::session::copy_encoded::Converter;
 use crate::session::copy_keys::{ReadKeys, Reader, is_readable};
 use crate::session::copy_source::CopySource;
@@ -102,7 +103,9 @@ impl Session {
         }
         match self.copy_split(plan, ask).await {
             Ok(tag) => {
-                self.end_parts(opened).await?;
+                let ended = self.end_parts(opened).await;
+                self.copied = None;
+                ended?;
                 reply::command_complete(&mut self.client.out, &tag)?;
                 Ok(())
             }
@@ -181,7 +184,10 @@ impl Session {
                 Err(stopped.at(fault).into())
             }
             (Err(failure), Ok(_)) => Err(failure),
-            (Ok(()), Ok(Ended { rows, .. })) => Ok(format!("COPY {rows}")),
+            (Ok(()), Ok(Ended { rows, .. })) => {
+                self.copied = feed.copied.take();
+                Ok(format!("COPY {rows}"))
+            }
         }
     }
 
@@ -199,6 +205,11 @@ impl Session {
         let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
         feed.uncut = !cut;
         let mut wanted = plan.key_fields.clone();
+        if let Some((fields, copied)) = CopiedValues::of(&self.database.uniques, plan) {
+            wanted.extend(fields);
+            feed.copied = Some(copied);
+        }
+        feed.read_fields = wanted.len();
         // Behind a row that ends too early something would stand in the place of what is missing.
         wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
         let mut cutter = RowCutter::new(&plan.format, &wanted, self.limits.max_message);
@@ -517,6 +528,10 @@ struct Feed {
     reader: Option<Reader>,
     /// Of rows in another encoding than UTF-8.
     converter: Option<Converter>,
+    /// How many fields are read of each row; those of the key come first.
+    read_fields: usize,
+    /// Values that must be unique over all shards.
+    copied: Option<CopiedValues>,
     chunks: Chunks,
     /// By position, where shards get different rows.
     origins: Vec<Origins>,
@@ -550,6 +565,8 @@ impl Feed {
             read: ReadKeys::default(),
             reader: None,
             converter: None,
+            read_fields: 0,
+            copied: None,
             chunks: Chunks::new(shards.len()),
             origins,
             given_up: None,
@@ -611,7 +628,7 @@ impl Feed {
                 },
             };
             if let Some(converter) = &self.converter {
-                let keys = row.keys.get_mut(..plan.key_fields.len()).unwrap_or_default();
+                let keys = row.keys.get_mut(..self.read_fields).unwrap_or_default();
                 if let Err(unknown) = converter.convert(keys) {
                     self.waiting = Some(Waiting { whole: made, ..Waiting::new(&row) });
                     return Ok(Rows::NeedCharacters(unknown));
@@ -697,6 +714,9 @@ impl Feed {
                 };
             drop(key);
             self.give(slot, &whole);
+            if let Some(copied) = &mut self.copied {
+                copied.note(row.keys.get(plan.key_fields.len()..self.read_fields).unwrap_or_default(), row.line);
+            }
             if let Some(origins) = self.origins.get_mut(slot) {
                 let returns = || match plan.format {
                     CopyFormat::Csv { .. } => returns_within(row.bytes),

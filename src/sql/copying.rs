@@ -225,8 +225,17 @@ fn copy_in(
         times: times(known, &columns, copy),
         format: copy.format.clone(),
         encoding: encoding(copy),
+        stored: if copy.filtered { Vec::new() } else { stored(known, &columns) },
         fill,
     })
+}
+
+/// The columns whose values come to lie as they are sent.
+fn stored(known: Option<&Table>, columns: &[&str]) -> Vec<(Box<str>, bool)> {
+    let Some(known) = known.filter(|known| known.effects.is_none()) else { return Vec::new() };
+    let is_text =
+        |name: &str| known.column(name).is_some_and(|(_, of)| matches!(of.type_oid, oid::TEXT | oid::VARCHAR));
+    columns.iter().map(|name| (Box::from(*name), is_text(name))).collect()
 }
 
 /// The fields that a shard reads as times. Binary ones say no `now`.
@@ -343,6 +352,7 @@ fn copy_everywhere(
         times,
         format: copy.format.clone(),
         encoding: encoding(copy),
+        stored: Vec::new(),
         fill,
     })
 }

@@ -471,6 +471,9 @@ pub struct CopyInPlan {
     pub format: CopyFormat,
     /// The rows are text in another encoding than UTF-8.
     pub encoding: Option<FileEncoding>,
+    /// The columns of the rows, and whether the binary form of their values is text; none where a shard may store them otherwise than they
+    /// are sent, or leave rows out.
+    pub stored: Vec<(Box<str>, bool)>,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
 }
