@@ -12,6 +12,10 @@ fn copy(statement: &str, rows: &str) -> Vec<Step> {
     vec![Send(m::query(statement)), Until(b'G'), batch(&[m::copy_data(rows.as_bytes()), m::copy_done()]), Ready]
 }
 
+fn copy_bytes(statement: &str, rows: &[u8]) -> Vec<Step> {
+    vec![Send(m::query(statement)), Until(b'G'), batch(&[m::copy_data(rows), m::copy_done()]), Ready]
+}
+
 fn script(before: &[&str], statement: &str, rows: &str, after: &[&str]) -> Vec<Step> {
     let mut script = queries(before);
     script.extend(copy(statement, rows));
@@ -121,8 +125,27 @@ fn a_key_that_is_left_out_is_its_default() {
     world.answers("csv", &script(&[], "COPY logs (body) FROM STDIN CSV HEADER", "body\nx\ny\n", &found));
     world.answers("none", &script(&[], "COPY logs (body) FROM STDIN", "", &found));
     world.answers("wrong", &script(&[], "COPY logs (body) FROM STDIN", "a\tb\n", &found));
-    let none = script(&[], "COPY items (name, n) FROM STDIN", "a\t1\n", &[]);
-    world.same("no default", &none);
+    // Without one the key is NULL, which no row can have, unless it is left out.
+    for rows in ["a\t1\nb\t2\n", "a\tx\n", "", "a\n", "\\.\n", "toolong\t1\n"] {
+        let none = script(&[], "COPY items (name, n) FROM STDIN", rows, &["SELECT count(*) FROM items"]);
+        world.answers("no default", &none);
+        let filter = "COPY items (name, n) FROM STDIN WHERE n < 2";
+        world.answers(filter, &script(&[], filter, rows, &["SELECT count(*) FROM items"]));
+        let csv = "COPY items (n, name) FROM STDIN (FORMAT csv, HEADER) WHERE id > 0";
+        let rows = format!("n,name\n{}", rows.replace('\t', ","));
+        world.answers(csv, &script(&[], csv, &rows, &["SELECT count(*) FROM items"]));
+    }
+    same_errors(&world, "COPY items (name, n) FROM STDIN", "a\t1\nb\t2\n");
+    same_errors(&world, "COPY items (name, n) FROM STDIN WHERE n > 1", "a\t1\nb\t2\n");
+    let field = |value: &[u8]| [&(value.len() as i32).to_be_bytes()[..], value].concat();
+    let row = [&2_i16.to_be_bytes()[..], &field(b"a"), &field(&1_i32.to_be_bytes())].concat();
+    let rows = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8], &row, &(-1_i16).to_be_bytes()].concat();
+    same_errors(&world, "COPY items (name, n) FROM STDIN BINARY", rows);
+    // A type can have a default, too.
+    let typed = "CREATE DOMAIN numbered AS int DEFAULT 7; CREATE TABLE made (id numbered NOT NULL, n int)";
+    let typed = Pair::with_key_type("copydomain", typed, ("made", "id"), "int4");
+    let found = ["SELECT * FROM made WHERE id = 7"];
+    typed.same("domain", &script(&[], "COPY made (n) FROM STDIN", "1\n", &found));
     let odd = "CREATE TABLE made (id int DEFAULT (random() * 10)::int, n int)";
     let world = Pair::create("copyvolatile", odd, &[("made", Placed::By("id"))], "");
     let reply = world.through().copy_in("COPY made (n) FROM STDIN", b"1\n");
@@ -200,6 +223,127 @@ fn the_error_is_that_of_the_first_wrong_line() {
     }
 }
 
+/// Keys of more than ASCII are converted as the shards convert them, and what is none ends the COPY at the client's line.
+#[test]
+fn keys_in_other_encodings_are_placed_as_they_are_stored() {
+    let schema = "CREATE TABLE cities (name varchar(20) PRIMARY KEY, n int, note text); \
+         CREATE TABLE marks (name text DEFAULT 'Öl', body text)";
+    let world = Pair::with_key_type("copyencoded", schema, ("cities", "name"), "text");
+    let after = |names: &[&str]| {
+        let mut after: Vec<String> =
+            names.iter().map(|name| format!("SELECT n, note FROM cities WHERE name = '{name}'")).collect();
+        after.extend(["SELECT * FROM cities ORDER BY n".to_owned(), "DELETE FROM cities".to_owned()]);
+        after
+    };
+    for (encoding, rows, names) in [
+        (
+            "SJIS",
+            &b"\x83\\\t1\t\x95\\\n\\\x94\\x\t2\t\xb1\n\x83|\t3\t\\N\nplain\t4\t\x8f\\\\t\n"[..],
+            &["ソ", "能x", "ポ"][..],
+        ),
+        ("Windows-932", b"\x83\\\t1\tx\n\x83\\\x83\\\t2\t\\x41\n", &["ソ", "ソソ"]),
+        ("SHIFT_JIS_2004", b"\x83\\\t1\tx\n\x82\xf5\t2\ty\n", &["ソ", "か\u{309a}"]),
+        ("BIG5", b"\xa5\\\t1\t\xb3\\\n\xa4@\t2\tx\n", &["功", "一"]),
+        ("GBK", b"\xd5\\\t1\t\x81\\\n", &["誠"]),
+        ("GB18030", b"\xd5\\\t1\tx\n\x810\x810\t2\t\x810\x811\n\x952\x826\t3\ty\n", &["誠", "\u{80}"]),
+        ("UHC", b"\xb0\xa1\t1\tx\n\x94\xee\t2\tx\n", &["가"]),
+        ("JOHAB", b"\xb0\xa1\t1\tx\n", &[]),
+        ("EUC_JP", b"\xb4\xc1\t1\t\x8e\xb1\n\x8e\xb1\t2\tx\n\x8f\xb0\xa1\t3\tx\n", &["漢", "ｱ"]),
+        ("EUC_KR", b"\xb0\xa1\xb0\xa2\t1\tx\n", &["가각"]),
+        ("EUC_CN", b"\xb0\xa1\t1\tx\n", &["啊"]),
+        ("EUC_TW", b"\xc4\xa1\t1\tx\n\x8e\xa2\xa1\xa1\t2\tx\n", &["一"]),
+        ("LATIN1", b"caf\xe9\t1\t\xff\n\\xC3\\xA9\t2\tx\n\xc3\xa9\t3\tx\n", &["café", "é", "Ã©"]),
+        ("WIN1252", b"\x80 5\t1\tx\n", &["€ 5"]),
+        ("koi8-r", b"\xf0\xf2\t1\t\xc1\n", &["ПР"]),
+        ("SQL_ASCII", "é\t1\tä\n".as_bytes(), &["é"]),
+    ] {
+        let after = after(names);
+        let after: Vec<&str> = after.iter().map(String::as_str).collect();
+        let csv: Vec<u8> = rows.iter().map(|byte| if *byte == b'\t' { b',' } else { *byte }).collect();
+        for (sql, rows) in [
+            (format!("COPY cities FROM STDIN (ENCODING '{encoding}')"), rows),
+            (format!("COPY cities FROM STDIN (FORMAT csv, ENCODING '{encoding}')"), &csv),
+            (format!("COPY cities FROM STDIN (FORMAT csv, QUOTE '|', ENCODING '{encoding}')"), &csv),
+        ] {
+            let mut script = copy_bytes(&sql, rows);
+            script.extend(queries(&after));
+            world.answers(&sql, &script);
+        }
+    }
+    // Many rows of many characters, by pieces of any size.
+    let row = |n: u32| {
+        let kana = |n: u32| [0x83, 0x40 + (n % 0x3e) as u8];
+        [&kana(n)[..], &kana(n / 60), format!("{n}\t{n}\t").as_bytes(), b"\x83\\\n"].concat()
+    };
+    let rows: Vec<u8> = (0..4000).flat_map(row).collect();
+    let sql = "COPY cities FROM STDIN (ENCODING 'SJIS')";
+    for size in [7, 1000] {
+        let pieces: Vec<Vec<u8>> = rows.chunks(size).map(m::copy_data).chain([m::copy_done()]).collect();
+        let mut script = vec![Send(m::query(sql)), Until(b'G'), batch(&pieces), Ready];
+        script.extend(queries(&["SELECT * FROM cities ORDER BY n", "SELECT n FROM cities WHERE name = 'ソソ3000'"]));
+        script.extend(queries(&["SELECT n FROM cities WHERE name = 'ヅア29'", "DELETE FROM cities"]));
+        world.answers("many", &script);
+    }
+    let good = |n: usize| [&b"\x83\\"[..], format!("{n}\t{n}\t").as_bytes(), b"\x95\\\n"].concat();
+    for (wrong, row) in [
+        (1, &b"\x83\n"[..]),
+        (7, b"a\t\xa0\tx\n"),
+        (7, b"\x83"),
+        (30, b"\x83\x83\xfd\t1\tx\n"),
+        (30, b"\x85\x9f\t1\tx\n"),
+        (40, b"a\t1\t\x85\x9f\n"),
+        (40, b"\x83\\\t1\t\0\n"),
+        (40, b"\x83\\39\t1\tx\n"),
+        (40, b"\x83\\\tx\tx\n"),
+        (12, b"\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\x83\\\t1\tx\n"),
+    ] {
+        // Behind it there is one that the router finds wrong by itself, and nothing.
+        for behind in [&b"\\.x\n"[..], b""] {
+            let before: Vec<u8> = (1..wrong).flat_map(good).collect();
+            let rows = [&before, row, behind].concat();
+            same_errors(&world, sql, &rows);
+            let csv: Vec<u8> = rows.iter().map(|byte| if *byte == b'\t' { b',' } else { *byte }).collect();
+            if behind.is_empty() {
+                same_errors(&world, "COPY cities FROM STDIN (FORMAT csv, ENCODING 'SJIS')", csv);
+            }
+        }
+    }
+    same_errors(&world, "COPY cities FROM STDIN (ENCODING 'LATIN1', NULL 'é')", b"\xc3\xa9\t1\tx\n\xe9\t2\ty\n");
+    // In binary it is the client's, whatever the COPY says.
+    let field = |value: &[u8]| [&(value.len() as i32).to_be_bytes()[..], value].concat();
+    let row = [&3_i16.to_be_bytes()[..], &field("ソ".as_bytes()), &field(&1_i32.to_be_bytes()), &field(b"x")].concat();
+    let rows = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8], &row, &(-1_i16).to_be_bytes()].concat();
+    let sql = "COPY cities FROM STDIN (FORMAT binary, ENCODING 'SJIS')";
+    let mut script = copy_bytes(sql, &rows);
+    script.extend(queries(&["SELECT n, note FROM cities WHERE name = 'ソ'", "DELETE FROM cities"]));
+    world.answers(sql, &script);
+    for encoding in ["MULE_INTERNAL", "LATIN7"] {
+        world
+            .answers(encoding, &queries(&[&format!("COPY cities FROM STDIN (ENCODING '{encoding}', DELIMITER 'xx')")]));
+    }
+    assert_eq!(world.through().copy_in("COPY cities FROM STDIN (ENCODING 'no_such')", b"a\t1\tx\n").code(), "0A000");
+}
+
+/// What the router adds to rows is read as they are.
+#[test]
+fn a_default_key_is_the_same_in_every_encoding() {
+    let schema = "CREATE TABLE marks (name text DEFAULT 'Öl', \"Tür\" date DEFAULT current_date, body text)";
+    let world = Pair::with_key_type("copymarks", schema, ("marks", "name"), "text");
+    let found = ["SELECT body, \"Tür\" = current_date FROM marks WHERE name = 'Öl' ORDER BY body", "DELETE FROM marks"];
+    for (sql, rows) in [
+        ("COPY marks (body) FROM STDIN (ENCODING 'LATIN1')", &b"\xe9\nb\n"[..]),
+        ("COPY marks (body) FROM STDIN (ENCODING 'SJIS', HEADER MATCH)", b"body\n\x83\\\nb\n"),
+        ("COPY marks (body) FROM STDIN", "é\nb\n".as_bytes()),
+        ("COPY marks (body) FROM STDIN CSV", "é\nb\n".as_bytes()),
+    ] {
+        let mut script = copy_bytes(sql, rows);
+        script.extend(queries(&found));
+        world.answers(sql, &script);
+    }
+    let refused = world.through().copy_in("COPY marks (body) FROM STDIN (FORMAT csv, ENCODING 'LATIN1')", b"\xe9\n");
+    assert_eq!(refused.code(), "0A000");
+}
+
 /// With every field of the error that does not name a place in a server's source.
 #[track_caller]
 fn same_errors(world: &Pair, statement: &str, rows: impl AsRef<[u8]>) {
@@ -253,6 +397,18 @@ fn what_the_router_finds_wrong_is_at_the_clients_line() {
     let trailer = (-1_i16).to_be_bytes();
     same_errors(&world, "COPY items FROM STDIN BINARY", [&header[..], &row(1), &row(2), &trailer, b"x"].concat());
     same_errors(&world, "COPY items FROM STDIN BINARY", [&header[..], &row(1), &row(2), &row(3)[..9]].concat());
+    // What is no header, or ends in it; rows of another number of fields.
+    let two = |id: i32| [&2_i16.to_be_bytes()[..], &field(id), &field(1)].concat();
+    for read in [0, 5, 11, 15, 18] {
+        same_errors(&world, "COPY items FROM STDIN BINARY", &header[..read]);
+    }
+    for wrong in [two(9), [&4_i16.to_be_bytes()[..], &row(9)[2..], &field(1)].concat(), vec![0, 0], vec![0xff, 0xfe]] {
+        for before in 0..4 {
+            let before: Vec<u8> = (1..=before).flat_map(row).collect();
+            let rows = [&header[..], &before, &wrong, &row(8), &trailer].concat();
+            same_errors(&world, "COPY items FROM STDIN BINARY", rows);
+        }
+    }
     // The client gives up in the middle of a line; and another message comes there.
     let begin = |rows: &str, table: &str, then: Vec<u8>| {
         let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {

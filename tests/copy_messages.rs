@@ -5,8 +5,8 @@
 
 mod support;
 
-use support::Sharded;
 use support::raw::{Raw, cancel, message as m};
+use support::{Sharded, eventually};
 
 /// The types of the messages up to `count` ReadyForQuery, or the end of the connection, with the codes of errors.
 fn heard(raw: &mut Raw, count: usize) -> String {
@@ -179,5 +179,61 @@ fn options_of_copy_to_are_refused_in_the_words_of_postgres() {
         let text = |error: &support::raw::Report| (error.code().to_owned(), error.message().to_owned());
         assert_eq!(text(&routed), text(&direct), "{sql}");
         assert!(direct.message().contains("force quote"), "{direct}");
+    }
+}
+
+/// Of a COPY whose client is gone, or one of whose shards, nothing is left, and its connections are free for others.
+#[test]
+fn a_copy_that_loses_its_client_or_a_shard_leaves_nothing() {
+    let world = Sharded::create("copylost", "default_pool_size = 1");
+    let mut other = world.connect();
+    let count = |other: &mut Raw| {
+        ["items", "places", "plain"].map(|table| other.value(&format!("SELECT count(*) FROM {table}")))
+    };
+    let before = count(&mut other);
+    let rows: String = (0..5000).map(|n| format!("{}\t1\tx\n", 10_000 + n)).collect();
+    let places: String = (0..5000).map(|n| format!("lost{n}\tx\n")).collect();
+    let plain: String = (0..5000).map(|n| format!("{}\tx\n", 10_000 + n)).collect();
+    let copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY % FROM STDIN' AND state <> 'idle' \
+                   AND datname = current_database() AND pid <> pg_backend_pid()";
+    let clear = || {
+        eventually(20, "nobody copies", || (0..4).all(|shard| world.db.shard(shard).value(copying) == "0"));
+    };
+    for (table, rows) in [("items", &rows), ("places", &places), ("plain", &plain)] {
+        for block in [false, true] {
+            let mut raw = world.connect();
+            if block {
+                raw.must("BEGIN");
+            }
+            raw.send(&m::query(&format!("COPY {table} FROM STDIN"))).unwrap();
+            assert_eq!(raw.read().unwrap().tag, b'G');
+            // In the middle of a line, and of a message.
+            let sent = m::copy_data(&rows.as_bytes()[..rows.len() - 4]);
+            raw.send(&[&sent[..], &sent[..sent.len() / 2]].concat()).unwrap();
+            drop(raw);
+            clear();
+            assert_eq!(count(&mut other), before, "{table}");
+        }
+    }
+    for (table, rows, shards) in [("items", &rows, 0..4), ("places", &places, 1..3), ("plain", &plain, 0..1)] {
+        for shard in shards {
+            let mut raw = world.connect();
+            raw.send(&m::query(&format!("COPY {table} FROM STDIN"))).unwrap();
+            assert_eq!(raw.read().unwrap().tag, b'G');
+            raw.send(&m::copy_data(rows.as_bytes())).unwrap();
+            let end = copying.replace("count(*)", "coalesce(bool_or(pg_terminate_backend(pid)), false)");
+            eventually(20, "it copies", || world.db.shard(shard).value(&end) == "t");
+            // More rows and the end may come behind it.
+            raw.send(&[m::copy_data(rows.as_bytes()), m::copy_done()].concat()).unwrap();
+            let said = raw.read_to_ready().unwrap();
+            let errors: Vec<_> = said.iter().filter(|message| message.tag == b'E').collect();
+            assert_eq!(errors.len(), 1, "{table}, {shard}");
+            let code = errors[0].report().code().to_owned();
+            assert!(["57P01", "08006", "57P02"].contains(&&*code), "{table}, {shard}: {code}");
+            assert!(said.iter().all(|message| message.tag != b'C'), "{table}, {shard}");
+            assert_eq!(raw.value("SELECT 1"), "1");
+            clear();
+            assert_eq!(count(&mut other), before, "{table}, {shard}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 use pgloom::copy::{KeyField, Piece, RowCutter};
+use pgloom::sql::utility::encodings::{FileEncoding, Named, named};
 use pgloom::sql::utility::{CopyFormat, StatementKind, classify};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -28,6 +29,23 @@ fn format_of(statement: &str) -> CopyFormat {
     }
 }
 
+/// The encoding of the rows, where that is not UTF-8.
+fn encoding_of(statement: &str) -> Option<FileEncoding> {
+    let StatementKind::Copy(copy) = classify(statement) else { panic!("{statement}") };
+    match named(copy.encoding.as_deref()?) {
+        Named::Other(encoding) => Some(encoding),
+        other => panic!("{statement}: {other:?}"),
+    }
+}
+
+/// The field in UTF-8; `None`: every Postgres refuses it.
+fn converted(raw: &mut Raw, encoding: &FileEncoding, field: &[u8]) -> Option<String> {
+    let digits: String = field.iter().map(|byte| format!("{byte:02x}")).collect();
+    let reply = raw.simple(&format!("SELECT convert_from('\\x{digits}', '{}')", encoding.name));
+    let value = reply.answers.into_iter().next()?.rows.into_iter().next()?.remove(0)?;
+    Some(String::from_utf8(value).unwrap())
+}
+
 /// What Postgres makes of it. The table keeps the rows in order and goes away with the transaction.
 fn postgres(raw: &mut Raw, statement: &str, data: &[u8]) -> Outcome {
     raw.must("BEGIN; CREATE TEMP TABLE t (a text, b text) ON COMMIT DROP");
@@ -44,9 +62,14 @@ fn postgres(raw: &mut Raw, statement: &str, data: &[u8]) -> Outcome {
 }
 
 /// What we make of it. A row without one of its keys, or with more fields, is one that Postgres must refuse.
-fn ours(format: &CopyFormat, data: &[u8], chunk: usize) -> (Outcome, bool) {
+fn ours(raw: &mut Raw, statement: &str, data: &[u8], chunk: usize) -> (Outcome, bool) {
+    let (format, encoding) = (&format_of(statement), encoding_of(statement));
     let keys: Vec<(usize, Box<str>)> = COLUMNS.iter().enumerate().map(|(i, name)| (i, (*name).into())).collect();
     let mut cutter = RowCutter::new(format, &keys, 1 << 20);
+    if let Some(encoding) = &encoding {
+        cutter.in_encoding(encoding.characters);
+    }
+    let reader = cutter.field_reader();
     let mut outcome = Outcome { rows: Vec::new(), error: None };
     let mut missing = false;
     let mut chunks = data.chunks(chunk);
@@ -60,15 +83,22 @@ fn ours(format: &CopyFormat, data: &[u8], chunk: usize) -> (Outcome, bool) {
             match piece {
                 Ok(Piece::Preamble(_)) => {}
                 Ok(Piece::Row(row)) => {
-                    let value = |key: &KeyField| match key {
-                        KeyField::Null => None,
-                        KeyField::Value(value) => Some(value.to_vec()),
-                        KeyField::Missing => {
-                            missing = true;
-                            None
+                    let value = |(nth, key): (usize, &KeyField)| {
+                        let read = match key {
+                            KeyField::Encoded(field) => converted(raw, encoding.as_ref().unwrap(), field)
+                                .map_or(KeyField::Missing, |text| reader.as_ref().unwrap().read(nth, &text)),
+                            other => other.clone(),
+                        };
+                        match read {
+                            KeyField::Null => None,
+                            KeyField::Value(value) => Some(value.to_vec()),
+                            KeyField::Missing | KeyField::Encoded(_) => {
+                                missing = true;
+                                None
+                            }
                         }
                     };
-                    outcome.rows.push(row.keys.iter().map(value).collect());
+                    outcome.rows.push(row.keys.iter().enumerate().map(value).collect());
                 }
                 Err(fault) => outcome.error = Some((fault.code.as_str().to_owned(), fault.message.to_string())),
             }
@@ -85,6 +115,7 @@ fn is_of_one_row(message: &str) -> bool {
         || message == "extra data after last expected column"
         || message == "unterminated CSV quoted field"
         || message.starts_with("invalid byte sequence")
+        || message.starts_with("character with byte sequence")
         || message.starts_with("COPY file signature")
         || message.starts_with("invalid COPY file header")
         || message.starts_with("unrecognized critical flags")
@@ -94,10 +125,9 @@ fn is_of_one_row(message: &str) -> bool {
 }
 
 fn compare(raw: &mut Raw, statement: &str, data: &[u8]) -> Result<(), String> {
-    let format = format_of(statement);
     let expected = postgres(raw, statement, data);
     for chunk in [1, 3, data.len().max(1)] {
-        let (outcome, missing) = ours(&format, data, chunk);
+        let (outcome, missing) = ours(raw, statement, data, chunk);
         let agree = match (&expected.error, &outcome.error) {
             (None, None) => outcome.rows == expected.rows && !missing,
             // Both saw something wrong between rows: the very same.
@@ -257,4 +287,64 @@ fn random_data() {
     if let Err(e) = outcome {
         panic!("{e}");
     }
+}
+
+/// Characters of encodings whose bytes look like ASCII, among signs, and bytes that are none.
+#[test]
+fn random_data_in_other_encodings() {
+    let mut raw = Cluster::shared().oracle.connect("postgres");
+    let characters: [(&str, &[&[u8]]); 9] = [
+        ("SJIS", &[b"\x83\\", b"\x95\\", b"\x83|", b"\x94\\", b"\xb1", b"\x8f\\"]),
+        ("BIG5", &[b"\xa5\\", b"\xb3\\", b"\xbb\\", b"\xa4@", b"\xa4|"]),
+        ("GBK", &[b"\xd5\\", b"\x81\\", b"\x81|", b"\x81@"]),
+        ("GB18030", &[b"\xd5\\", b"\x81\\", b"\x810\x810", b"\x900\x810", b"\xa8\xa6"]),
+        ("UHC", &[b"\xb0\xa1", b"\x81A", b"\x81a", b"\x94\xee"]),
+        ("JOHAB", &[b"\xb0\xa1", b"\x88a"]),
+        ("SHIFT_JIS_2004", &[b"\x83\\", b"\x82\xf5", b"\xb1", b"\x81|"]),
+        ("EUC_JP", &[b"\xb4\xc1", b"\x8e\xb1", b"\x8f\xb0\xa1"]),
+        ("WIN1252", &[b"\xe9", b"\x80"]),
+    ];
+    let statement = |encoding: &str, options: &str| format!("COPY t FROM STDIN WITH (ENCODING '{encoding}'{options})");
+    let options = [
+        "",
+        ", DELIMITER '|'",
+        ", FORMAT csv",
+        ", FORMAT csv, ESCAPE '\\'",
+        ", FORMAT csv, QUOTE '|', ESCAPE 'a'",
+        ", NULL 'é'",
+    ];
+    let of_encoding = |(encoding, characters): (&'static str, &'static [&'static [u8]])| {
+        let signs: [&[u8]; 10] = [b"a", b"1", b"\\", b"\"", b"|", b",", b"\t", b"\\N", b"\\x83", b"\xe9"];
+        let piece = prop::sample::select([characters, characters, &signs[..9]].concat());
+        let field = prop::collection::vec(piece, 0..3).prop_map(|pieces| pieces.concat());
+        let rows = (prop::collection::vec((field.clone(), field), 0..4), prop::sample::select(vec!["\n", "\r\n"]));
+        let wild = prop_oneof![
+            3 => Just(Vec::new()),
+            2 => prop::collection::vec(any::<u8>(), 1..24),
+            1 => prop::collection::vec(prop::sample::select([characters, &signs[..]].concat()), 1..9)
+                .prop_map(|pieces| pieces.concat()),
+        ];
+        (prop::sample::select(options.to_vec()), rows, wild)
+            .prop_map(move |(options, rows, wild)| (encoding, options, rows, wild))
+    };
+    let cases = prop::sample::select(characters.to_vec()).prop_flat_map(of_encoding);
+    let mut runner = TestRunner::new(Config { cases: 2000, failure_persistence: None, ..Config::default() });
+    let raw = std::cell::RefCell::new(&mut raw);
+    let stored = std::cell::Cell::new(0);
+    let outcome = runner.run(&cases, |(encoding, options, (rows, newline), wild)| {
+        let statement = statement(encoding, options);
+        let delimiter = match format_of(&statement) {
+            CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. } => delimiter,
+            CopyFormat::Binary => b',',
+        };
+        let row = |(a, b): &(Vec<u8>, Vec<u8>)| [a, &[delimiter][..], b, newline.as_bytes()].concat();
+        let data = [rows.iter().flat_map(row).collect(), wild.clone()].concat();
+        let raw = &mut raw.borrow_mut();
+        stored.set(stored.get() + usize::from(postgres(raw, &statement, &data).error.is_none()));
+        compare(raw, &statement, &data).map_err(TestCaseError::fail)
+    });
+    if let Err(e) = outcome {
+        panic!("{e}");
+    }
+    assert!(stored.get() > 300, "{}", stored.get());
 }

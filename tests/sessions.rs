@@ -868,7 +868,7 @@ fn unknown_and_broken_messages() {
     world.same("terminate", &[batch(&[m::query("SELECT 1"), m::terminate()]), Ready, Ready]);
 }
 
-/// Rows in other encodings are cut by bytes that are ASCII wherever they stand; keys that are more than ASCII are not guessed at.
+/// Rows in other encodings are cut at bytes that are ASCII, and keys that are more than ASCII converted.
 #[test]
 fn copy_of_rows_in_other_encodings() {
     let schema = "CREATE TABLE lines (id int PRIMARY KEY, body text)";
@@ -906,18 +906,16 @@ fn copy_of_rows_in_other_encodings() {
     let cities = "SELECT name, country FROM cities ORDER BY name COLLATE \"C\"";
     let ascii = "COPY cities FROM STDIN (ENCODING 'LATIN1')";
     towns.answers("ascii keys", &copy(ascii, b"Paris\tR\xe9p\nBonn\tX\n", cities, "DELETE FROM cities"));
-    let mut raw = towns.through();
     for (sql, rows) in [
         (ascii, &b"Paris\tFR\nM\xfcnchen\tDE\n"[..]),
         ("COPY cities FROM STDIN (FORMAT csv, ENCODING 'win1251')", "\"Köln\",DE\n".as_bytes()),
+        ("COPY cities FROM STDIN (ENCODING 'SJIS')", b"\x83\\\tJP\nx\t\x95\\\n"),
     ] {
-        let refused = raw.copy_in(sql, rows).error.unwrap();
-        assert!(refused.code() == "0A000" && refused.to_string().contains("not in UTF-8"), "{sql}: {refused}");
+        towns.answers(sql, &copy(sql, rows, cities, "DELETE FROM cities"));
     }
-    for unsafe_one in ["SJIS", "big5", "GB18030", "no_such"] {
-        let refused = raw.copy_in(&format!("COPY cities FROM STDIN (ENCODING '{unsafe_one}')"), b"a\tx\n");
-        assert_eq!(refused.code(), "0A000", "{unsafe_one}");
-    }
+    let mut raw = towns.through();
+    let refused = raw.copy_in("COPY cities FROM STDIN (ENCODING 'no_such')", b"a\tx\n");
+    assert_eq!(refused.code(), "0A000");
     assert_eq!(raw.value("SELECT count(*) FROM cities"), "0");
 }
 

@@ -274,6 +274,82 @@ fn every_way_to_write_is_registered() {
     assert!(!world.emails().contains(&"{p2}".to_owned()));
 }
 
+/// A COPY names the first of its lines with a value that is there already, as one Postgres does.
+#[test]
+fn a_copied_duplicate_is_at_the_clients_line() {
+    let world = World::create("uniq_lines");
+    let mut direct = world.db.shard(0);
+    direct.must(
+        "CREATE SCHEMA one; CREATE TABLE one.users (tenant int NOT NULL, id int NOT NULL, email text, nick varchar(20), n int, \
+         CONSTRAINT users_email_key UNIQUE (email), CONSTRAINT one_nick UNIQUE (nick, n))",
+    );
+    let mut raw = world.connect();
+    let [a, b, c, d] = world.tenants[..] else { panic!() };
+    raw.must(&format!("INSERT INTO users (tenant, id, email) VALUES ({a}, 1, 'old@x'), ({b}, 1, 'alt@x')"));
+    direct.must(&format!("INSERT INTO one.users (tenant, id, email) VALUES ({a}, 1, 'old@x'), ({b}, 1, 'alt@x')"));
+    let mut told = |options: &str, rows: &[u8]| {
+        let [theirs, ours] = [(&mut direct, "one.users"), (&mut raw, "users")].map(|(raw, table)| {
+            let error = raw.copy_in(&format!("COPY {table} FROM STDIN {options}"), rows).error.unwrap();
+            "CMDWtn".chars().map(|field| error.0.get(&field).cloned()).collect::<Vec<_>>()
+        });
+        assert_eq!(raw.simple("SELECT 1").status, b'I');
+        (ours, theirs)
+    };
+    let row = |tenant: i32, id: i32, email: &str| format!("{tenant}\t{id}\t{email}\t\\N\t\\N\n");
+    let good: String = (1..400).map(|id| row([a, b, c, d][id as usize % 4], 100 + id, &format!("m{id}@x"))).collect();
+    for rows in [
+        // There before; twice among the rows, on one shard and on two; both; several at once, the first of which is no first by name.
+        row(a, 2, "old@x"),
+        format!("{good}{}", row(c, 2, "old@x")),
+        format!("{good}{}", row(c, 2, "m7@x")),
+        format!("{}{}{good}", row(a, 2, "new@x"), row(a, 3, "new@x")),
+        format!("{}{good}{}{}", row(a, 2, "x@x"), row(b, 2, "x@x"), row(c, 2, "x@x")),
+        format!("{}{}{}", row(c, 2, "alt@x"), row(b, 2, "alt@x"), row(d, 2, "old@x")),
+        format!("{good}{}{}", row(d, 9, "old@x"), row(d, 10, "m3@x")),
+        format!("{}{}{}{}", row(c, 2, "z@x"), row(b, 2, "a@x"), row(d, 2, "z@x"), row(a, 4, "a@x")),
+        format!("{}{a}\t5\t\\N\tnick\t7\n{b}\t5\t\\N\tnick\t8\n{c}\t6\t\\N\tnick\t7\n", row(c, 2, "y@x")),
+    ] {
+        let (ours, theirs) = told("", rows.as_bytes());
+        assert_eq!(ours, theirs, "{rows}");
+        assert!(ours[3].as_ref().is_some_and(|place| place.starts_with("COPY users, line ")));
+        let csv = format!("tenant,id,email,nick,n\n{}", rows.replace('\t', ",").replace("\\N", ""));
+        let (ours, theirs) = told("(FORMAT csv, HEADER)", csv.as_bytes());
+        assert_eq!(ours, theirs, "{csv}");
+    }
+    let quoted = format!("{a},2,\"q\n\n@x\",,\n{b},2,\"p@x\",,\n{c},2,\"q\n\n@x\",,\n");
+    let (ours, theirs) = told("(FORMAT csv)", quoted.as_bytes());
+    assert_eq!(ours, theirs);
+    let latin = [row(a, 2, "x").as_bytes(), format!("{b}\t3\t").as_bytes(), b"\xe9\t\\N\t\\N\n"].concat();
+    let latin = [&latin[..], format!("{c}\t3\t").as_bytes(), b"\xe9\t\\N\t\\N\n"].concat();
+    let (ours, theirs) = told("(ENCODING 'LATIN1')", &latin);
+    assert_eq!(ours, theirs);
+    let field = |value: &[u8]| [&(value.len() as i32).to_be_bytes()[..], value].concat();
+    let binary = |tenant: i32, id: i32, email: &str| {
+        let row = [&5_i16.to_be_bytes()[..], &field(&tenant.to_be_bytes()), &field(&id.to_be_bytes())].concat();
+        [&row[..], &field(email.as_bytes()), &[0xff; 8]].concat()
+    };
+    let rows = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8], &binary(a, 2, "b@x"), &binary(b, 2, "b@x"), &[0xff; 2]].concat();
+    let (ours, theirs) = told("BINARY", &rows);
+    assert_eq!(ours, theirs);
+    // Where rows are left out, or values come by another spelling, no line is told, and all else is the same.
+    for (options, rows) in [
+        ("WHERE id > 1", format!("{}{}{}", row(b, 1, "w@x"), row(a, 2, "w@x"), row(c, 3, "w@x"))),
+        ("", format!("{a}\t5\t\\N\tnick\t7\n{b}\t5\t\\N\tnick\t07\n")),
+    ] {
+        let (mut ours, mut theirs) = told(options, rows.as_bytes());
+        assert_eq!((ours.remove(3), theirs.remove(3).is_some()), (None, true));
+        assert_eq!(ours, theirs);
+    }
+    drop(told);
+    // In a block it is found at the end.
+    raw.must("BEGIN");
+    assert_eq!(raw.copy_in("COPY users FROM STDIN", row(c, 2, "old@x").as_bytes()).code(), "");
+    let reply = raw.simple("COMMIT");
+    duplicate(&reply, "users_email_key", "(email)=(old@x)");
+    assert_eq!(reply.error.unwrap().0.get(&'W'), None);
+    world.check();
+}
+
 #[test]
 fn transactions_are_checked_when_they_end() {
     let world = World::create("uniq_blocks");

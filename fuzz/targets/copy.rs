@@ -88,7 +88,7 @@ fn cut(format: &CopyFormat, positions: &[usize], chunks: &[&[u8]], limit: usize)
                     let key = |key: &KeyField<'_>| match key {
                         KeyField::Missing => Key::Missing,
                         KeyField::Null => Key::Null,
-                        KeyField::Value(value) => Key::Value(value.to_vec()),
+                        KeyField::Value(value) | KeyField::Encoded(value) => Key::Value(value.to_vec()),
                     };
                     (row.bytes, false, row.keys.iter().map(key).collect(), row.line)
                 }

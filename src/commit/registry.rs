@@ -52,12 +52,11 @@ impl Changes {
         *by_shard.entry(shard).or_default() += change;
     }
 
-    /// The changes of the registry, by the place of each shard among `shards`, in an order that is the same for all.
-    ///
-    /// # Errors
-    /// A value that two rows have now.
-    pub fn by_shard(self, shards: usize) -> Result<BTreeMap<usize, Vec<Entry>>, Entry> {
+    /// The changes of the registry, by the place of each shard among `shards`, in an order that is the same for all; and the values that
+    /// two rows have now, which are among them.
+    pub fn by_shard(self, shards: usize) -> (BTreeMap<usize, Vec<Entry>>, Vec<Entry>) {
         let mut found: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
+        let mut twice_now = Vec::new();
         for ((scope, value), (shown, by_shard)) in self.0 {
             let at = place(&scope, &value, shards);
             let gained = by_shard.iter().find(|(_, change)| **change > 0).map(|(shard, _)| *shard);
@@ -70,11 +69,11 @@ impl Changes {
             };
             let entry = Entry { scope, value, shown, change, shard: gained.unwrap_or_default() };
             if twice {
-                return Err(entry);
+                twice_now.push(entry.clone());
             }
             found.entry(at).or_default().push(entry);
         }
-        Ok(found)
+        (found, twice_now)
     }
 }
 
@@ -126,7 +125,10 @@ mod tests {
         for (value, shard, change) in list {
             changes.note("t (a)".to_owned(), (*value).to_owned(), (*value).to_owned(), *shard, *change);
         }
-        let entries = changes.by_shard(1).map_err(|entry| entry.value)?;
+        let (entries, twice) = changes.by_shard(1);
+        if let Some(entry) = twice.first() {
+            return Err(entry.value.clone());
+        }
         Ok(entries.into_values().flatten().map(|entry| (entry.value, entry.change, entry.shard)).collect())
     }
 

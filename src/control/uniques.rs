@@ -78,6 +78,9 @@ const SCHEMA: &str = "\
         RETURN; \
       EXCEPTION WHEN unique_violation THEN NULL; \
       END; \
+      RETURN QUERY SELECT x.s, pg_catalog.array_to_string(x.v::text[], ', ') FROM unnest(scopes, entries, changes, shards) x (s, v, c, h) \
+        JOIN pgloom.unique_value u ON u.scope = x.s AND u.value = x.v::text[] WHERE x.c > 0 ORDER BY x.s, x.v::text[]; \
+      IF FOUND THEN RETURN; END IF; \
       FOR entry IN SELECT x.s, x.v::text[] AS v, x.h FROM unnest(scopes, entries, changes, shards) x (s, v, c, h) \
         WHERE x.c > 0 ORDER BY 1, 2 LOOP \
         BEGIN \
@@ -247,7 +250,7 @@ pub fn take(rules: &[UniqueRule], shards: &[&str]) -> String {
     )
 }
 
-/// Changes the registry of one shard: a row for a value that is there already.
+/// Changes the registry of one shard: a row for each value that is there already.
 pub fn put(entries: &[Entry], shards: &[&str]) -> String {
     let list = |of: &dyn Fn(&Entry) -> String| entries.iter().map(of).collect::<Vec<_>>().join(", ");
     format!(

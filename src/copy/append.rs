@@ -14,19 +14,25 @@ pub struct Added {
     pub constant: Option<Box<[u8]>>,
 }
 
-/// `0A000` where an integer behind a row could be read as something else.
+/// `0A000` where a value cannot be written behind a row. `encoded`: the rows are in another encoding than UTF-8.
 ///
 /// # Errors
-/// The format's signs are digits, or the binary form of a column's type is not known here.
-pub fn check(format: &CopyFormat, added: &[Added]) -> Result<(), Fault> {
+/// The binary form of a column's type is not known here, or the value is not in the rows' encoding and has no escapes.
+pub fn check(format: &CopyFormat, added: &[Added], encoded: bool) -> Result<(), Fault> {
     let known =
         |column: &Added| column.constant.is_some() || matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8);
-    let good = match format {
-        CopyFormat::Text { .. } | CopyFormat::Csv { .. } => true,
-        CopyFormat::Binary => added.iter().all(known),
-    };
-    if good {
-        return Ok(());
+    let plain =
+        |column: &Added| column.name.is_ascii() && column.constant.as_ref().is_none_or(|constant| constant.is_ascii());
+    match format {
+        CopyFormat::Csv { .. } if encoded && !added.iter().all(plain) => {
+            return Err(Fault::unsupported(
+                "COPY that leaves out a column with such a name or default is not supported in this encoding",
+                "the router adds it to the rows, and it is more than ASCII",
+                "Send the rows in UTF-8, or as text.",
+            ));
+        }
+        CopyFormat::Binary if !added.iter().all(known) => {}
+        CopyFormat::Text { .. } | CopyFormat::Csv { .. } | CopyFormat::Binary => return Ok(()),
     }
     Err(Fault::unsupported(
         "COPY that leaves out a column that takes its values from a sequence or the clock is not supported in this format",
@@ -64,6 +70,8 @@ pub fn constant(format: &CopyFormat, value: &str) -> Option<Box<[u8]>> {
                     b'\r' => field.extend_from_slice(b"\\r"),
                     b'\\' => field.extend_from_slice(b"\\\\"),
                     sign if sign == *delimiter => field.extend_from_slice(&[b'\\', sign]),
+                    // Whatever encoding the rows are in, escapes are bytes of the database's.
+                    0x80.. => field.extend_from_slice(&octal(&[byte])),
                     byte => field.push(byte),
                 }
             }
@@ -281,6 +289,11 @@ mod tests {
         assert_eq!(spelled(&csv(b'1', b'"', ""), 12), "a1\"12\"\n");
         assert_eq!(spelled(&csv(b',', b'1', ""), 12), "a,11121\n");
         assert_eq!(spelled(&csv(b',', b'"', "5"), 5), "a,\"5\"\n");
-        assert!(check(&CopyFormat::Binary, &added(oid::TEXT)).is_err());
+        assert!(check(&CopyFormat::Binary, &added(oid::TEXT), false).is_err());
+        let named = [Added { name: "é".into(), type_oid: oid::INT4, constant: None }];
+        let refused = |format: &CopyFormat, encoded| check(format, &named, encoded).is_err();
+        assert!(refused(&csv(b',', b'"', ""), true) && !refused(&csv(b',', b'"', ""), false));
+        assert!(!refused(&text("\\N", b'\t'), true));
+        assert_eq!(constant(&text("\\N", b'\t'), "é").as_deref(), Some(&b"\\303\\251"[..]));
     }
 }

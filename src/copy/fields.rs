@@ -22,6 +22,41 @@ pub(super) enum Syntax {
     Csv { delimiter: u8, quote: u8, escape: u8, null: Box<[u8]> },
 }
 
+/// One line without its newline.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    /// In it each byte below 128 is ASCII.
+    pub text: &'a [u8],
+    /// It has a backslash (text) or a quote (CSV) somewhere.
+    pub special: bool,
+    /// As it was sent, in another encoding.
+    pub encoded: Option<&'a [u8]>,
+}
+
+/// Reads key fields that were converted into the database's encoding.
+#[derive(Clone, Debug)]
+pub struct FieldReader {
+    pub(super) syntax: Syntax,
+    pub(super) wanted: Vec<Wanted>,
+}
+
+impl FieldReader {
+    /// The value of the key field of this number, from its text as it stands in the row.
+    pub fn read(&self, nth: usize, text: &str) -> KeyField<'static> {
+        let Some(wanted) = self.wanted.get(nth) else { return KeyField::Missing };
+        let sign = match self.syntax {
+            Syntax::Text { .. } => b'\\',
+            Syntax::Csv { quote, .. } => quote,
+        };
+        let raw = Raw { bytes: text.as_bytes(), special: memchr(sign, text.as_bytes()).is_some() };
+        match self.syntax.value(&raw, wanted) {
+            KeyField::Value(value) => KeyField::Value(Cow::Owned(value.into_owned())),
+            KeyField::Null => KeyField::Null,
+            KeyField::Encoded(_) | KeyField::Missing => KeyField::Missing,
+        }
+    }
+}
+
 /// A field as it stands in the line.
 struct Raw<'a> {
     bytes: &'a [u8],
@@ -30,16 +65,23 @@ struct Raw<'a> {
 }
 
 impl Syntax {
-    /// `special`: the line has a backslash (text) or a quote (CSV) somewhere.
-    pub fn keys<'a>(&self, line: &'a [u8], special: bool, wanted: &[Wanted]) -> SmallVec<[KeyField<'a>; 2]> {
+    pub fn keys<'a>(&self, line: Line<'a>, wanted: &[Wanted]) -> SmallVec<[KeyField<'a>; 2]> {
         let mut keys: SmallVec<[KeyField<'a>; 2]> = wanted.iter().map(|_| KeyField::Missing).collect();
         let Some(last) = wanted.iter().map(|wanted| wanted.position).max() else { return keys };
-        let mut rest = Some(line);
+        let mut rest = Some(line.text);
         for position in 0..=last {
             let Some(bytes) = rest else { break };
-            let Some((raw, behind)) = self.split(bytes, special) else { break };
+            let Some((raw, behind)) = self.split(bytes, line.special) else { break };
             for (key, wanted) in keys.iter_mut().zip(wanted).filter(|(_, wanted)| wanted.position == position) {
-                *key = self.value(&raw, wanted);
+                *key = match line.encoded {
+                    Some(encoded) if !raw.bytes.is_ascii() => {
+                        let start = line.text.len() - bytes.len();
+                        let sent = encoded.get(start..start + raw.bytes.len());
+                        sent.map_or(KeyField::Missing, |sent| KeyField::Encoded(Cow::Borrowed(sent)))
+                    }
+                    // Escapes are bytes of the database's encoding.
+                    Some(_) | None => self.value(&raw, wanted),
+                };
             }
             rest = behind;
         }
@@ -47,11 +89,11 @@ impl Syntax {
     }
 
     /// The first of these fields that has a word in it by which a Postgres reads the clock: which it is, and its value.
-    pub fn moment<'a>(&self, line: &'a [u8], special: bool, times: &[Wanted]) -> Option<(usize, KeyField<'a>)> {
-        if !may_say_moment(line) && !(special && self.hides(line)) {
+    pub fn moment<'a>(&self, line: Line<'a>, times: &[Wanted]) -> Option<(usize, KeyField<'a>)> {
+        if !may_say_moment(line.text) && !(line.special && self.hides(line.text)) {
             return None;
         }
-        let mut fields = self.keys(line, special, times).into_iter().enumerate();
+        let mut fields = self.keys(Line { encoded: None, ..line }, times).into_iter().enumerate();
         fields.find(|(_, field)| matches!(field, KeyField::Value(text) if says_moment(text)))
     }
 

@@ -8,6 +8,7 @@ pub mod append;
 mod binary;
 mod fields;
 mod lines;
+mod masked;
 pub mod origins;
 mod rows;
 pub mod shown;
@@ -16,6 +17,8 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+pub use fields::FieldReader;
+pub use masked::CONVERTED;
 pub use rows::RowCutter;
 
 /// What the cutter hands out, in the order of the data.
@@ -40,8 +43,10 @@ pub struct Row<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyField<'a> {
     Null,
-    /// Text and CSV: the decoded text, in the client's encoding. Binary: the value's bytes.
+    /// Text and CSV: the decoded text in UTF-8. Binary: the value's bytes.
     Value(Cow<'a, [u8]>),
+    /// The field as it stands in the row, in another encoding than UTF-8: converted first, it is read by [`FieldReader`].
+    Encoded(Cow<'a, [u8]>),
     /// The row has no such field, or cannot be read: every Postgres refuses this row.
     Missing,
 }

@@ -3,12 +3,14 @@
 use smallvec::SmallVec;
 
 use super::binary::{self, TooLong, TupleFinder};
-use super::fields::{Syntax, Wanted};
+use super::fields::{FieldReader, Line, Syntax, Wanted};
 use super::lines::{self, LineFinder};
+use super::masked::Mask;
 use super::shown::{of_field, of_line};
 use super::{KeyField, Piece, Row};
 use crate::fault::{Fault, SqlState};
 use crate::sql::utility::CopyFormat;
+use crate::sql::utility::encodings::Characters;
 
 /// Buffer kept between chunks, in bytes.
 const KEPT: usize = 256 * 1024;
@@ -23,6 +25,10 @@ pub struct RowCutter {
     /// What was fed and not yet handed out begins at `start`.
     buffer: Vec<u8>,
     start: usize,
+    /// The text is in another encoding than UTF-8.
+    encoded: bool,
+    /// The same bytes, where some look like ASCII and are not.
+    mask: Option<Mask>,
     max_row: usize,
     eof: bool,
     /// The end marker, the trailer or an error was met.
@@ -78,12 +84,30 @@ impl RowCutter {
             time_columns: Vec::new(),
             buffer: Vec::new(),
             start: 0,
+            encoded: false,
+            mask: None,
             max_row,
             eof: false,
             ended: false,
             header,
             line: 0,
             table: None,
+        }
+    }
+
+    /// The text is in an encoding of these characters. Binary values are not.
+    pub fn in_encoding(&mut self, characters: Characters) {
+        if let Finder::Lines(..) = self.finder {
+            self.encoded = true;
+            self.mask = characters.hide_ascii().then(|| Mask::new(characters));
+        }
+    }
+
+    /// What reads key fields that are not in UTF-8, when they are converted.
+    pub fn field_reader(&self) -> Option<FieldReader> {
+        match &self.finder {
+            Finder::Lines(_, syntax) => Some(FieldReader { syntax: syntax.clone(), wanted: self.wanted.clone() }),
+            Finder::Tuples(_) => None,
         }
     }
 
@@ -105,6 +129,10 @@ impl RowCutter {
     pub fn feed(&mut self, chunk: &[u8]) {
         if self.ended {
             return;
+        }
+        if let Some(mask) = &mut self.mask {
+            mask.forget(self.start, KEPT);
+            mask.extend(chunk);
         }
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -172,16 +200,18 @@ impl RowCutter {
         let keys = match (cut, &self.finder) {
             (Cut::Preamble { .. }, _) => return Some(Ok(Piece::Preamble(bytes))),
             (Cut::Line { text, special, .. }, Finder::Lines(_, syntax)) => {
-                let text = bytes.get(..text).unwrap_or_default();
+                let sent = bytes.get(..text).unwrap_or_default();
+                let masked = self.mask.as_ref().map(|mask| mask.text(start).get(..text).unwrap_or_default());
+                let line = Line { text: masked.unwrap_or(sent), special, encoded: self.encoded.then_some(sent) };
                 if !self.times.is_empty()
-                    && let Some((nth, field)) = syntax.moment(text, special, &self.times)
+                    && let Some((nth, field)) = syntax.moment(line, &self.times)
                 {
                     self.ended = true;
                     let named = self.table.as_ref().zip(self.time_columns.get(nth));
                     let place = named.map(|(table, column)| of_field(table, self.line, column, &field));
                     return Some(Err(place.map_or_else(moment, |place| moment().about(b'W', place))));
                 }
-                syntax.keys(text, special, &self.wanted)
+                syntax.keys(line, &self.wanted)
             }
             (Cut::Tuple { .. }, Finder::Tuples(tuples)) => tuples.keys(bytes),
             _ => self.wanted.iter().map(|_| KeyField::Missing).collect::<SmallVec<_>>(),
@@ -193,10 +223,22 @@ impl RowCutter {
         if self.ended {
             return Ok(None);
         }
-        let data = self.buffer.get(self.start..).unwrap_or_default();
+        let data = match &self.mask {
+            Some(mask) => mask.text(self.start),
+            None => self.buffer.get(self.start..).unwrap_or_default(),
+        };
         match &mut self.finder {
             Finder::Lines(lines, _) => {
-                let (cut, after) = match lines.find(data, self.eof)? {
+                let stuck = self.mask.as_ref().filter(|mask| mask.is_stuck(self.eof));
+                let (cut, after) = match lines.find(data, self.eof && stuck.is_none())? {
+                    lines::Found::More if let Some(mask) = stuck => {
+                        if !mask.is_told(self.eof) {
+                            return Ok(None);
+                        }
+                        self.ended = true;
+                        self.line += 1 + lines.embedded();
+                        return Ok(Some(Cut::Broken { total: self.buffer.len() - self.start }));
+                    }
                     lines::Found::More => {
                         return if data.len() > self.max_row { Err(too_long(self.max_row)) } else { Ok(None) };
                     }

@@ -34,7 +34,7 @@ pub fn of_field(table: &str, line: u64, column: &str, field: &KeyField<'_>) -> S
             Ok(value) => format!("{place}: \"{}\"", shortened(value)),
             Err(_) => place,
         },
-        KeyField::Missing => place,
+        KeyField::Encoded(_) | KeyField::Missing => place,
     }
 }
 

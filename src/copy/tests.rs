@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fault::Fault;
 use crate::sql::utility::CopyFormat;
+use crate::sql::utility::encodings::Characters;
 
 const LIMIT: usize = 1 << 20;
 
@@ -64,6 +65,7 @@ fn show(piece: Result<Piece<'_>, Fault>) -> String {
                     KeyField::Null => "NULL".into(),
                     KeyField::Missing => "MISSING".into(),
                     KeyField::Value(value) => format!("[{}]", visible(value)),
+                    KeyField::Encoded(field) => format!("<{}>", visible(field)),
                 })
                 .collect();
             format!("{}:{} {}", row.line, visible(row.bytes), keys.join(" "))
@@ -271,6 +273,69 @@ fn binary_rows() {
     assert_eq!(show_all(&[&broken]).last().unwrap(), "1:\\xff\\xfe MISSING MISSING");
     let broken = [&data[..22], &[0, 1, 0xff, 0xff, 0xff, 0xfe, 1]].concat();
     assert_eq!(show_all(&[&broken]).last().unwrap(), "1:\\x00\\x01\\xff\\xff\\xff\\xfe MISSING MISSING");
+}
+
+/// Bytes that look like signs and are parts of characters are none; what cannot be a character ends the rows.
+#[test]
+fn rows_in_encodings_that_hide_ascii() {
+    let cut = |format: &CopyFormat, characters: Characters, data: &[u8], chunk: usize| {
+        let mut cutter = RowCutter::new(format, &columns(&["a", "b"]), LIMIT);
+        cutter.in_encoding(characters);
+        let mut out = Vec::new();
+        for chunk in data.chunks(chunk).map(Some).chain([None]) {
+            match chunk {
+                Some(chunk) => cutter.feed(chunk),
+                None => cutter.finish(),
+            }
+            while let Some(piece) = cutter.next_piece() {
+                out.push(show(piece));
+            }
+        }
+        out
+    };
+    let cases: [(CopyFormat, Characters, &[u8], &[&str]); 6] = [
+        (
+            text(false),
+            Characters::Sjis,
+            b"a\x83\\\t\\\x83\\x\n7\t\\x41\n",
+            &["1:a\\x83\\\\\\t\\\\\\x83\\\\x\\n <a\\x83\\\\> <\\\\\\x83\\\\x>", "2:7|\\x41~ [7] [A]"],
+        ),
+        (
+            csv(b'"', false),
+            Characters::Pairs,
+            b"\xb3\\,\"\xb3|\n\"\r\n",
+            &["1:\\xb3\\\\,\\\"\\xb3|\\n\\\"\\r\\n <\\xb3\\\\> <\\\"\\xb3|\\n\\\">"],
+        ),
+        (
+            csv(b'\\', false),
+            Characters::Gb18030,
+            b"1,\"\x81\\\"\n",
+            &["1:1,\\\"\\x81\\\\\\\"\\n [1] <\\\"\\x81\\\\\\\">"],
+        ),
+        // Sixteen bytes behind it a Postgres says so.
+        (
+            csv(b'"', false),
+            Characters::Gb18030,
+            b"1,2\n\"\n\x810a,\n",
+            &["1:1,2~ [1] [2]", "3:\\\"\\n\\x810a,\\n MISSING MISSING"],
+        ),
+        (text(true), Characters::Sjis, b"a\tb\n\x83", &["H:a|b~", "2:\\x83 MISSING MISSING"]),
+        (text(false), Characters::Single, b"\xe9\tb\n", &["1:\\xe9\\tb\\n <\\xe9> [b]"]),
+    ];
+    for (format, characters, data, expected) in &cases {
+        for chunk in [1, 2, 100] {
+            let shown = cut(format, *characters, data, chunk);
+            assert_eq!(shown, *expected, "{characters:?}, by {chunk}");
+        }
+    }
+    let long = [b"1\t2\n\xa0".as_slice(), &[b'x'; 14], b"\n"].concat();
+    let mut cutter = RowCutter::new(&text(false), &columns(&["a"]), LIMIT);
+    cutter.in_encoding(Characters::Sjis);
+    cutter.feed(&long[..long.len() - 1]);
+    assert!(cutter.next_piece().is_some() && cutter.next_piece().is_none(), "15 bytes are not enough");
+    cutter.feed(b"\n");
+    assert!(matches!(cutter.next_piece(), Some(Ok(Piece::Row(row))) if row.line == 2 && row.bytes.len() == 16));
+    assert!(cutter.next_piece().is_none());
 }
 
 fn copy_like() -> impl Strategy<Value = Vec<u8>> {

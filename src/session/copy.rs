@@ -9,7 +9,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::config::limits::Limit;
 use crate::copy::origins::{Origins, context, line_of};
 use crate::copy::shown::{of_field, of_row, without_added};
-use crate::copy::{KeyField, Piece, Row, RowCutter};
+use crate::copy::{CONVERTED, KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{
     Chunks, CopyEnd, Silence, all_ended, begun, break_off, copy_in, fail, is_of_copy, is_told, spoke,
 };
@@ -18,6 +18,8 @@ use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
+use crate::session::copied_values::CopiedValues;
+use crate::session::copy_encoded::Converter;
 use crate::session::copy_keys::{ReadKeys, Reader, is_readable};
 use crate::session::copy_source::CopySource;
 use crate::session::finish::with;
@@ -101,7 +103,9 @@ impl Session {
         }
         match self.copy_split(plan, ask).await {
             Ok(tag) => {
-                self.end_parts(opened).await?;
+                let ended = self.end_parts(opened).await;
+                self.copied = None;
+                ended?;
                 reply::command_complete(&mut self.client.out, &tag)?;
                 Ok(())
             }
@@ -163,7 +167,7 @@ impl Session {
         };
         if !matches!(fed, Err(Failure::Stop(_))) {
             if fed.is_err() {
-                feed.end_lines(&plan.format);
+                feed.end_lines(plan);
             }
             // A shard that has failed reads no more; what others have before that line may be wrong, too, and comes first.
             feed.chunks.flush_all();
@@ -180,7 +184,10 @@ impl Session {
                 Err(stopped.at(fault).into())
             }
             (Err(failure), Ok(_)) => Err(failure),
-            (Ok(()), Ok(Ended { rows, .. })) => Ok(format!("COPY {rows}")),
+            (Ok(()), Ok(Ended { rows, .. })) => {
+                self.copied = feed.copied.take();
+                Ok(format!("COPY {rows}"))
+            }
         }
     }
 
@@ -198,12 +205,21 @@ impl Session {
         let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
         feed.uncut = !cut;
         let mut wanted = plan.key_fields.clone();
+        if let Some((fields, copied)) = CopiedValues::of(&self.database.uniques, plan) {
+            wanted.extend(fields);
+            feed.copied = Some(copied);
+        }
+        feed.read_fields = wanted.len();
         // Behind a row that ends too early something would stand in the place of what is missing.
         wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
         let mut cutter = RowCutter::new(&plan.format, &wanted, self.limits.max_message);
         cutter.of_table(&plan.table.name);
         cutter.refuse_moments(times);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
+        if let Some(encoding) = &plan.encoding {
+            cutter.in_encoding(encoding.characters);
+        }
+        feed.converter = Converter::new(plan, &cutter);
         // Rows that are not cut are not counted: the shards do.
         let at_line = |fault: Fault, cutter: &RowCutter| match cut {
             true => cutter.at_unread_line(fault, &plan.table.name),
@@ -213,7 +229,7 @@ impl Session {
             let frame = match self.next_copy_frame(shards, feed).await {
                 Ok(CopyInput::Frame(frame)) => frame,
                 Ok(CopyInput::ServerSpoke) => {
-                    feed.end_lines(&plan.format);
+                    feed.end_lines(plan);
                     return Ok(None);
                 }
                 Ok(CopyInput::OutOfPlace(why)) => return Ok(Some(at_line(why, &cutter))),
@@ -270,6 +286,11 @@ impl Session {
                 Rows::NeedKey(nth, text) => {
                     let read = self.read_key(plan, nth, &text, &mut feed.reader).await?;
                     feed.read.insert(nth, text, read);
+                }
+                Rows::NeedCharacters(characters) => {
+                    if let Some(converter) = &mut feed.converter {
+                        self.ask_characters(characters, converter, &mut feed.reader).await?;
+                    }
                 }
             }
             self.hand_over(shards, feed)?;
@@ -443,6 +464,8 @@ enum Rows {
     NeedValues,
     /// A Postgres is to say which value this text is of the key column of this number.
     NeedKey(usize, Box<[u8]>),
+    /// A Postgres is to say what these characters are in UTF-8.
+    NeedCharacters(Vec<Box<[u8]>>),
 }
 
 enum CopyInput {
@@ -476,6 +499,7 @@ impl Waiting {
             KeyField::Null => KeyField::Null,
             KeyField::Missing => KeyField::Missing,
             KeyField::Value(bytes) => KeyField::Value(bytes.clone().into_owned().into()),
+            KeyField::Encoded(bytes) => KeyField::Encoded(bytes.clone().into_owned().into()),
         });
         Self { bytes: row.bytes.to_vec(), keys: keys.collect(), line: row.line, whole: None }
     }
@@ -485,6 +509,7 @@ impl Waiting {
             KeyField::Null => KeyField::Null,
             KeyField::Missing => KeyField::Missing,
             KeyField::Value(bytes) => KeyField::Value(Cow::Borrowed(bytes)),
+            KeyField::Encoded(bytes) => KeyField::Encoded(Cow::Borrowed(bytes)),
         });
         Row { bytes: &self.bytes, keys: keys.collect(), line: self.line }
     }
@@ -501,6 +526,12 @@ struct Feed {
     /// What texts mean that depend on settings, as a Postgres has read them.
     read: ReadKeys,
     reader: Option<Reader>,
+    /// Of rows in another encoding than UTF-8.
+    converter: Option<Converter>,
+    /// How many fields are read of each row; those of the key come first.
+    read_fields: usize,
+    /// Values that must be unique over all shards.
+    copied: Option<CopiedValues>,
     chunks: Chunks,
     /// By position, where shards get different rows.
     origins: Vec<Origins>,
@@ -533,6 +564,9 @@ impl Feed {
             waiting: None,
             read: ReadKeys::default(),
             reader: None,
+            converter: None,
+            read_fields: 0,
+            copied: None,
             chunks: Chunks::new(shards.len()),
             origins,
             given_up: None,
@@ -544,13 +578,14 @@ impl Feed {
     }
 
     /// The COPY is broken off. A server that does not know yet how lines end waits behind a carriage return for what follows, and has not
-    /// read that line: it gets the beginning of another one.
-    fn end_lines(&mut self, format: &CopyFormat) {
-        if *format == CopyFormat::Binary {
+    /// read that line; one that converts what it gets waits for more behind what it cannot. They get the beginning of another line.
+    fn end_lines(&mut self, plan: &CopyInPlan) {
+        if plan.format == CopyFormat::Binary {
             return;
         }
-        for slot in (0..self.returns.len()).filter(|slot| self.returns[*slot]) {
-            self.chunks.put(slot, b"x");
+        let converts = plan.encoding.is_some() && !self.uncut;
+        for slot in (0..self.returns.len()).filter(|slot| converts || self.returns[*slot]) {
+            self.chunks.put(slot, if converts { &[b'x'; CONVERTED] } else { b"x" });
         }
     }
 
@@ -576,7 +611,7 @@ impl Feed {
             }
             let mut held = self.waiting.take();
             let made = held.as_mut().and_then(|held| held.whole.take());
-            let row = match &held {
+            let mut row = match &held {
                 Some(held) => held.row(),
                 None => match cutter.next_piece() {
                     None => return Ok(Rows::Done),
@@ -592,6 +627,13 @@ impl Feed {
                     },
                 },
             };
+            if let Some(converter) = &self.converter {
+                let keys = row.keys.get_mut(..self.read_fields).unwrap_or_default();
+                if let Err(unknown) = converter.convert(keys) {
+                    self.waiting = Some(Waiting { whole: made, ..Waiting::new(&row) });
+                    return Ok(Rows::NeedCharacters(unknown));
+                }
+            }
             if let Some(made) = made {
                 whole = made;
             } else {
@@ -617,6 +659,7 @@ impl Feed {
                 row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)).enumerate()
             {
                 let given = match at.checked_sub(plan.fields) {
+                    _ if *at == CopyInPlan::ABSENT => Ok(None),
                     // Behind the fields of the row: a value that was added.
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
                     None => {
@@ -671,6 +714,9 @@ impl Feed {
                 };
             drop(key);
             self.give(slot, &whole);
+            if let Some(copied) = &mut self.copied {
+                copied.note(row.keys.get(plan.key_fields.len()..self.read_fields).unwrap_or_default(), row.line);
+            }
             if let Some(origins) = self.origins.get_mut(slot) {
                 let returns = || match plan.format {
                     CopyFormat::Csv { .. } => returns_within(row.bytes),
@@ -715,8 +761,6 @@ fn client_line(error: &Frame, table: &str, origins: &Origins) -> Option<u64> {
 pub(super) enum KeyProblem {
     Null,
     Unsure,
-    /// In an encoding that is not read here.
-    Foreign,
 }
 
 impl KeyProblem {
@@ -727,11 +771,6 @@ impl KeyProblem {
                 format!("a row of sharded table \"{}\" needs a value for its sharding key", plan.table.name),
                 format!("its column \"{column}\" is NULL"),
                 "Leave such rows out, or give them a value.",
-            ),
-            Self::Foreign => Fault::unsupported(
-                format!("cannot tell the shard of a value of column \"{column}\""),
-                "it is not in UTF-8",
-                "Send the rows in UTF-8, or keys in ASCII.",
             ),
             Self::Unsure => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),
@@ -749,16 +788,8 @@ fn key_value<'a>(
     of: Option<Oid>,
     plan: &CopyInPlan,
 ) -> Result<Option<KeyValue<'a>>, KeyProblem> {
-    let is_text = matches!(key_type, KeyType::Text | KeyType::Varchar | KeyType::Bpchar);
-    if plan.foreign_encoding
-        && let KeyField::Value(bytes) = field
-        && !bytes.is_ascii()
-        && (is_text || plan.format != CopyFormat::Binary)
-    {
-        return Err(KeyProblem::Foreign);
-    }
     let parsed = match (field, &plan.format) {
-        (KeyField::Missing, _) => return Ok(None),
+        (KeyField::Encoded(_) | KeyField::Missing, _) => return Ok(None),
         (KeyField::Null, _) => return Err(KeyProblem::Null),
         (KeyField::Value(bytes), CopyFormat::Binary) => {
             let known = of.filter(|of| KeyType::from_oid(*of).is_some());

@@ -66,7 +66,7 @@ impl ReadKeys {
 
 /// A connection of the router's own: those of the session are in the middle of the COPY.
 pub(super) struct Reader {
-    server: Backend,
+    pub server: Backend,
     /// Names of the key columns' types.
     types: HashMap<usize, String>,
 }
@@ -127,7 +127,7 @@ impl Session {
         own.filter(|oid| KeyType::from_oid(*oid).is_some()).or_else(|| types.get(column).map(|ty| ty.oid()))
     }
 
-    async fn reader(&self) -> Result<Reader, Failure> {
+    pub(super) async fn reader(&self) -> Result<Reader, Failure> {
         let mut server = crate::control::connect(&self.database, self.view.topology.home).await?;
         let reported = self.held.iter().flat_map(|held| &held.server.parameters);
         let mut sql = String::new();
@@ -142,6 +142,6 @@ impl Session {
 }
 
 /// Class 22: data exceptions.
-fn is_of_value(fault: &Fault) -> bool {
+pub(super) fn is_of_value(fault: &Fault) -> bool {
     fault.code.as_str().starts_with("22")
 }

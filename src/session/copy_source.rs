@@ -110,7 +110,7 @@ impl Session {
         let added =
             fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty, constant: None });
         let added: Vec<Added> = added.collect();
-        append::check(&plan.format, &added)?;
+        append::check(&plan.format, &added, plan.encoding.is_some())?;
         self.may_insert(&plan.table).await?;
         let mut columns = Vec::with_capacity(added.len());
         for (_, _, sequence) in &fill.columns {
@@ -177,7 +177,7 @@ impl Session {
             let is_key = plan.key_fields.iter().any(|(_, column)| column == name);
             source.constants.push(binary.as_deref().filter(|_| is_key).and_then(append::binary_of_record));
         }
-        append::check(&plan.format, &source.added)?;
+        append::check(&plan.format, &source.added, plan.encoding.is_some())?;
         Ok(())
     }
 

@@ -12,7 +12,9 @@ mod clock;
 mod combine;
 pub mod commit;
 pub mod control;
+mod copied_values;
 pub mod copy;
+mod copy_encoded;
 mod copy_keys;
 mod copy_source;
 mod create_as;
@@ -318,6 +320,8 @@ pub struct Session {
     memory: memory::SequenceMemory,
     /// The transaction may have written rows whose values are registered.
     changed_rows: bool,
+    /// What a COPY has given to rows, until its end is over.
+    copied: Option<copied_values::CopiedValues>,
     /// The statement that runs goes to one shard after the other.
     in_turn: bool,
     /// What runs is not to go to replicas: it was asked for there, or elsewhere, and had no answer.
@@ -439,6 +443,7 @@ impl Session {
             cursors: HashMap::new(),
             memory: memory::SequenceMemory::default(),
             changed_rows: false,
+            copied: None,
             in_turn: false,
             asks_primaries: false,
             telling: None,

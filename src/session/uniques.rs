@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::backend::settings::quote_identifier;
-use crate::commit::registry::{Changes, place, value_of};
+use crate::commit::registry::{Changes, Entry, place, value_of};
 use crate::control::uniques::{CAN_FIND, find, put, take};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::{Access, LookupPlan, Plan, PlanKind, Why};
+use crate::session::copied_values::Twice;
 use crate::session::{Failure, Session};
 
 impl Session {
@@ -63,20 +64,32 @@ impl Session {
                 changes.note(scope.clone(), value.clone(), shown.clone(), shard.index(), change);
             }
         }
-        let parts =
-            changes.by_shard(topology.shards.len()).map_err(|entry| self.duplicate(&entry.scope, &entry.shown))?;
+        let (parts, twice) = changes.by_shard(topology.shards.len());
+        let of_entry = |entry: Entry| Twice { scope: entry.scope, shown: entry.shown, is_there: false };
+        let mut twice: Vec<Twice> = twice.into_iter().map(of_entry).collect();
         // In the order of the shards, so that two who register the same values do not lock each other out.
         for (place, entries) in parts {
+            // Of a COPY all are asked for: the first of its lines is told.
+            if !twice.is_empty() && self.copied.is_none() {
+                break;
+            }
             let shard = ShardId(u16::try_from(place).map_err(|_| unread())?);
             let at = self.enlist(shard).await.map_err(fault_of)?;
             let held = &mut self.held[at];
             held.note_rows(true);
-            let rows = held.server.query(&put(&entries, &names)).await?;
-            if let Some([Some(scope), Some(shown)]) = rows.first().map(|row| &row[..]) {
-                return Err(self.duplicate(scope, shown));
+            for row in held.server.query(&put(&entries, &names)).await? {
+                let [Some(scope), Some(shown)] = &row[..] else { return Err(unread()) };
+                match twice.iter_mut().find(|known| known.scope == *scope && known.shown == *shown) {
+                    Some(known) => known.is_there = true,
+                    None => twice.push(Twice { scope: scope.clone(), shown: shown.clone(), is_there: true }),
+                }
             }
         }
-        Ok(())
+        let Some(first) = twice.first() else { return Ok(()) };
+        Err(match self.copied.as_ref().and_then(|copied| copied.first(&twice)) {
+            Some((first, place)) => self.duplicate(&first.scope, &first.shown).about(b'W', place),
+            None => self.duplicate(&first.scope, &first.shown),
+        })
     }
 
     /// The plan of a statement when the registry has said where its rows are, where it is to be asked first.

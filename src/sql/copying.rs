@@ -24,9 +24,10 @@ use crate::sql::outcome::{
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
+use crate::sql::utility::encodings::{FileEncoding, Named, named};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{self, text_of, tokens};
-use crate::types::oid;
+use crate::types::{KeyType, oid};
 
 pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let binary = copy.format == CopyFormat::Binary;
@@ -139,10 +140,10 @@ fn check_code(
 
 /// The rows must be cut here exactly as the shards would cut them.
 fn readable(of: &Analyzer<'_>, copy: &CopyStatement) -> Result<(), Fault> {
-    if copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) == Encoding::Unsafe) {
+    if copy.encoding.as_deref().is_some_and(|encoding| named(encoding) == Named::Unknown) {
         return Err(Fault::unsupported(
             "COPY into a sharded table with this ENCODING is not supported",
-            "its characters of several bytes can hold bytes that end a field or a row",
+            "pgloom does not know how the characters of this encoding are made",
             "Send the rows in UTF-8.",
         ));
     }
@@ -161,32 +162,12 @@ fn readable(of: &Analyzer<'_>, copy: &CopyStatement) -> Result<(), Fault> {
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Utf8,
-    /// Bytes below 128 are ASCII wherever they stand (Postgres: those that a server can have).
-    AsciiSafe,
-    /// They can be parts of other characters; or nobody knows.
-    Unsafe,
-}
-
-/// By Postgres's names and aliases (`pg_encname_tbl`), of which letters and digits count alone.
-fn encoding_of(name: &str) -> Encoding {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let windows = name.strip_prefix("windows").or_else(|| name.strip_prefix("win"));
-    let page = windows.is_some_and(|page| matches!(page, "866" | "874") || page.len() == 4 && page.starts_with("125"));
-    match &*name {
-        "utf8" | "unicode" => Encoding::Utf8,
-        "sqlascii" | "muleinternal" | "abc" | "alt" | "tcvn" | "tcvn5712" | "vscii" | "win" => Encoding::AsciiSafe,
-        name if page || ["latin", "iso8859", "koi8", "euc"].iter().any(|family| name.starts_with(family)) => {
-            Encoding::AsciiSafe
-        }
-        _ => Encoding::Unsafe,
+/// The encoding of the rows, where they are text and that is not UTF-8. Binary texts are in the client's encoding whatever the COPY says.
+fn encoding(copy: &CopyStatement) -> Option<FileEncoding> {
+    match named(copy.encoding.as_deref()?) {
+        Named::Other(encoding) if copy.format != CopyFormat::Binary => Some(encoding),
+        Named::Other(_) | Named::Utf8 | Named::Unknown => None,
     }
-}
-
-fn is_foreign(copy: &CopyStatement) -> bool {
-    copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) != Encoding::Utf8)
 }
 
 fn copy_in(
@@ -219,14 +200,20 @@ fn copy_in(
             columns.chain(fill.clocks.iter().map(|(name, _)| &**name))
         })
         .collect();
+    let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
+    // Without a value of its own, or of its type, it is NULL in each row, and every shard refuses that.
+    let is_refused = |column: &Column| {
+        let plain = KeyType::from_oid(column.type_oid).is_some() && !column.generated;
+        column.not_null && plain && column.default == ColumnDefault::None
+    };
     let field = |column: &Box<str>| {
         // Values that the router adds stand behind those of the row.
-        let position = columns.iter().chain(&added).position(|of| **of == **column);
-        position
-            .map(|at| (at, column.clone()))
-            .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
+        match columns.iter().chain(&added).position(|of| **of == **column) {
+            Some(at) => Ok((at, column.clone())),
+            None if known_column(column).is_some_and(is_refused) => Ok((CopyInPlan::ABSENT, column.clone())),
+            None => Err(refuse(format!("column \"{column}\" is not among the columns of the COPY"))),
+        }
     };
-    let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
     Ok(CopyInPlan {
         distribution: Some(distribution),
         table: name.clone(),
@@ -237,9 +224,18 @@ fn copy_in(
         not_null: key.iter().map(|column| known_column(column).is_some_and(|column| column.not_null)).collect(),
         times: times(known, &columns, copy),
         format: copy.format.clone(),
-        foreign_encoding: is_foreign(copy),
+        encoding: encoding(copy),
+        stored: if copy.filtered { Vec::new() } else { stored(known, &columns) },
         fill,
     })
+}
+
+/// The columns whose values come to lie as they are sent.
+fn stored(known: Option<&Table>, columns: &[&str]) -> Vec<(Box<str>, bool)> {
+    let Some(known) = known.filter(|known| known.effects.is_none()) else { return Vec::new() };
+    let is_text =
+        |name: &str| known.column(name).is_some_and(|(_, of)| matches!(of.type_oid, oid::TEXT | oid::VARCHAR));
+    columns.iter().map(|name| (Box::from(*name), is_text(name))).collect()
 }
 
 /// The fields that a shard reads as times. Binary ones say no `now`.
@@ -355,7 +351,8 @@ fn copy_everywhere(
         not_null: Vec::new(),
         times,
         format: copy.format.clone(),
-        foreign_encoding: is_foreign(copy),
+        encoding: encoding(copy),
+        stored: Vec::new(),
         fill,
     })
 }

@@ -17,6 +17,7 @@ use crate::sql::stamp::Stamped;
 use crate::sql::supply::{Supplies, Supply};
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
+use crate::sql::utility::encodings::FileEncoding;
 use crate::topology::UniqueRule;
 use crate::types::KeyType;
 use crate::types::compare::TextStyle;
@@ -457,7 +458,7 @@ pub struct CopyInPlan {
     pub table: QualifiedName,
     /// Fields of a row (columns of the COPY's column list).
     pub fields: usize,
-    /// For each sharding-key column: its field's position and its name.
+    /// For each sharding-key column: its field's position ([`Self::ABSENT`]: it has none) and its name.
     pub key_fields: Vec<(usize, Box<str>)>,
     /// Types of the key columns, in whose form binary values come; `None`: not known.
     pub types: Vec<Option<Oid>>,
@@ -468,10 +469,18 @@ pub struct CopyInPlan {
     /// Fields whose texts are read as times, and the names of their columns: each shard would read `now` at a moment of its own.
     pub times: Vec<(usize, Box<str>)>,
     pub format: CopyFormat,
-    /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
-    pub foreign_encoding: bool,
+    /// The rows are text in another encoding than UTF-8.
+    pub encoding: Option<FileEncoding>,
+    /// The columns of the rows, and whether the binary form of their values is text; none where a shard may store them otherwise than they
+    /// are sent, or leave rows out.
+    pub stored: Vec<(Box<str>, bool)>,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
+}
+
+impl CopyInPlan {
+    /// The place of a key column that the rows leave out and no shard takes without a value.
+    pub const ABSENT: usize = usize::MAX;
 }
 
 /// What the router adds to the rows of a COPY.

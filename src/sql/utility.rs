@@ -3,6 +3,7 @@
 mod copy;
 pub(crate) mod cursor;
 mod date_style;
+pub mod encodings;
 pub mod fetch;
 mod modes;
 mod placement;
@@ -213,7 +214,7 @@ pub struct CopyStatement {
     pub endpoint: CopyEndpoint,
     /// COPY ... FROM ... WHERE present.
     pub filtered: bool,
-    /// ENCODING, as written: the rows are not in the client's encoding.
+    /// ENCODING, as written.
     pub encoding: Option<Box<str>>,
     /// An option is present that is not known here (or a backslash as quote); it could change what a row is.
     pub unknown_option: bool,

@@ -189,3 +189,90 @@ COPY BINARY customers TO STDOUT (FORMAT csv)
 
 -- error: 42601|0A000
 COPY BINARY customers TO STDOUT DELIMITER ';'
+
+-- Every option of the output.
+COPY tenants TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE *)
+
+COPY tenants (name, id) TO STDOUT (FORMAT csv, FORCE_QUOTE (name), DELIMITER ';', QUOTE '''', ESCAPE '\', NULL 'nil')
+
+COPY words TO STDOUT (FORMAT csv, QUOTE 'w', ESCAPE 'o', DELIMITER 'r')
+
+COPY words TO STDOUT (DELIMITER '|', NULL '')
+
+COPY words TO STDOUT (ENCODING 'LATIN1')
+
+COPY words TO STDOUT (FORMAT csv, HEADER, ENCODING 'SJIS')
+
+COPY words TO STDOUT (FORMAT binary, ENCODING 'WIN1252')
+
+COPY accounts TO STDOUT (HEADER, NULL 'n')
+
+COPY accounts TO STDOUT (FORMAT csv, NULL 'x', FORCE_QUOTE (note, id))
+
+COPY accounts TO STDOUT CSV HEADER QUOTE AS '|' FORCE QUOTE note
+
+COPY accounts TO STDOUT WITH DELIMITER AS ',' NULL AS ''
+
+COPY labels TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE (title))
+
+COPY readings TO STDOUT (FORMAT csv, HEADER false)
+
+COPY (SELECT name, id FROM tenants ORDER BY id) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE *, DELIMITER '|')
+
+COPY (SELECT count(*), min(name) FROM tenants) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE (min))
+
+COPY (SELECT tenant_id % 3 AS g, count(*), sum(total) FROM orders GROUP BY 1 ORDER BY 1) TO STDOUT (FORMAT csv, HEADER, ENCODING 'LATIN1')
+
+COPY (SELECT tenant_id % 3 AS g, avg(total) FROM orders GROUP BY 1 ORDER BY 1) TO STDOUT (FORMAT binary)
+
+COPY (SELECT id, name, NULL FROM tenants ORDER BY name COLLATE "C" DESC LIMIT 7) TO STDOUT (NULL 'nil', DELIMITER ',')
+
+COPY (SELECT t.name, o.total FROM tenants t JOIN orders o ON o.tenant_id = t.id WHERE o.total > 50 ORDER BY 1, 2) TO STDOUT (FORMAT csv)
+
+COPY (SELECT word FROM words ORDER BY word COLLATE "C") TO STDOUT (ENCODING 'EUC_JP')
+
+COPY (VALUES (1, 'a,b'), (2, NULL)) TO STDOUT (FORMAT csv, HEADER)
+
+COPY (SELECT id FROM tenants WHERE id = -1) TO STDOUT (FORMAT csv, HEADER)
+
+-- error: 0A000
+COPY tenants TO STDOUT (FORMAT csv, HEADER MATCH)
+
+-- error: 42601
+COPY tenants TO STDOUT WHERE id = 1
+
+-- error: 0A000
+COPY tenants TO STDOUT (FORCE_QUOTE (name))
+
+-- error: 0A000
+COPY tenants TO STDOUT (FORMAT csv, FORCE_NULL (name))
+
+-- error: 0A000
+COPY tenants TO STDOUT (FORMAT csv, FORCE_NOT_NULL (name))
+
+-- error: 42703
+COPY tenants TO STDOUT (FORMAT csv, FORCE_QUOTE (nothing))
+
+-- error: 0A000
+COPY tenants TO STDOUT (DELIMITER 'ab')
+
+-- error: 22023
+COPY tenants TO STDOUT (FORMAT csv, DELIMITER '"')
+
+-- error: 22023
+COPY tenants TO STDOUT (DELIMITER 'a')
+
+-- error: 0A000
+COPY tenants TO STDOUT (QUOTE '"')
+
+-- error: 22023
+COPY tenants TO STDOUT (ENCODING 'nothing')
+
+-- error: 42601
+COPY tenants TO STDOUT (FORMAT csv, FORMAT csv)
+
+-- stdin: caf\t1\n
+-- script
+COPY words FROM STDIN (ENCODING 'SJIS');
+SELECT n FROM words WHERE word = 'caf';
+DELETE FROM words WHERE word = 'caf';
