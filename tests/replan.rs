@@ -329,6 +329,65 @@ fn statements_of_sql() {
     }
 }
 
+/// The statement without a name is one like others: bound again, it is what it was when it was parsed.
+#[test]
+fn an_unnamed_statement_is_held_to_what_it_was() {
+    let world = world("unnamed");
+    let (oracle, router) = (world.db.oracle(), world.through());
+    let mut both = Both { world, oracle, router };
+    let cleared = || queries(&["DELETE FROM items WHERE id > 900"]);
+    const ASKED: [&str; 7] = ["one_star", "one", "all_star", "tier2_star", "reference", "plain", "insert_star"];
+    for (name, sql, values) in STATEMENTS.iter().filter(|(name, ..)| ASKED.contains(name)) {
+        let table = ["items", "places", "plain"].into_iter().find(|table| sql.contains(table)).unwrap();
+        let add = format!("ALTER TABLE {table} ADD COLUMN extra text DEFAULT 'e'");
+        let drop = format!("ALTER TABLE {table} DROP COLUMN extra");
+        for by in [By::Itself, By::Another, By::Nobody] {
+            let parse = || m::parse("", sql, &[]);
+            let bind = || m::bind("", "", &text(values), &[]);
+            let run = || [bind(), m::describe(b'P', ""), m::execute("", 0)].concat();
+            let hows = [
+                ("described", [parse(), m::describe(b'S', "")].concat()),
+                ("parsed", parse()),
+                ("run", [parse(), run()].concat()),
+                ("run without a description", [parse(), bind(), m::execute("", 0)].concat()),
+            ];
+            // Who changes it makes no difference to the others.
+            let many = if by == By::Another { hows.len() } else { 2 };
+            for (how, first) in hows.into_iter().take(many) {
+                let what = format!("{by:?}: {name} {how}");
+                both.same(&what, &[batch(&[first, m::sync()]), Ready]);
+                // A Query would be the end of it.
+                let alter = |both: &mut Both, sql: &str| match by {
+                    By::Itself => {
+                        let change =
+                            [m::parse("alter", sql, &[]), m::bind("", "alter", &[], &[]), m::execute("", 0)];
+                        let closed = [m::close(b'S', "alter"), m::sync()];
+                        both.same(&format!("{what}: {sql}"), &[batch(&change), batch(&closed), Ready]);
+                    }
+                    By::Another | By::Nobody => both.change(by, sql),
+                };
+                alter(&mut both, &add);
+                both.same(&format!("{what}, changed"), &[batch(&[run(), m::sync()]), Ready]);
+                alter(&mut both, &drop);
+                both.same(&format!("{what}, changed back"), &[batch(&[run(), m::sync()]), Ready]);
+                both.same(&what, &cleared());
+            }
+        }
+        // All in one pipeline, which is one transaction.
+        let run = [m::bind("", "", &text(values), &[]), m::describe(b'P', ""), m::execute("", 0)].concat();
+        let alter = [
+            m::parse("alter", "ALTER TABLE items ADD COLUMN extra text", &[]),
+            m::bind("", "alter", &[], &[]),
+            m::execute("", 0),
+            m::close(b'S', "alter"),
+        ]
+        .concat();
+        let all = [m::parse("", sql, &[]), run.clone(), alter, run, m::sync()];
+        both.same(&format!("{name} in a pipeline"), &[batch(&all), Ready]);
+        both.same(name, &queries(&["DELETE FROM items WHERE id > 900", "ALTER TABLE items DROP COLUMN IF EXISTS extra"]));
+    }
+}
+
 /// COPY is no cached plan, but the router has one of it.
 #[test]
 fn copy_after_a_change() {

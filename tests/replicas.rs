@@ -62,6 +62,7 @@ fn replica_client(router: &Router) -> Raw {
 fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     let world = World::create(ANY_LAG);
     let (mut plain, account) = world.client();
+    plain.must("CREATE SEQUENCE counted");
     let mut raw = replica_client(&world.router);
     let read = format!("SELECT balance FROM accounts WHERE id = {account}");
     let nearest = world.another(&format!("{ANY_LAG}\nread_preference = \"nearest\""));
@@ -140,6 +141,32 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     assert_eq!(who(&raw.value(&read)), "replica");
     assert_eq!(raw.value(sum), all.to_string());
     assert_eq!(raw.value("SHOW transaction_read_only"), "on");
+    raw.must("COMMIT");
+    // What only the primary can answer takes it there, where its statements need not see one moment.
+    let time = format!("SELECT now() FROM accounts WHERE id = {account}");
+    for first in [&*read, sum] {
+        raw.must("BEGIN READ ONLY");
+        raw.must(first);
+        raw.must("SET LOCAL work_mem = '1MB'");
+        raw.must("SAVEPOINT s");
+        assert_eq!(who(&raw.value(&read)), "replica");
+        let began = raw.value(&time);
+        if first == sum {
+            let reply = raw.extended("SELECT pg_is_in_recovery()", &[], &[], 0);
+            assert_eq!((reply.code(), reply.status), ("", b'T'), "{reply:?}");
+        } else {
+            assert_eq!(raw.value("SELECT pg_is_in_recovery()"), "f");
+        }
+        assert_eq!([who(&raw.value(&read)), &raw.value(&time)], ["primary", &began]);
+        raw.must("NOTIFY somebody");
+        assert_eq!(raw.value("SHOW work_mem"), "1MB");
+        raw.must("ROLLBACK TO s");
+        assert_eq!([who(&raw.value(&read)), &raw.value(sum)], ["primary", &(all + 1).to_string()]);
+        raw.must("COMMIT");
+        assert_eq!([who(&raw.value(&read)), &raw.value("SHOW work_mem")], ["replica", &plain.value("SHOW work_mem")]);
+    }
+    raw.must("BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(who(&raw.value(&read)), "replica");
     let refused = raw.simple("SELECT pg_is_in_recovery()");
     assert_eq!((refused.code(), refused.status), ("0A000", b'E'), "{refused:?}");
     raw.must("ROLLBACK");
@@ -150,6 +177,7 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
         ("DELETE FROM accounts".to_owned(), "25006", "cannot execute DELETE in a read-only transaction"),
         (format!("{read} FOR UPDATE"), "25006", "cannot execute SELECT FOR UPDATE in a read-only transaction"),
         (format!("UPDATE accounts SET nothing = 0 {key}"), "42703", ""),
+        ("SELECT nextval('counted')".to_owned(), "25006", "cannot execute nextval() in a read-only transaction"),
     ] {
         for extended in [false, true] {
             raw.must("BEGIN READ ONLY");
@@ -182,6 +210,16 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen, ["primary", "replica"]);
+
+    // Behind it the catalog is read again, and no replica that stands still has what was read.
+    raw.must("SET pgloom.read_preference = 'replica'");
+    raw.must("BEGIN READ ONLY");
+    assert_eq!(who(&raw.value(&read)), "replica");
+    let refused = raw.simple("CREATE TABLE made (id int)");
+    let error = refused.error.as_ref().expect("an error");
+    assert_eq!(error.code(), "25006", "{error}");
+    assert_eq!(error.message(), "cannot execute CREATE TABLE in a read-only transaction");
+    raw.must("ROLLBACK");
 }
 
 #[test]
@@ -255,6 +293,10 @@ fn what_a_replica_does_not_know_yet_is_asked_of_the_primary() {
     });
     world.b.connect(NAME).must("SELECT pg_wal_replay_pause()");
     own.must("ALTER TABLE accounts ADD COLUMN added int DEFAULT 7");
+    let of_pools = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%balance FROM accounts%' AND pid <> pg_backend_pid()";
+    let pids = |reply: &support::raw::Reply| reply.answers[0].rows.concat();
+    let before = pids(&world.b.connect(NAME).must(of_pools));
+    assert!(!before.is_empty());
     let one = format!("SELECT added FROM accounts WHERE id = {account}");
     for sql in [&*one, "SELECT max(added) FROM accounts", "SELECT added FROM accounts ORDER BY id LIMIT 1"] {
         assert_eq!(raw.value(sql), "7", "{sql}");
@@ -265,6 +307,9 @@ fn what_a_replica_does_not_know_yet_is_asked_of_the_primary() {
     assert!(all.answers[0].rows.iter().all(|row| row.last() == Some(&Some(b"7".to_vec()))), "{all:?}");
     // What the primary does not know either is an error as ever.
     assert_eq!(raw.simple("SELECT nothing FROM accounts").code(), "42703");
+    // No connection to the replica was closed for that.
+    let after = world.b.connect(NAME).must("SELECT pid FROM pg_stat_activity");
+    assert!(before.iter().all(|pid| pids(&after).contains(pid)), "{before:?} {after:?}");
     assert_eq!(raw.simple(&format!("SELECT nothing FROM accounts WHERE id = {account}")).code(), "42703");
     world.b.connect(NAME).must("SELECT pg_wal_replay_resume()");
 }

@@ -2,6 +2,7 @@
 //! replies in the client's order; a pipeline that meets several shards becomes a transaction over them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -85,6 +86,9 @@ impl Reload {
         }
     }
 }
+
+/// How long a client may take to read the error behind which it has sent what is no message.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Session {
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
@@ -271,22 +275,34 @@ impl Session {
 
     /// The end by this fault: bytes that are no message come behind messages, which are answered first.
     pub(super) async fn end_behind(&mut self, fault: Fault) -> Stop {
-        if fault.code == SqlState::PROTOCOL_VIOLATION && frame::has_lost_step(&self.client.read) {
-            // Postgres tells its log alone, and takes back what it has not sent.
-            tracing::info!(user = %self.user, database = %self.database.name, error = %fault, "connection is closed");
-            return Stop::Gone;
-        }
-        if fault.code != SqlState::PROTOCOL_VIOLATION || self.batch.discarding {
+        let lost = fault.code == SqlState::PROTOCOL_VIOLATION && frame::has_lost_step(&self.client.read);
+        let mut failed = self.batch.discarding;
+        if fault.code != SqlState::PROTOCOL_VIOLATION || failed && !lost {
             return Stop::Fatal(fault);
         }
-        let answered = match self.settle_parse().await {
-            Ok(()) => self.drain_open().await,
-            failed => failed,
-        };
-        match answered {
-            Err(Failure::Stop(sooner)) => return sooner,
-            Err(Failure::Fault(earlier)) => self.tell(&earlier),
-            Ok(()) | Err(Failure::Reported) => {}
+        if !failed {
+            if lost {
+                self.client.keep(BATCH_HIGH);
+            }
+            let answered = match self.settle_parse().await {
+                Ok(()) => self.drain_open().await,
+                failed => failed,
+            };
+            self.client.release();
+            failed = answered.is_err();
+            match answered {
+                Err(Failure::Stop(sooner)) => return sooner,
+                Err(Failure::Fault(earlier)) => self.tell(&earlier),
+                Ok(()) | Err(Failure::Reported) => {}
+            }
+        }
+        if lost {
+            // Postgres tells its log alone. What it has not sent it takes back, but an error is sent with all that stands before it.
+            tracing::info!(user = %self.user, database = %self.database.name, error = %fault, "connection is closed");
+            if failed {
+                let _ = tokio::time::timeout(LAST_WORDS, self.client.flush_last()).await;
+            }
+            return Stop::Gone;
         }
         Stop::Fatal(fault)
     }
@@ -326,7 +342,7 @@ impl Session {
                 false => self.undo_open().await,
             }
         };
-        if tokio::time::timeout(std::time::Duration::from_secs(5), end).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(5), end).await.is_err() {
             self.drop_open();
         }
     }

@@ -122,9 +122,9 @@ impl Session {
             self.bind_values(plain, &statement, &view).await?;
             return Ok(self.put_portal(view.portal, Portal::new(statement, formats, Place::Local(text)))?);
         }
-        if let Err(fault) = self.check_replicas(&statement.analysis) {
+        if let Err(failure) = self.check_replicas(&statement.analysis).await {
             self.settle_parse().await?;
-            return Err(fault.into());
+            return Err(failure);
         }
         let kind = &statement.analysis.kind;
         if executes(kind) {

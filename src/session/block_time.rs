@@ -25,6 +25,7 @@ impl Session {
             return false;
         }
         let of = match self.tx.is_open() {
+            true if self.tx.has_moved => return true,
             true => self.tx.shard_of_time(),
             // What stands in a pipeline becomes part of one that goes on elsewhere.
             false => self.batch.open.filter(|open| self.batch.bound && !open.is_combine()),

@@ -300,6 +300,16 @@ impl Session {
         }
     }
 
+    /// Ends what a transaction has on servers on which it has only read, and goes on elsewhere.
+    pub(super) async fn end_readers(&mut self) -> Result<(), Fault> {
+        let shards: Vec<ShardId> = self.tx.touched().iter().collect();
+        self.commit_readers(&shards).await?;
+        self.part_joined(true);
+        self.drop_broken();
+        self.release_idle();
+        Ok(())
+    }
+
     /// Those who only read end first: their COMMIT can still fail (a serialization failure), and then nobody has committed.
     async fn commit_readers(&mut self, readers: &[ShardId]) -> Result<(), Fault> {
         let answers = self.ask_many(readers, "COMMIT").await;

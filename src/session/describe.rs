@@ -8,7 +8,7 @@ use crate::plan::combine::Combine;
 use crate::session::control::is_local;
 use crate::session::execute::cannot_be_run;
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::simple::utf8;
+use crate::session::simple::{aborted, utf8};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Fetch;
@@ -186,6 +186,7 @@ impl Session {
         };
         let columns = self.columns_of_execute(&statement).await?;
         match columns {
+            Some(_) if self.tx.has_failed() => return Err(aborted().into()),
             Some(columns) => {
                 let description = describe_with_formats(&visible(&combine, &columns), &formats)?;
                 self.answer(&description);

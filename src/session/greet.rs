@@ -20,6 +20,7 @@ impl Session {
                 .and_then(|()| check_setting(name, value))
                 .map_err(|fault| Stop::Fatal(fault.fatal()))?;
         }
+        self.check_of_connections().map_err(|fault| Stop::Fatal(fault.fatal()))?;
         let learned = self.learn_parameters(date_styles).await.and_then(|()| self.check_login());
         learned.map_err(|fault| Stop::Fatal(fault.fatal()))?;
         for (name, value) in self.client.parameters.iter() {

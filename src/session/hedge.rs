@@ -23,6 +23,7 @@ use crate::session::placed::join_rules;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::retry::{Heard, Word};
+use crate::wire::reply::Status;
 use crate::wire::request;
 
 /// How long the server that was not the first may take to stop.
@@ -169,9 +170,11 @@ impl Hedge {
         match word.poll(server, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Heard::Answer) => Poll::Ready(()),
-            Poll::Ready(Heard::Break) => {
-                server.broken = true;
-                self.second = Second::Spared;
+            Poll::Ready(over @ (Heard::Break | Heard::Elsewhere)) => {
+                server.broken |= over == Heard::Break;
+                if let Second::Asked(server, _) = std::mem::replace(&mut self.second, Second::Spared) {
+                    hear_out(*server);
+                }
                 Poll::Pending
             }
         }
@@ -184,19 +187,40 @@ impl Hedge {
 }
 
 /// Has a server stop, and gives its connection back when it has.
-fn stop(mut server: ServerCheckout) {
+fn stop(server: ServerCheckout) {
     if server.broken {
         return;
     }
     tokio::spawn(async move {
         server.cancel.send().await;
-        if !server.inflight.awaits_ready() {
-            server.out.extend_from_slice(request::SYNC);
-            server.inflight.push(Owed::Sync(Audience::Router));
-        }
-        let drained = tokio::time::timeout(STOPS, server.drain()).await;
-        server.broken |= !matches!(drained, Ok(Ok(())));
-        // Nobody knows whether it was parsed before it was to stop.
-        server.doubt();
+        hear_end(server).await;
     });
+}
+
+/// Takes what a server still says that another one is asked instead of, and gives its connection back.
+pub(super) fn hear_out(server: ServerCheckout) {
+    if !server.broken {
+        tokio::spawn(hear_end(server));
+    }
+}
+
+async fn hear_end(mut server: ServerCheckout) {
+    if !server.inflight.awaits_ready() {
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(Audience::Router));
+    }
+    let before = server.applied_before.take();
+    let ended = async {
+        server.drain().await?;
+        if server.status == Status::Idle {
+            return Ok(());
+        }
+        // It was the first statement of a transaction, which begins anew elsewhere.
+        server.applied = before.flatten();
+        server.command("ROLLBACK").await.map(drop)
+    };
+    let ended = tokio::time::timeout(STOPS, ended).await;
+    server.broken |= !matches!(ended, Ok(Ok(())));
+    // Nobody knows what of it was parsed before its end.
+    server.doubt();
 }

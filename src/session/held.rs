@@ -552,13 +552,18 @@ impl Session {
 
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
+        drop(self.take_away(at));
+    }
+
+    /// The same, with a connection that is not done yet.
+    pub(super) fn take_away(&mut self, at: usize) -> ServerCheckout {
         let mut held = self.held.remove(at);
         part_with(&mut held, &mut self.clock, &self.view.topology, &mut self.memory);
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
         }
-        drop(held);
+        held.server
     }
 
     /// Asks for the values of sequences that only connections know which are about to be given back, when the client has had its answer.

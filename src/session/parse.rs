@@ -13,10 +13,11 @@ use crate::session::set_config::check_declared;
 use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
-use crate::sql::Analysis;
+use crate::sql::{Analysis, split};
 use crate::sql::outcome::{Outcome, Routed};
 use crate::sql::utility::{SetStatement, StatementKind};
 use crate::types::oid;
+use crate::wire::error_fields::ErrorFields;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::reply;
 use std::sync::atomic::AtomicBool;
@@ -111,6 +112,8 @@ impl Session {
     }
 
     async fn statement_of(&mut self, view: &ParseView<'_>, text: &str) -> Result<Arc<ClientStatement>, Failure> {
+        let written = split::without_first_semicolons(text);
+        let text = written.as_deref().unwrap_or(text);
         if let Some(statement) = self.parsed_before(view, text) {
             self.check_read_not_failed(&statement.analysis.kind, text).await?;
             return Ok(statement);
@@ -120,8 +123,16 @@ impl Session {
             false => self.known_or_scanned(text)?,
         };
         let Some(analysis) = known else {
-            let message = "cannot insert multiple commands into a prepared statement";
-            return Err(Fault::new(SqlState::SYNTAX_ERROR, message).into());
+            // Postgres reads them all before it counts them.
+            self.leave_open().await?;
+            let fault = match self.read_several(text).await? {
+                Some(frame) => ErrorFields::parse(frame.body()).into_fault(),
+                None => {
+                    let message = "cannot insert multiple commands into a prepared statement";
+                    Fault::new(SqlState::SYNTAX_ERROR, message)
+                }
+            };
+            return Err(fault.into());
         };
         self.check_read_not_failed(&analysis.kind, text).await?;
         let analysis = self.seen(text, analysis).await?;

@@ -439,6 +439,11 @@ impl ClientStatements {
         self.unclosed.clear();
     }
 
+    /// Whether there is any portal.
+    pub fn has_portals(&self) -> bool {
+        self.unnamed_portal.is_some() || !self.portals.is_empty() || !self.unclosed.is_empty()
+    }
+
     /// RELEASE: what was made behind the savepoint belongs to what is around it.
     pub fn keep_portals(&mut self, depth: usize) {
         for portal in self.unnamed_portal.iter_mut().chain(self.portals.values_mut()) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::fault::{Fault, SqlState};
@@ -18,8 +20,20 @@ use crate::wire::{reply, request};
 
 impl Session {
     /// Postgres reads a query of several statements whole before it runs the first: so does a server for us. Asked to prepare it,
-    /// it answers with its syntax error, or, when there is none, that it cannot prepare several at once.
+    /// it answers with its syntax error, or, when there is none, that it cannot prepare several at once. What it warns of in their strings
+    /// is told before the first runs, too.
     pub(super) async fn check_syntax(&mut self, text: &str) -> Result<(), Failure> {
+        match self.read_several(text).await? {
+            Some(frame) => {
+                self.client.out.extend_from_slice(&frame.bytes);
+                Err(Failure::Reported)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The error that is in a text of several statements.
+    pub(super) async fn read_several(&mut self, text: &str) -> Result<Option<Frame>, Failure> {
         self.park_runs().await?;
         // A connection that we hold already will do: to wait for another one could be to wait for ourselves.
         let at = self.held.iter().position(|held| held.finishing == Finishing::No);
@@ -30,21 +44,17 @@ impl Session {
                 if !held.joined {
                     put_settings(&mut held.server, &self.settings).await?;
                 }
-                parse_error(&mut held.server, text, &[], runs_code).await.map_err(Failure::from)
+                parsed(&mut held.server, text, &[], runs_code).await.map_err(Failure::from)
             }
-            None => self.parse_error_on(self.view.topology.home, text, &[]).await,
+            None => self.parsed_on(self.view.topology.home, text, &[]).await,
         };
         self.drop_broken();
+        let Parsed { error, warnings } = asked?;
+        self.client.out.extend_from_slice(&warnings);
         // The routine tells the two apart whatever the language of the messages.
         let several =
             |frame: &Frame| error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"exec_parse_message");
-        match asked?.filter(|frame| !several(frame)) {
-            Some(frame) => {
-                self.client.out.extend_from_slice(&frame.bytes);
-                Err(Failure::Reported)
-            }
-            None => Ok(()),
-        }
+        Ok(error.filter(|frame| !several(frame)))
     }
 
     /// [`Self::check_not_failed`] for a text that has just come: Postgres reads it before it looks at the transaction, and tells what it
@@ -161,11 +171,15 @@ impl Session {
         text: &str,
         types: &[Oid],
     ) -> Result<Option<Frame>, Failure> {
+        Ok(self.parsed_on(shard, text, types).await?.error)
+    }
+
+    async fn parsed_on(&mut self, shard: ShardId, text: &str, types: &[Oid]) -> Result<Parsed, Failure> {
         // What is only parsed reads no custom setting.
         let place = self.pools.pool(shard).place();
         let mut server = self.checkout_one(place, Fit::Any).await?;
         put_settings(&mut server, &self.settings).await?;
-        Ok(parse_error(&mut server, text, types, self.runs_code()).await?)
+        Ok(parsed(&mut server, text, types, self.runs_code()).await?)
     }
 
     /// Whether code of users can run where a statement is only parsed: literals are read then, and checked by their domains.
@@ -178,6 +192,17 @@ impl Session {
 ///
 /// `runs_code`: what code of users does meanwhile is undone.
 async fn parse_error(server: &mut Backend, text: &str, types: &[Oid], runs_code: bool) -> Result<Option<Frame>, Fault> {
+    Ok(parsed(server, text, types, runs_code).await?.error)
+}
+
+/// What the server says of a text that it is asked to parse.
+struct Parsed {
+    error: Option<Frame>,
+    /// Notices of backslashes in plain strings, which it finds before anything else.
+    warnings: BytesMut,
+}
+
+async fn parsed(server: &mut Backend, text: &str, types: &[Oid], runs_code: bool) -> Result<Parsed, Fault> {
     let shield = match server.status {
         reply::Status::InTransaction => {
             Some(("SAVEPOINT pgloom_syntax", "ROLLBACK TO SAVEPOINT pgloom_syntax; RELEASE SAVEPOINT pgloom_syntax"))
@@ -195,15 +220,19 @@ async fn parse_error(server: &mut Backend, text: &str, types: &[Oid], runs_code:
     if let Some((_, behind)) = shield {
         server.ask(behind);
     }
-    let mut error = None;
+    let (mut error, mut warnings) = (None, BytesMut::new());
     while !server.inflight.is_empty() {
         let frame = server.next_frame().await?;
         if server.inflight.step(frame.tag) == Verdict::OutOfStep {
             return Err(server.out_of_step(frame.tag));
         }
-        if frame.tag == b'E' {
-            error = Some(frame);
+        match frame.tag {
+            b'E' => error = Some(frame),
+            b'N' if error_fields::code(frame.body()) == SqlState::NONSTANDARD_ESCAPE => {
+                warnings.extend_from_slice(&frame.bytes);
+            }
+            _ => {}
         }
     }
-    Ok(error)
+    Ok(Parsed { error, warnings })
 }

@@ -106,11 +106,11 @@ impl Session {
         statement: &Arc<ClientStatement>,
         parsing: Option<Box<[u8]>>,
     ) -> Result<Arc<StatementDef>, Failure> {
-        if let Some(name) = &parsing {
-            // What is executed once is not asked about. A named one is held to what it returns now, whatever becomes of its tables.
-            let stays = !name.is_empty();
+        if parsing.is_some() {
+            // It is held to what it returns now, whatever becomes of its tables, with or without a name: once asked, this is known of all
+            // that are equal.
             let def = self.prepare_on(at, statement, parsing)?;
-            if stays && def.description().is_none() {
+            if def.description().is_none() {
                 self.held[at].server.ask_along(&def)?;
             }
             return Ok(def);

@@ -15,7 +15,7 @@ use crate::backend::turns::Place;
 use crate::config::ReadPreference;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::session::held::Unlent;
+use crate::session::held::{Finishing, Held, Unlent};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
@@ -85,12 +85,44 @@ impl Session {
         }
     }
 
-    /// Whether the statement may run in the transaction, if there is one that reads from replicas, or is to from now on.
+    /// Whether the statement may run in the transaction, if there is one that reads from replicas, or is to from now on. One that only
+    /// the primaries can run takes the transaction there, where its statements need not see one moment.
     ///
     /// # Errors
     /// As [`Self::servers_for`].
-    pub(super) fn check_replicas(&mut self, analysis: &Analysis) -> Result<(), Fault> {
-        if self.tx.in_block() { self.servers_for(analysis).map(drop) } else { Ok(()) }
+    pub(super) async fn check_replicas(&mut self, analysis: &Analysis) -> Result<(), Failure> {
+        if !self.tx.in_block() {
+            return Ok(());
+        }
+        let Err(refused) = self.servers_for(analysis) else { return Ok(()) };
+        if self.leave_replicas().await? { Ok(()) } else { Err(refused.into()) }
+    }
+
+    /// Lets a READ ONLY transaction go on on the primaries, which have all that the replicas had. False: it has to stay where it is,
+    /// for its snapshot or for what it has open there.
+    async fn leave_replicas(&mut self) -> Result<bool, Failure> {
+        let stays = |held: &Held| held.pin.is_some() || held.finishing != Finishing::No;
+        if self.tx.has_failed()
+            || !self.cursors.is_empty()
+            || self.statements.has_portals()
+            || self.held.iter().any(stays)
+        {
+            return Ok(false);
+        }
+        self.settle_parse().await?;
+        self.leave_open().await?;
+        let shard = self.shard_of_time();
+        let Some(at) = self.held.position(shard) else { return Ok(false) };
+        let level = self.ask_held(at, "SHOW transaction_isolation").await?;
+        if !matches!(&level[..], [row] if matches!(row[..], [Some(ref level)] if level.starts_with("read "))) {
+            return Ok(false);
+        }
+        if self.tx.time.is_none() {
+            self.moment_at(at, shard).await?;
+        }
+        self.end_readers().await?;
+        self.tx.leave_replicas();
+        Ok(true)
     }
 
     /// On which servers the open transaction runs; outside of one, those that everything may run on.

@@ -15,7 +15,7 @@ use crate::backend::cluster::ServerCheckout;
 use crate::exec::client::ClientGone;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::session::control::is_local;
-use crate::session::hedge::Hedge;
+use crate::session::hedge::{Hedge, hear_out};
 use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
@@ -86,14 +86,14 @@ impl Session {
         let Self { held, client, slot, shared, .. } = self;
         let held = &mut held[at];
         let mut word = Word::of(&held.server, held.is_replica());
-        let mut broken = false;
+        let mut over = None;
         let first = poll_fn(|cx| {
-            if !broken {
+            if over.is_none() {
                 match word.poll(&mut held.server, cx) {
                     // Its time is up: whoever reads on is told so.
                     Poll::Ready(_) if held.server.cancel.is_out_of_time() => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Answer) => return Poll::Ready(Ok(First::Own(true))),
-                    Poll::Ready(Heard::Break) => broken = true,
+                    Poll::Ready(heard @ (Heard::Break | Heard::Elsewhere)) => over = Some(heard),
                     Poll::Pending => {}
                 }
             }
@@ -105,7 +105,7 @@ impl Session {
                     return Poll::Ready(Ok(First::Second));
                 }
             }
-            if broken && !hedge.as_ref().is_some_and(Hedge::is_asked) {
+            if over.is_some() && !hedge.as_ref().is_some_and(Hedge::is_asked) {
                 return Poll::Ready(Ok(First::Own(false)));
             }
             if client.control.poll_kill(cx).is_ready() {
@@ -114,7 +114,7 @@ impl Session {
             client.poll_watch(cx).map(|ClientGone| Err(Failure::from(Stop::Gone)))
         });
         let first = first.await;
-        self.held[at].server.broken |= broken;
+        self.held[at].server.broken |= over == Some(Heard::Break);
         match (&first, hedge) {
             (Ok(First::Second), Some(hedge)) => self.prefer_second(at, hedge),
             (Ok(First::Own(answered)), Some(hedge)) => self.keep_first(hedge, *answered),
@@ -123,7 +123,11 @@ impl Session {
         }
         let answers = first? != First::Own(false);
         if !answers {
-            self.let_go(at);
+            if over == Some(Heard::Elsewhere) {
+                hear_out(self.take_away(at));
+            } else {
+                self.let_go(at);
+            }
         }
         Ok(answers)
     }
@@ -250,10 +254,13 @@ enum First {
 }
 
 /// What is heard of a server that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Answer,
-    /// Another one is to be asked.
+    /// The connection is over: another server is to be asked.
     Break,
+    /// The same, and the connection is good: a replica says what the primary would not.
+    Elsewhere,
 }
 
 /// Where one stands who listens for the first word of an answer: everything stays in the connection's buffer.
@@ -281,9 +288,14 @@ impl Word {
                     let whole = unseen.len() >= header.len;
                     match header.tag {
                         b'E' if whole => {
-                            let code = error_fields::code(&unseen[HEADER..header.len]);
-                            let of_the_server = self.several && is_of_the_server(code, self.is_replica);
-                            return Poll::Ready(if of_the_server { Heard::Break } else { Heard::Answer });
+                            let error = &unseen[HEADER..header.len];
+                            let of_the_server =
+                                self.several && is_of_the_server(error_fields::code(error), self.is_replica);
+                            return Poll::Ready(match of_the_server {
+                                true if error_fields::is_fatal(error) => Heard::Break,
+                                true => Heard::Elsewhere,
+                                false => Heard::Answer,
+                            });
                         }
                         b'E' => {}
                         // What settings and BEGIN say is not for the client; and Postgres says the heads of an answer in one breath with

@@ -20,6 +20,7 @@ use crate::session::run::Ask;
 use crate::session::sql_execute::{Call, executes};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop, of_server};
+use crate::sql::lexer::under_any_setting;
 use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement, execution};
 use crate::sql::words::first_parameter;
@@ -134,18 +135,23 @@ impl Session {
         self.see_own_changes().await?;
         self.say_message(&frame.bytes, HEADER..HEADER + text.len());
         self.take_hint(text)?;
-        let known = match is_large(text.len()) {
-            true => Box::pin(self.read_aside(text)).await?,
-            false => self.known_or_scanned(text)?,
+        let written = split::without_first_semicolons(text);
+        let first = written.as_deref().unwrap_or(text);
+        let known = match is_large(first.len()) {
+            true => Box::pin(self.read_aside(first)).await?,
+            false => self.known_or_scanned(first)?,
         };
         if let Some(analysis) = known {
-            let analysis = self.seen(text, analysis).await?;
+            let analysis = self.seen(first, analysis).await?;
             let alone = self.tx.state == TxState::None;
-            let ready_sent = self.run_placed(text, Some(frame), analysis, alone).await?;
+            let frame = if written.is_none() { Some(frame) } else { None };
+            let ready_sent = self.run_placed(first, frame, analysis, alone).await?;
             self.commit_message().await?;
             return Ok(ready_sent);
         }
-        let parts = match split::statements(text, self.scope.standard_strings()) {
+        // Postgres reads them all before it runs the first, whatever that sets.
+        let standard_strings = self.scope.standard_strings();
+        let parts = match split::statements(text, standard_strings) {
             Ok(parts) => parts,
             Err(error) => {
                 // A server has the words for it, and the place.
@@ -168,7 +174,11 @@ impl Session {
             characters += whole[counted..part.start].chars().count();
             counted = part.start;
             self.offset = u32::try_from(characters).unwrap_or(u32::MAX);
-            let text = &whole[part];
+            let read = self.as_read(&whole[part.clone()], standard_strings)?;
+            if read.is_some() {
+                self.offset = NO_POSITION;
+            }
+            let text = read.as_deref().unwrap_or(&whole[part]);
             self.take_hint(text)?;
             // As in Postgres, each has its own time.
             self.start_deadlines(Instant::now());
@@ -228,9 +238,29 @@ impl Session {
     pub(super) fn scan_one(&mut self, text: &str) -> Result<bool, Failure> {
         match crate::sql::template::scan(text, self.scope.standard_strings(), &mut self.scan) {
             Ok(()) => Ok(self.scan.next_statement.is_none()),
+            // Where a backslash escapes what follows, strings end elsewhere.
+            Err(_) if !self.scope.standard_strings() && memchr::memchr(b'\\', text.as_bytes()).is_some() => {
+                Ok(split::statements(text, false).map_or(true, |parts| parts.len() <= 1))
+            }
             // Postgres has the right words for what its own lexer refuses; the analysis sends it there.
             Err(_) => Ok(true),
         }
+    }
+
+    /// One of several statements whose strings were read under this `standard_conforming_strings`, written so that it says the same now.
+    /// Of backslashes in them a server has told already. `None`: it does so as it is.
+    fn as_read(&self, text: &str, standard_strings: bool) -> Result<Option<String>, Fault> {
+        let stays = standard_strings && self.scope.standard_strings();
+        if stays || memchr::memchr(b'\\', text.as_bytes()).is_none() {
+            return Ok(None);
+        }
+        under_any_setting(text, standard_strings).map_err(|_| {
+            Fault::unsupported(
+                "statement is not supported behind one that changes standard_conforming_strings",
+                "a string in it was read under the setting of before",
+                "Send the statement in a message of its own.",
+            )
+        })
     }
 
     /// The analysis of the statement that `self.scan` was made of.
@@ -302,7 +332,7 @@ impl Session {
             return Ok(false);
         }
         self.check_in_block(&analysis.kind)?;
-        self.check_replicas(analysis)?;
+        self.check_replicas(analysis).await?;
         if executes(&analysis.kind) && self.run_execute(text).await? {
             self.reload_catalog().await;
             return Ok(false);

@@ -68,6 +68,8 @@ pub struct Transaction {
     is_alone: bool,
     /// Whether it reads from replicas; `None` until it has a part on some server.
     pub on_replicas: Option<bool>,
+    /// It has read from replicas, and goes on on the primaries: its time is that of none of its connections.
+    pub has_moved: bool,
     pub decided: Option<Decided>,
 }
 
@@ -121,6 +123,7 @@ impl Transaction {
         self.has_run = false;
         self.first = None;
         self.on_replicas = None;
+        self.has_moved = false;
         self.clock = None;
         self.time = None;
     }
@@ -209,6 +212,13 @@ impl Transaction {
         let last = modes.iter().rfind(|mode| matches!(mode, Mode::ReadOnly(_)));
         let changed = self.replay.iter().any(|item| matches!(item, Replay::Statement(text) if is_of_transaction(text)));
         last == Some(&Mode::ReadOnly(true)) && !modes.contains(&Mode::Isolation("serializable")) && !changed
+    }
+
+    /// It has ended on replicas, and goes on on the primaries.
+    pub fn leave_replicas(&mut self) {
+        self.touched = ShardSet::new();
+        self.on_replicas = Some(false);
+        self.has_moved = true;
     }
 
     /// What it had there was let go, and is not missed when it commits.
@@ -442,6 +452,7 @@ impl Transaction {
         self.clock = None;
         self.time = None;
         self.on_replicas = None;
+        self.has_moved = false;
         self.is_alone = false;
         self.decided = None;
         self.settings.take()

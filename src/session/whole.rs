@@ -15,6 +15,15 @@ use crate::sql::utility::{self, ConfigCall};
 const DATE_STYLE: &str = "datestyle";
 const ENCODING: &str = "client_encoding";
 const BUILT_IN: &str = "ISO, MDY";
+/// Settings that a login can bring and no SET: they are of the connection (`PGC_BACKEND`).
+const OF_CONNECTIONS: [&str; 6] = [
+    "ignore_system_indexes",
+    "jit_debugging_support",
+    "jit_profiling_support",
+    "log_connections",
+    "log_disconnections",
+    "post_auth_delay",
+];
 
 /// The number of a SET that makes the user another one: no other one in this process has it.
 pub(super) fn next_taking() -> u64 {
@@ -129,6 +138,18 @@ impl Session {
             ));
         }
         self.check_encoding()
+    }
+
+    /// What is of a connection from its beginning a server would take for a SET that comes too late.
+    pub(super) fn check_of_connections(&self) -> Result<(), Fault> {
+        match OF_CONNECTIONS.into_iter().find(|name| self.startup.get(name).is_some()) {
+            Some(name) => Err(Fault::unsupported(
+                format!("{name} in a login is not supported"),
+                "Postgres takes it for a connection that begins, and those to the servers are there already.",
+                "Set it on the servers.",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// A client that names no encoding has the one that `ALTER ROLE` or `ALTER DATABASE` says; but its connections have UTF8.

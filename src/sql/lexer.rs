@@ -142,35 +142,62 @@ impl<'a> Lexer<'a> {
         self.at = end;
         Ok(Some(Token { kind, start, end }))
     }
+
+    /// The same, where a plain string with backslashes is read as the setting says: where that is off they escape what follows.
+    pub fn next_as_set(&mut self) -> Result<Option<Token>, ScanError> {
+        let start = skip_blanks(self.bytes, self.at)?;
+        let letter = self.bytes.get(start).map(u8::to_ascii_lowercase);
+        let (kind, quote) = match (letter, self.bytes.get(start + 1)) {
+            (Some(b'\''), _) if !self.standard_strings => (SlotKind::String, start),
+            (Some(b'n'), Some(b'\'')) if !self.standard_strings => (SlotKind::Other, start + 1),
+            _ => return self.next(),
+        };
+        let end = escape_string(self.bytes, quote)?;
+        self.at = end;
+        Ok(Some(Token { kind: TokenKind::Literal(kind), start, end }))
+    }
 }
 
-/// What a text says where `standard_conforming_strings` is off, written so that it says the same whatever that is: plain strings with a
-/// backslash in them as strings with escapes. `None`: it has none, or is not read with certainty.
+/// What a text says where `standard_conforming_strings` is off, written so that it says the same whatever that is. `None`: it does so as it
+/// is, or is not read with certainty.
 pub(crate) fn with_escapes(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len() + 16);
-    let (mut at, mut copied) = (0, 0);
-    loop {
-        at = skip_blanks(bytes, at).ok()?;
-        let Some(byte) = bytes.get(at) else { break };
-        let end = match byte {
-            b'\'' => {
-                let end = escape_string(bytes, at).ok()?;
-                if memchr(b'\\', bytes.get(at..end)?).is_some() {
-                    out.push_str(text.get(copied..at)?);
-                    // What stands before it is a word of its own.
-                    out.push_str(" E");
-                    copied = at;
-                }
-                end
-            }
-            // Others that read a backslash as the setting says are not understood.
-            _ => token(bytes, at, false).ok()?.1,
+    under_any_setting(text, false).ok().flatten()
+}
+
+/// What a text says under this `standard_conforming_strings`, written so that it says the same whatever that is: plain strings with a
+/// backslash in them as strings with escapes. `None`: it does so as it is.
+///
+/// # Errors
+/// It has no tokens, or a string that cannot be written so.
+pub(crate) fn under_any_setting(text: &str, standard_strings: bool) -> Result<Option<String>, ScanError> {
+    let mut lexer = Lexer::new(text, standard_strings);
+    let slice = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let (mut out, mut copied) = (String::new(), 0);
+    while let Some(Token { kind, start, end }) = lexer.next_as_set()? {
+        let token = slice(start, end);
+        if memchr(b'\\', token.as_bytes()).is_none() {
+            continue;
+        }
+        // What stands before it is a word of its own.
+        let (head, quote) = match (kind, token.as_bytes().first()) {
+            (TokenKind::Literal(SlotKind::String), _) => (" E", start),
+            (TokenKind::Literal(SlotKind::Other), Some(b'n' | b'N')) => (" NCHAR E", start + 1),
+            (TokenKind::Literal(SlotKind::Other), Some(b'u' | b'U')) => return Err(ScanError::NotUnderstood),
+            _ => continue,
         };
-        at = end;
+        out.push_str(slice(copied, start));
+        out.push_str(head);
+        match standard_strings {
+            true => out.push_str(&slice(quote, end).replace('\\', "\\\\")),
+            false => out.push_str(slice(quote, end)),
+        }
+        copied = end;
     }
-    out.push_str(text.get(copied..)?);
-    (out.len() > text.len()).then_some(out)
+    if copied == 0 {
+        return Ok(None);
+    }
+    out.push_str(slice(copied, text.len()));
+    Ok(Some(out))
 }
 
 /// Where the run of bytes of these classes that begins at `at` ends.
@@ -597,17 +624,30 @@ mod escapes {
             (r"SELECT 'it\'s ''so''', 1", r"SELECT  E'it\'s ''so''', 1"),
             (r"SELECT date'\x32'", r"SELECT date E'\x32'"),
             ("SELECT 'a'\n 'b\\\\', E'\\n'", "SELECT  E'a'\n 'b\\\\', E'\\n'"),
+            (r"SELECT N'a\'b', 'c\\'", r"SELECT  NCHAR E'a\'b',  E'c\\'"),
         ] {
             assert_eq!(with_escapes(text).unwrap(), escaped);
         }
         for same in [
             "SELECT 'a', E'\\n'",
             "SELECT $$\\$$ -- '\\'",
-            r"SELECT N'a\\b', 'c\\'",
             r"SELECT U&'\0061', '\\'",
             r"SELECT 'a\'",
         ] {
             assert_eq!(with_escapes(same), None, "{same}");
         }
+    }
+
+    #[test]
+    fn what_standard_strings_say_is_written_so_that_it_stays() {
+        for (text, escaped) in [
+            (r"SELECT 'a\b', 'c' FROM t", r"SELECT  E'a\\b', 'c' FROM t"),
+            (r"SELECT 'a\', N'\n'", r"SELECT  E'a\\',  NCHAR E'\\n'"),
+        ] {
+            assert_eq!(under_any_setting(text, true), Ok(Some(escaped.to_owned())));
+        }
+        assert_eq!(under_any_setting(r"SELECT 'a', E'\n', $$\$$, B'\' -- '\'", true), Ok(None));
+        assert_eq!(under_any_setting(r"SELECT U&'\0061'", true), Err(ScanError::NotUnderstood));
+        assert_eq!(under_any_setting(r"SELECT 'a\'", false), Err(ScanError::Unterminated));
     }
 }

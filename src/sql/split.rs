@@ -12,7 +12,7 @@ pub fn statements(text: &str, standard_strings: bool) -> Result<Vec<Range<usize>
     let mut found = Vec::new();
     let mut boundary = Boundary::new();
     let mut current: Option<Range<usize>> = None;
-    while let Some(token) = lexer.next()? {
+    while let Some(token) = lexer.next_as_set()? {
         if boundary.step(&token, text.as_bytes()) {
             found.extend(current.take());
             boundary = Boundary::new();
@@ -25,6 +25,30 @@ pub fn statements(text: &str, standard_strings: bool) -> Result<Vec<Range<usize>
     }
     found.extend(current);
     Ok(found)
+}
+
+/// The text with blanks in place of the `;`, and all else, that stands before its first statement, so that what is told of places in it
+/// stays right. `None`: no `;` stands there.
+pub fn without_first_semicolons(text: &str) -> Option<String> {
+    let (before, rest) = text.split_at_checked(behind_semicolons(text)).filter(|(before, _)| !before.is_empty())?;
+    Some(" ".repeat(before.chars().count()) + rest)
+}
+
+/// Where the first statement begins, if `;` stand before it; else 0.
+fn behind_semicolons(text: &str) -> usize {
+    let mut lexer = Lexer::new(text, true);
+    let mut begins = 0;
+    while lexer.skip_blanks().is_ok() {
+        match text.as_bytes().get(lexer.at) {
+            Some(b';') => {
+                lexer.at += 1;
+                begins = lexer.at;
+            }
+            Some(_) if begins > 0 => return lexer.at,
+            _ => break,
+        }
+    }
+    begins
 }
 
 #[cfg(test)]
@@ -42,6 +66,22 @@ mod tests {
         assert_eq!(cut(" ; ;; -- x"), Vec::<&str>::new());
         assert_eq!(cut(" ; SELECT 1 /* a */ ;; SELECT ';' ; "), ["SELECT 1", "SELECT ';'"]);
         assert_eq!(cut("SELECT $x$;$x$; SELECT \";\"/*;*/; SELECT 3"), ["SELECT $x$;$x$", "SELECT \";\"", "SELECT 3"]);
+    }
+
+    #[test]
+    fn a_statement_begins_behind_the_semicolons_before_it() {
+        let behind = |text: &'static str| &text[behind_semicolons(text)..];
+        for text in ["", "SELECT 1", " /* ; */ SELECT 1; SELECT 2", "-- ;\nSELECT 1", "/* ;"] {
+            assert_eq!(behind(text), text);
+        }
+        assert_eq!(behind(";SELECT 1; SELECT 2"), "SELECT 1; SELECT 2");
+        assert_eq!(behind(" ; /* ; */ ;; -- x\n\tSELECT 1"), "SELECT 1");
+        assert_eq!(behind(";;"), "");
+        assert_eq!(behind("; /* SELECT 1"), " /* SELECT 1");
+        assert_eq!(behind("; -- SELECT 1"), " -- SELECT 1");
+        assert_eq!(behind("; 'a"), "'a");
+        assert_eq!(without_first_semicolons(";/*ö*/;SELECT ';'; SELECT 2").unwrap(), "       SELECT ';'; SELECT 2");
+        assert_eq!(without_first_semicolons(" SELECT 1; SELECT 2"), None);
     }
 
     #[test]
@@ -74,9 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn backslashes_escape_where_the_setting_says_so() {
+        let text = r"SELECT 'a\'; b' 'c', N'd\'; e', E'f\'; g' -- \
+            ; SELECT U'\' -- '";
+        let parts = statements(text, false).unwrap();
+        let parts: Vec<&str> = parts.into_iter().map(|range| &text[range]).collect();
+        assert_eq!(parts, [r"SELECT 'a\'; b' 'c', N'd\'; e', E'f\'; g'", r"SELECT U'\' -- '"]);
+        assert_eq!(statements(r"SELECT 'a\'; SELECT 2", true).unwrap().len(), 2);
+    }
+
+    #[test]
     fn an_error_anywhere_fails_all() {
         assert_eq!(statements("SELECT 1; SELECT 'a", true), Err(ScanError::Unterminated));
-        assert_eq!(statements("SELECT 1; SELECT 'a\\' ", false), Err(ScanError::NotUnderstood));
+        assert_eq!(statements("SELECT 1; SELECT 'a\\' ", false), Err(ScanError::Unterminated));
         assert_eq!(statements("SELECT 1; /* /* */", true), Err(ScanError::Unterminated));
     }
 }

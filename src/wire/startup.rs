@@ -262,6 +262,12 @@ fn cut(name: &str) -> &str {
     name.get(..MAX_NAME).unwrap_or(name)
 }
 
+/// The other switches that a Postgres process takes.
+const SWITCHES: [char; 26] = [
+    'B', 'b', 'C', 'D', 'd', 'E', 'e', 'F', 'f', 'h', 'i', 'j', 'k', 'l', 'N', 'n', 'O', 'P', 'p', 'r', 'S', 's', 'T', 't',
+    'v', 'W',
+];
+
 /// Reads `-c name=value`, `-cname=value` and `--name=value` with backslash escapes: the parameter `options`.
 ///
 /// Errors: `42601` for what no Postgres takes, `0A000` for switches that have no meaning for a router.
@@ -280,7 +286,7 @@ pub fn parse_options(options: &str) -> Result<Vec<(String, String)>> {
             if let Some(argument) = words.next() {
                 return Err(invalid_argument(&argument));
             }
-        } else if word.starts_with('-') && word.len() > 1 {
+        } else if word.strip_prefix('-').is_some_and(|rest| rest.starts_with(SWITCHES)) {
             return Err(Fault::unsupported(
                 format!("switch \"{word}\" in the startup parameter \"options\" is not supported"),
                 "a router passes settings on, not the switches of a server process",
@@ -320,7 +326,9 @@ fn assignment(switch: &str, text: &str) -> Result<(String, String)> {
 }
 
 fn invalid_argument(argument: &str) -> Fault {
-    Fault::new(SqlState::SYNTAX_ERROR, format!("invalid command-line argument for server process: {argument}")).fatal()
+    Fault::new(SqlState::SYNTAX_ERROR, format!("invalid command-line argument for server process: {argument}"))
+        .hint("Try \"postgres --help\" for more information.")
+        .fatal()
 }
 
 /// A boolean as Postgres's `parse_bool` reads it: unique prefixes of the words, in any case.

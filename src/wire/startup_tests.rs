@@ -176,6 +176,7 @@ fn options_give_settings_that_the_packet_overrides() {
 fn options_that_are_no_settings_are_refused() {
     let code = |options| parse_options(options).unwrap_err().code.as_str().to_owned();
     assert_eq!(code("-c"), "42601");
+    assert_eq!(code("-z"), "42601");
     assert_eq!(code("-c work_mem"), "42601");
     assert_eq!(code("--work_mem"), "42601");
     assert_eq!(code("-c ="), "42601");

@@ -11,5 +11,6 @@ mod record;
 mod reports;
 mod sizes;
 mod startup;
+mod strings;
 #[path = "../support/mod.rs"]
 mod support;

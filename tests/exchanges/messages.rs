@@ -1,6 +1,8 @@
 //! Pipelines, Flush, portals, names, Describe, formats: the extended protocol message by message.
 
-use crate::record::{Closed, DUPLICATE, INSERT, Quiet, ROWS, ROWS_BY, Read, Ready, Send, Step, about, exchange, world};
+use crate::record::{
+    Closed, DUPLICATE, INSERT, Quiet, ROWS, ROWS_BY, Read, Ready, Send, Step, TARGETS, about, exchange, world,
+};
 use crate::support::raw::{Value, message as m};
 
 fn five() -> Value {
@@ -477,6 +479,76 @@ fn what_cannot_be_read_comes_behind_what_could() {
         exchange(&world, &format!("{what} behind an error"), |t| {
             vec![Send([t.run("SELECT nothing FROM {t} WHERE {w}"), t.run(ROWS), bytes.clone()].concat()), Closed]
         });
+    }
+    // Behind these Postgres says nothing, and takes back what it has not sent: an error is sent with all before it.
+    for (what, bytes) in [
+        ("a length that is too short", &b"Q\0\0\0\x03"[..]),
+        ("a length below nothing", b"P\xff\xff\xff\xff"),
+        ("a length beyond all messages", b"Q\x7f\xff\xff\xff"),
+    ] {
+        let failing = ["SELEC k FROM {t} WHERE {w}", "SELECT 1 / (n - n) FROM {t} WHERE {w} ORDER BY k, id", DUPLICATE];
+        for sql in failing {
+            exchange(&world, &format!("{what} behind {sql}"), |t| {
+                vec![Send([t.run(sql), t.run(ROWS), bytes.to_vec()].concat()), Closed]
+            });
+            exchange(&world, &format!("{what} behind rows and {sql}"), |t| {
+                vec![Send([t.run(ROWS), t.run(sql), bytes.to_vec()].concat()), Closed]
+            });
+        }
+        exchange(&world, &format!("{what} behind a Parse that fails"), |t| {
+            vec![Send([t.parse("", failing[0]), bytes.to_vec()].concat()), Closed]
+        });
+        // Over shards they are sent as they come.
+        for t in &TARGETS[..2] {
+            let rows = [t.run(ROWS), t.parse("s", ROWS), bytes.to_vec()].concat();
+            about(&world, t, &format!("{what} behind rows"), &[Send(rows), Closed]);
+        }
+        exchange(&world, &format!("{what} behind a Flush"), |t| {
+            vec![Send([t.run(ROWS), m::flush(), t.run(ROWS), bytes.to_vec()].concat()), Closed]
+        });
+        exchange(&world, &format!("{what} behind a Query"), |t| {
+            vec![Send([t.query(ROWS), bytes.to_vec()].concat()), Closed]
+        });
+    }
+}
+
+/// `;` before a statement are nothing, also to what is known of its text afterwards.
+#[test]
+fn semicolons_before_a_statement_are_nothing() {
+    let world = world("xsemicolons");
+    let texts = [
+        ROWS,
+        "INSERT INTO {t} VALUES (5, 101, 'x', 1)",
+        DUPLICATE,
+        "UPDATE {t} SET n = n + 1000 WHERE {w}",
+        "SELECT count(*), sum(n), 'behind' FROM {t} WHERE {w}",
+        "SELECT nothing FROM {t} WHERE {w}",
+        "SELEC 1",
+        "SELECT 'a",
+        "SET work_mem = '3MB'",
+        "SHOW work_mem",
+        "SELECT set_config('work_mem', '2MB', false)",
+        "COPY plain (k, id) TO STDOUT",
+        "PREPARE q AS SELECT k FROM {t} WHERE k = 5 AND id = 1",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "VACUUM plain",
+        "",
+    ];
+    for (at, text) in texts.iter().enumerate() {
+        for before in [";", " ; /* ; */ ;\n-- ;\n  "] {
+            let behind = format!("{before}{text}");
+            let written = format!("UPDATE {{t}} SET n = id WHERE {{w}} AND {at} = {at}");
+            exchange(&world, &format!("a Query of {behind:?}"), |t| {
+                let queries = [t.query(&behind), t.query(text), m::query("SHOW work_mem")].concat();
+                vec![Send([queries, m::query("DEALLOCATE ALL"), t.query(&written)].concat()), Ready, Ready, Ready, Ready, Ready]
+            });
+            exchange(&world, &format!("a Parse of {behind:?}"), |t| {
+                let parsed = [t.parse("", &behind), m::describe(b'S', ""), m::bind("", "", &[], &[]), m::execute("", 0)];
+                let again = if text.starts_with("PREPARE") { Vec::new() } else { t.run(text) };
+                let parsed = [parsed.concat(), m::sync(), again, m::sync(), t.query(&written)].concat();
+                vec![Send(parsed), Ready, Ready, Ready]
+            });
+        }
     }
 }
 

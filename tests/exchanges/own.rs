@@ -1,7 +1,7 @@
 //! What the router answers itself: its Parse, Bind and Execute as those of one Postgres, down to the types and values of parameters that
 //! nothing needs.
 
-use crate::record::{Closed, ROWS, Ready, Send, exchange, world};
+use crate::record::{Closed, INSERT, ROWS, Ready, Send, exchange, world};
 use crate::support::raw::{Value, message as m};
 
 /// Statements that no server runs as they are.
@@ -232,4 +232,17 @@ fn lengths_that_cannot_be_end_the_session_without_a_word() {
         assert!(router.log_text().contains("invalid message length"), "it is in the log");
     }
     assert_eq!(world.through().value("SELECT sum(n) FROM items"), world.db.oracle().value("SELECT sum(n) FROM items"));
+}
+
+/// What has columns is not described in a transaction that has failed, wherever its rows would come from.
+#[test]
+fn portals_are_not_described_in_a_transaction_that_has_failed() {
+    let world = world("xfailedportals");
+    for text in [ROWS, INSERT, "UPDATE {t} SET n = n WHERE {w} RETURNING 1", "SHOW work_mem", "SET work_mem = '3MB'", ""] {
+        exchange(&world, text, |t| {
+            let bound = [t.parse("s", text), m::bind("p", "s", &[], &[]), m::sync(), m::query("SELECT nothing")];
+            let asked = [m::describe(b'P', "p"), m::sync(), m::describe(b'S', "s"), m::sync(), m::query("ROLLBACK")];
+            vec![Send([m::query("BEGIN"), bound.concat(), asked.concat()].concat()), Ready, Ready, Ready, Ready, Ready, Ready]
+        });
+    }
 }

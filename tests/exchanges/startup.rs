@@ -35,6 +35,9 @@ fn sessions_begin_as_in_postgres() {
         &[("nothing_at_all", "1")],
         &[("my.own", "1")],
         &[("options", "-c nothing")],
+        &[("options", "-c")],
+        &[("options", "-z")],
+        &[("options", "nothing")],
         &[("transaction_isolation", "serializable")],
         &[("options", "-c transaction_isolation=Serializable")],
         &[("TRANSACTION_ISOLATION", "repeatable read")],
@@ -67,6 +70,22 @@ fn sessions_begin_as_in_postgres() {
             record
         });
         compare(&world, &format!("{parameters:?}"), &theirs, &ours);
+    }
+}
+
+/// What belongs to a connection from its beginning is not refused as if it were a SET.
+#[test]
+fn what_only_a_login_can_bring_is_refused_as_that() {
+    let world = world("xofconnections");
+    let Some(router) = &world.router else { return };
+    for name in ["log_connections", "ignore_system_indexes"] {
+        for (given, value) in [(name, "on"), ("options", &format!("-c {name}=on"))] {
+            let (_, messages) =
+                begun(router.port, 196_608, &[("user", "postgres"), ("database", &world.db.name), (given, value)]);
+            let last = messages.last().unwrap().report();
+            assert_eq!((last.code(), last.message()), ("0A000", &*format!("{name} in a login is not supported")));
+        }
+        assert_eq!(world.through().simple(&format!("SET {name} = on")).code(), "55P02");
     }
 }
 
