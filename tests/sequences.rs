@@ -1022,6 +1022,170 @@ fn values_of_tables_at_home_are_those_of_the_session() {
     });
 }
 
+/// UPDATE of rows of several shards, and of copies, that takes one value for each.
+#[test]
+fn rows_are_set_to_values() {
+    let world = World::create("seq_update", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    let fill = "INSERT INTO notes (tenant, body) SELECT g, 'open' FROM generate_series(1, 12) g";
+    ours.must(fill);
+    theirs.must(fill);
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "UPDATE notes SET id = DEFAULT",
+            "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM notes",
+            "SELECT nextval('notes_id_seq')",
+            "UPDATE notes SET id = DEFAULT, body = body || id - id WHERE tenant = 7 RETURNING *",
+            "UPDATE notes n SET (id, body) = (nextval('notes_id_seq'), upper(n.body)) WHERE n.tenant = 3 RETURNING n.*, id + 1 AS more",
+            "UPDATE notes SET body = body || nextval('invoice_seq') WHERE tenant = 4 RETURNING body",
+            "UPDATE notes SET body = 'no ' || nextval('public.invoice_seq') || '/' || nextval('invoice_seq') WHERE tenant = 5 RETURNING tenant, body",
+            "BEGIN",
+            "UPDATE notes SET body = 'mine' WHERE tenant < 4",
+            "UPDATE notes SET body = body || '!', id = nextval('notes_id_seq') WHERE body = 'mine'",
+            "SELECT count(DISTINCT id), min(body), max(body) FROM notes WHERE tenant < 4",
+            "UPDATE notes SET id = DEFAULT WHERE tenant IN (1, 2)",
+            "ROLLBACK",
+            "SELECT nextval('notes_id_seq')",
+            "UPDATE notes SET id = DEFAULT WHERE body = 'nothing'",
+            "UPDATE notes SET id = nextval('notes_id_seq') WHERE tenant IN (8, 9) AND body = 'open'",
+            "SELECT tenant, body FROM notes ORDER BY tenant",
+            "UPDATE notes SET id = nextval('\"Odd Name\"')",
+            "UPDATE notes SET id = nextval('nowhere')",
+            "UPDATE notes SET body = nextval('notes_id_seq') / 0",
+            "SELECT count(DISTINCT id), max(id) > 20 FROM notes",
+            "INSERT INTO places (title) VALUES ('a'), ('b'), ('c')",
+            "UPDATE places SET code = DEFAULT WHERE title = 'b' RETURNING *",
+            "UPDATE places SET code = DEFAULT, title = title || code WHERE title IN ('a', 'c')",
+            "SELECT count(DISTINCT code), max(code), min(title), max(title) FROM places",
+            "SELECT nextval('places_code_seq')",
+        ],
+    );
+    for sql in ["SELECT title, code FROM places ORDER BY title"] {
+        let copies: Vec<Vec<String>> = (0..support::SHARDS).map(|index| world.db.shard(index).values(sql)).collect();
+        assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    }
+}
+
+/// New rows of a MERGE, each with a value of its own.
+#[test]
+fn rows_of_a_merge_take_their_values() {
+    let world = World::create("seq_merge", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "MERGE INTO notes n USING (VALUES (21, 'x')) v (tenant, body) ON n.tenant = v.tenant \
+             WHEN NOT MATCHED THEN INSERT (tenant, body) VALUES (v.tenant, v.body)",
+            "MERGE INTO notes USING (SELECT 22 AS tenant) AS \"Odd v\" ON notes.tenant = \"Odd v\".tenant WHEN NOT MATCHED THEN INSERT VALUES (\"Odd v\".tenant)",
+            "SELECT * FROM notes ORDER BY tenant",
+            "MERGE INTO notes n USING (SELECT g AS tenant, 'm' || g AS body FROM generate_series(1, 9) g) v ON n.tenant = v.tenant \
+             WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND v.tenant < 5 THEN INSERT (tenant, body) VALUES (v.tenant, v.body) \
+             WHEN NOT MATCHED THEN INSERT (body, id, tenant) VALUES (v.body, DEFAULT, v.tenant)",
+            "SELECT count(*), count(DISTINCT id), min(id), max(id), max(body) FROM notes",
+            "BEGIN",
+            "MERGE INTO invoices i USING notes n ON i.tenant = n.tenant WHEN NOT MATCHED THEN INSERT (tenant, total) VALUES (n.tenant, n.id)",
+            "SELECT count(*), count(DISTINCT no), min(no), max(no) FROM invoices",
+            "ROLLBACK",
+            "MERGE INTO places p USING (SELECT body FROM notes WHERE tenant IN (3, 4)) s ON p.title = s.body WHEN NOT MATCHED THEN INSERT (title) VALUES (s.body)",
+            "SELECT count(*), count(DISTINCT code), max(code), min(title), max(title) FROM places",
+            "SELECT nextval('notes_id_seq'), nextval('places_code_seq')",
+            "MERGE INTO notes n USING (VALUES (1, 'x')) v (tenant, body) ON n.tenant = v.tenant \
+             WHEN MATCHED THEN UPDATE SET body = 'met' WHEN NOT MATCHED THEN INSERT (tenant, body) VALUES (v.tenant, v.nothing)",
+        ],
+    );
+    // One that finds a match takes a value, too: none is given twice.
+    ours.must(
+        "MERGE INTO notes n USING (SELECT g AS tenant FROM generate_series(8, 12) g) v ON n.tenant = v.tenant \
+         WHEN MATCHED THEN UPDATE SET body = 'met' WHEN NOT MATCHED THEN INSERT (tenant) VALUES (v.tenant)",
+    );
+    assert_eq!(ours.values("SELECT count(DISTINCT id) || ' ' || count(*) FROM notes"), ["14 14"]);
+    assert_eq!(ours.values("SELECT tenant FROM notes WHERE body = 'met' ORDER BY 1"), ["8", "9"]);
+    let copies: Vec<Vec<String>> = (0..support::SHARDS)
+        .map(|index| world.db.shard(index).values("SELECT p::text FROM places p ORDER BY 1"))
+        .collect();
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+}
+
+/// DDL of the same block that has nothing to do with the sequence.
+#[test]
+fn rows_of_a_query_take_values_behind_ddl() {
+    let world = World::create("seq_behind", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "INSERT INTO notes (tenant, body) VALUES (1, 'a'), (2, 'b')",
+            "BEGIN",
+            "CREATE TABLE aside (a int, b text)",
+            "ALTER TABLE plain ADD COLUMN more int",
+            "INSERT INTO notes (tenant, body) SELECT tenant + 10, body FROM notes ORDER BY tenant RETURNING tenant, id",
+            "SELECT currval('notes_id_seq')",
+            "SAVEPOINT s",
+            "CREATE INDEX ON notes (body)",
+            "INSERT INTO notes (tenant, body) SELECT tenant + 20, body FROM notes WHERE tenant > 10 ORDER BY tenant RETURNING tenant, id",
+            "ROLLBACK TO s",
+            "COMMIT",
+            "SELECT tenant, id FROM notes ORDER BY tenant",
+            "SELECT nextval('notes_id_seq')",
+        ],
+    );
+    for touch in [
+        "ALTER SEQUENCE notes_id_seq MAXVALUE 1000",
+        "GRANT USAGE ON SEQUENCE notes_id_seq TO seq_user",
+        "TRUNCATE notes RESTART IDENTITY",
+        "ALTER SCHEMA public OWNER TO postgres",
+        "SAVEPOINT s; ALTER SEQUENCE notes_id_seq RENAME TO other_seq; RELEASE s",
+    ] {
+        ours.must("BEGIN");
+        ours.must(touch);
+        let told = ours.simple("INSERT INTO notes (tenant, body) SELECT tenant + 30, body FROM notes");
+        assert_eq!(told.code(), "0A000", "{touch}: {}", told.text());
+        ours.must("ROLLBACK");
+    }
+}
+
+/// Another transaction's change of a row that such an UPDATE waits for is looked at, and is not undone.
+#[test]
+fn rows_that_are_set_to_values_are_looked_at_again() {
+    let world = World::create("seq_again", "");
+    let mut one = world.connect();
+    one.must("INSERT INTO notes (tenant, body) SELECT g, 'open' FROM generate_series(1, 12) g");
+    let waits = |sql: &'static str, change: &str| {
+        let mut holder = world.connect();
+        holder.must("BEGIN");
+        holder.must(change);
+        let mut other = world.connect();
+        let asked =
+            std::thread::spawn(move || other.must(sql).answers.last().and_then(|answer| answer.tag.clone()).unwrap());
+        eventually(20, "the row is waited for", || {
+            (0..support::SHARDS).any(|index| {
+                let waiting =
+                    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+                !world.db.shard(index).values(waiting).is_empty()
+            })
+        });
+        holder.must("COMMIT");
+        asked.join().unwrap()
+    };
+    let told = waits(
+        "UPDATE notes SET id = 1000 + nextval('notes_id_seq') WHERE body = 'open'",
+        "UPDATE notes SET body = 'taken' WHERE tenant = 2",
+    );
+    assert_eq!(told, "UPDATE 11");
+    let told = waits(
+        "UPDATE notes SET body = body || nextval('notes_id_seq') WHERE tenant = 2",
+        "UPDATE notes SET body = 'again' WHERE tenant = 2",
+    );
+    assert_eq!(told, "UPDATE 1");
+    assert_eq!(one.must("SELECT count(*) FROM notes WHERE id > 1000").text(), one.must("SELECT 11::bigint").text());
+    let body = one.values("SELECT body FROM notes WHERE tenant = 2");
+    assert!(body[0].starts_with("again") && body[0].len() > 5, "{body:?}");
+}
+
 /// What cannot be exact is refused, and nothing is written.
 #[test]
 fn what_is_not_certain_is_refused() {
@@ -1030,14 +1194,19 @@ fn what_is_not_certain_is_refused() {
     client.must("INSERT INTO notes (tenant, body) VALUES (1, 'a')");
     for sql in [
         "INSERT INTO strict (tenant, id) OVERRIDING USER VALUE SELECT tenant, id FROM notes",
-        "MERGE INTO notes n USING (VALUES (1, 'x')) v (tenant, body) ON n.tenant = v.tenant AND n.id = 77 \
+        "MERGE INTO strict n USING (VALUES (1, 'x')) v (tenant, body) ON n.tenant = v.tenant AND n.id = 77 \
          WHEN NOT MATCHED THEN INSERT (tenant, body) VALUES (v.tenant, v.body)",
+        "MERGE INTO auto n USING (VALUES (1, 'x')) v (id, body) ON n.id = v.id WHEN NOT MATCHED THEN INSERT (body) VALUES (v.body)",
         "INSERT INTO notes (tenant, id) VALUES (1, CASE WHEN true THEN nextval('notes_id_seq') END)",
         "INSERT INTO notes (tenant, body) VALUES (1, lastval()::text)",
         "INSERT INTO notes (tenant, body) VALUES (1, currval('notes_id_seq')::text)",
         "INSERT INTO notes (tenant, body) VALUES (2, 'b') RETURNING nextval('notes_id_seq')",
-        "UPDATE notes SET id = DEFAULT WHERE tenant = 1",
-        "UPDATE notes SET id = nextval('notes_id_seq') WHERE tenant IN (1, 2, 3, 4, 5, 6)",
+        "UPDATE strict SET id = DEFAULT WHERE tenant = 1",
+        "UPDATE notes SET body = nextval('notes_id_seq') FROM two WHERE two.tenant = notes.tenant",
+        "UPDATE notes SET body = CASE WHEN id < 3 THEN nextval('notes_id_seq')::text ELSE body END",
+        "UPDATE notes SET id = nextval('notes_id_seq') WHERE tenant IN (SELECT tenant FROM two ORDER BY b LIMIT 1)",
+        "UPDATE notes SET tenant = nextval('notes_id_seq')",
+        "UPDATE two SET b = DEFAULT",
         "INSERT INTO notes (tenant, id) VALUES (1, 1) ON CONFLICT (tenant, id) DO UPDATE SET id = DEFAULT",
         "EXPLAIN ANALYZE INSERT INTO notes (tenant) VALUES (1)",
         "WITH i AS (INSERT INTO notes (tenant) VALUES (1), (2) RETURNING id) INSERT INTO two (tenant) VALUES (1)",

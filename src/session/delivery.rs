@@ -180,7 +180,7 @@ impl Session {
         if draws.sequences.is_empty() {
             return Ok(());
         }
-        if self.has_own_catalog() {
+        if self.has_own_catalog() && !self.are_untouched(&draws.sequences).await? {
             return Err(Fault::unsupported(
                 "INSERT of a query's rows that take values of sequences is not supported behind DDL",
                 "the transaction may have changed the sequence, and the values are taken on another connection",

@@ -386,6 +386,24 @@ impl Session {
         Ok(())
     }
 
+    /// Whether what the transaction has defined has nothing to do with these sequences: on another connection they are what they are here, and
+    /// no lock of the transaction stands in the way of their values.
+    pub(super) async fn are_untouched(&mut self, sequences: &[QualifiedName]) -> Result<bool, Failure> {
+        let open = "pg_catalog.age(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid)";
+        let untouched = |sequence: &QualifiedName| {
+            format!(
+                "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {} \
+                   AND pg_catalog.age(c.xmin) > {open} AND pg_catalog.age(n.xmin) > {open} \
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() AND l.relation = c.oid \
+                     AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')))",
+                regclass(sequence)
+            )
+        };
+        let all: Vec<String> = sequences.iter().map(untouched).collect();
+        let rows = self.ask_home(&format!("SELECT {}", all.join(" AND ")), true).await?;
+        Ok(rows.iter().flatten().all(|untouched| untouched.as_deref() == Some("t")))
+    }
+
     /// `25006` for a statement that writes rows; `None`: it begins with another word.
     fn read_only(&self, text: &str) -> Option<Fault> {
         let words = Words::new(text, self.scope.standard_strings())?;
@@ -448,7 +466,7 @@ impl Session {
             return;
         }
         let combined = matches!(plan.kind, PlanKind::Finish(_) | PlanKind::Deliver(_))
-            || matches!(&plan.kind, PlanKind::Supply(supply) if supply.everywhere);
+            || matches!(&plan.kind, PlanKind::Supply(supply) if supply.everywhere || supply.finish.draws);
         let shard = plan.one_shard().unwrap_or(self.view.topology.home);
         self.note_sequences(analysis, (!combined).then_some(shard));
     }

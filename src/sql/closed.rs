@@ -7,6 +7,7 @@ use sqlparser::ast::{
     GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use crate::sql::matches::unique_columns;
 use crate::sql::model::{Collected, Columns, Spread, TableUse};
 use crate::sql::names::{Relation, folded};
 use crate::sql::splice::Source;
@@ -24,19 +25,30 @@ pub(crate) struct Closed {
     pub source: bool,
 }
 
+/// Where what is changed lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lies {
+    /// On the home shard, which has the unsharded tables.
+    Home,
+    /// On every shard.
+    Everywhere,
+    /// On each shard another part.
+    Apart,
+}
+
 impl Supplying<'_> {
     /// The outermost queries that can be asked once, and the FROM items inside of them.
     /// `changing`: queries that change data and are asked once too.
     pub fn closed(
         &self,
         source: &Source<'_>,
-        home: bool,
+        lies: Lies,
         changing: &HashSet<*const Query>,
     ) -> (Vec<Closed>, HashSet<*const TableFactor>) {
         let mut find = FindClosed {
             of: self,
             source,
-            home,
+            lies,
             changing,
             next: 0,
             depth: 0,
@@ -50,7 +62,8 @@ impl Supplying<'_> {
     }
 
     /// What a query gives, where it can be asked by itself.
-    fn closed_columns(&self, query: &Query, home: bool, sorted: bool) -> Option<Columns> {
+    fn closed_columns(&self, query: &Query, lies: Lies, sorted: bool) -> Option<Columns> {
+        let home = lies == Lies::Home;
         let mut scratch = self.model();
         scratch.unresolved = Some(Vec::new());
         scratch.collected = Some(Box::new(Collected::default()));
@@ -67,7 +80,9 @@ impl Supplying<'_> {
             || collected.tables.iter().any(elsewhere)
             || collected.views.iter().any(|(_, _, sharded)| *sharded)
             || !home
-                && (!matches!(rows.spread, Spread::Same) || scratch.uses.volatile.is_some() || self.of.draws.takes());
+                && (!matches!(rows.spread, Spread::Same) || scratch.uses.volatile.is_some() || self.of.draws.takes())
+            // The rows of a group can lie in another order on each shard.
+            || lies == Lies::Everywhere && unique_columns(query, &self.of.scope).is_some();
         // A name that is none of a table may be one of a WITH around it, or of a column around it; or of a column of its own output, where
         // it orders or groups.
         let mut bare = query.clone();
@@ -94,8 +109,7 @@ impl Supplying<'_> {
 struct FindClosed<'f, 'a> {
     of: &'f Supplying<'a>,
     source: &'f Source<'f>,
-    /// What is changed lies on the home shard, which has the unsharded tables.
-    home: bool,
+    lies: Lies,
     changing: &'f HashSet<*const Query>,
     next: usize,
     depth: usize,
@@ -130,7 +144,7 @@ impl Visitor for FindClosed<'_, '_> {
             _ => None,
         };
         if let Some(bytes) = bytes
-            && let Some(columns) = self.of.closed_columns(query, self.home, sorted)
+            && let Some(columns) = self.of.closed_columns(query, self.lies, sorted)
         {
             self.within = Some(self.depth);
             self.found.push(Closed { ordinal, query, bytes, columns, source: sorted });

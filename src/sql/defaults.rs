@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Assignment, Expr, Visit, VisitMut, Visitor, VisitorMut};
 use sqlparser::tokenizer::Span;
 
-use crate::catalog::{Column, ColumnDefault};
+use crate::catalog::{Column, ColumnDefault, Identity};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::NameScope;
@@ -70,6 +70,31 @@ pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option
 /// A default that reads the clock, as an expression in parentheses which means the same in a statement of the client. Its literals are none of
 /// the statement's.
 pub(crate) fn written_clock_default(scope: &NameScope<'_>, column: &Column) -> Option<Expr> {
+    let ColumnDefault::Expression(text) = &column.default else { return None };
+    let read = evaluated_text(scope, text).ok().flatten()?;
+    read.clock.filter(|_| read.takes.is_empty())?;
+    unplaced(text)
+}
+
+/// The same of a default that takes values of sequences of the home shard or gives another value at each call. Not of an identity column,
+/// which needs no right to its sequence.
+pub(crate) fn written_default(scope: &NameScope<'_>, column: &Column) -> Option<Expr> {
+    evaluated(scope, column).ok()??;
+    match &column.default {
+        ColumnDefault::None => None,
+        ColumnDefault::Sequence(default) if default.identity != Identity::No => None,
+        ColumnDefault::Sequence(default) => {
+            let sequence = format!("{}.{}", quoted(&default.sequence.schema), quoted(&default.sequence.name));
+            // How a backslash is read depends on a setting.
+            let sequence = Some(sequence).filter(|name| !name.contains('\\'))?;
+            unplaced(&format!("pg_catalog.nextval('{}')", sequence.replace('\'', "''")))
+        }
+        ColumnDefault::Expression(text) => unplaced(text),
+    }
+}
+
+/// An expression in parentheses whose literals are none of a statement's.
+fn unplaced(text: &str) -> Option<Expr> {
     struct Unplaced;
     impl VisitorMut for Unplaced {
         type Break = ();
@@ -82,9 +107,6 @@ pub(crate) fn written_clock_default(scope: &NameScope<'_>, column: &Column) -> O
             ControlFlow::Continue(())
         }
     }
-    let ColumnDefault::Expression(text) = &column.default else { return None };
-    let read = evaluated_text(scope, text).ok().flatten()?;
-    read.clock.filter(|_| read.takes.is_empty())?;
     let mut expr = super::parse_expr(text)?;
     let _ = VisitMut::visit(&mut expr, &mut Unplaced);
     Some(Expr::Nested(Box::new(expr)))

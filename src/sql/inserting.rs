@@ -21,14 +21,16 @@ use crate::sql::insert::{target_level, walk_returning};
 use crate::sql::keys::KeyName;
 use crate::sql::left_out::{is_same_everywhere, takes_from_sequence};
 use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::model::{Model, Uses};
+use crate::sql::model::{LevelId, Model, Reference, RowsOf, Spread};
 use crate::sql::names::{folded, is_temporary_schema, parts};
 use crate::sql::outcome::{Finish, FinishText};
+use crate::sql::percall::check_calls;
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
 use crate::sql::pushdown::reads_clock as reads_clock_text;
 use crate::sql::query::is_modifying;
 use crate::sql::sequences;
+use crate::sql::shape::check_places;
 use crate::sql::spelling;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::through::is_through_view;
@@ -271,18 +273,22 @@ impl Inserting<'_> {
 
     /// ON CONFLICT and RETURNING run on each shard for its rows. Whether they read the time of the transaction where all must read the same.
     fn check_tail(&self, text: &str) -> Result<bool, String> {
-        if has_query(&self.insert.on) || has_query(&self.insert.returning) {
-            return Err("there is a subquery in its ON CONFLICT or RETURNING".to_owned());
+        let model = self.model_of_tail().ok_or("its ON CONFLICT or RETURNING is not understood".to_owned())?;
+        let asks = has_query(&self.insert.on) || has_query(&self.insert.returning);
+        if asks {
+            self.check_queries(&model)?;
         }
-        let uses = self.uses_of_tail().ok_or("its ON CONFLICT or RETURNING is not understood".to_owned())?;
-        if let Some(what) = &uses.home {
+        let uses = &model.uses;
+        // A query of rows for a table of the home shard is asked there.
+        let there = asks && matches!(self.target, Target::Home) && !uses.home_function;
+        if let Some(what) = uses.home.as_ref().filter(|_| !there) {
             return Err(format!("its ON CONFLICT or RETURNING needs the home shard for {what}"));
         }
         // Of several shards each would read its own time; where all have the same rows, nothing else may differ either.
         let varying = match self.target {
             Target::Home => return Ok(false),
             Target::Everywhere => vec![&uses.volatile, &uses.server, &uses.unknown_function, &uses.user_function],
-            _ => Vec::new(),
+            Target::Keyed { .. } => Vec::new(),
         };
         let clock = uses.clock.as_ref().filter(|_| !is_told(text, self.of.scope.standard_strings));
         match varying.into_iter().flatten().chain(clock).next() {
@@ -293,16 +299,80 @@ impl Inserting<'_> {
         }
     }
 
-    fn uses_of_tail(&self) -> Option<Uses> {
+    /// Whether the shards answer the queries in ON CONFLICT and RETURNING as one Postgres would.
+    fn check_queries(&self, model: &Model<'_>) -> Result<(), String> {
+        let there = "there is a subquery in its ON CONFLICT or RETURNING";
+        if self.with.is_some() {
+            // What it gives is not there, and what it changes would be seen.
+            return Err(format!("{there} beside a WITH"));
+        }
+        let tree = Statement::Insert(Insert { source: None, ..self.insert.clone() });
+        match self.target {
+            Target::Keyed { .. } => {}
+            // Of rows without an order each shard could take others, and store them.
+            Target::Everywhere if has_query(&self.insert.on) => return Err(format!("{there} of copies")),
+            Target::Everywhere | Target::Home => {
+                if let Some(reference) = model.refs.first() {
+                    return Err(format!("{there} that reads sharded table \"{}\"", reference.name.table));
+                }
+            }
+        }
+        let home = self.of.scope.topology.home;
+        match self.target {
+            Target::Home if model.needs().iter().all(|shard| shard == home) => Ok(()),
+            Target::Home => Err(format!("{there} that reads what does not lie on the home shard")),
+            Target::Keyed { .. } | Target::Everywhere => {
+                queries_of_rows(self.of, model, &tree).map_err(|why| format!("{there}, and {why}"))
+            }
+        }
+    }
+
+    fn model_of_tail(&self) -> Option<Model<'_>> {
         let literals = self.parsed.literals(self.of);
         let mut scratch = Model::new(self.of.scope, literals, self.of.used.clone());
         let alias = self.insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let name = alias.unwrap_or_else(|| self.name.name.to_string());
         let level = target_level(&mut scratch, name, Some(self.table)).ok()?;
+        if let Target::Keyed { distribution, name, key } = self.target {
+            placed(&mut scratch, level, distribution, name, key);
+        }
         let at = At { level, ctes: None, vary: false };
         walk_conflict(&mut scratch, &at, self.insert).ok()?;
         walk_returning(&mut scratch, &at, self.insert.returning.as_deref()).ok()?;
-        Some(scratch.uses)
+        Some(scratch)
+    }
+}
+
+/// The rows of the level's table are where their keys say: a query that is tied to them by the key finds there what it looks for.
+pub(crate) fn placed(
+    model: &mut Model<'_>,
+    level: LevelId,
+    distribution: DistributionId,
+    name: &Arc<KeyName>,
+    key: &[Box<str>],
+) {
+    let Some(leaf) = model.levels.get(level).and_then(|level| level.leaves.first().copied()) else { return };
+    let node = |name: &Box<str>| {
+        model.leaves[leaf].columns.list.iter().find(|column| column.name == *name).and_then(|column| column.node)
+    };
+    let Some(key) = key.iter().map(node).collect::<Option<Vec<_>>>() else { return };
+    let name = Arc::clone(name);
+    model.refs.push(Reference { leaf, distribution, name, key, of: RowsOf::Table, uniques: Vec::new() });
+}
+
+/// Why shards would not answer the queries of a statement for their own rows of the first table as one Postgres would for all.
+pub(crate) fn queries_of_rows(of: &Analyzer<'_>, model: &Model<'_>, tree: &Statement) -> Result<(), String> {
+    check_places(model, &Spread::Same)?;
+    check_calls(of, tree, model)?;
+    if model.uses.clock_in_view {
+        return Err("it reads a view that reads the clock".to_owned());
+    }
+    if model.uses.locking {
+        return Err("it locks rows".to_owned());
+    }
+    match &model.uses.unsafe_function {
+        Some(name) => Err(format!("function {name}() is not known to be safe")),
+        None => Ok(()),
     }
 }
 

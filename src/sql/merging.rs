@@ -37,6 +37,11 @@ impl Analyzer<'_> {
         with: Option<&'q With>,
     ) -> Result<Outcome, Stop> {
         check_form(merge)?;
+        if with.is_none()
+            && let Some(outcome) = self.merge_with_values(model, parsed, merge)
+        {
+            return Ok(outcome);
+        }
         let changed = walk_merge(model, merge, ctes, false)?;
         model.unused_ctes(with, ctes)?;
         check_update_keys(model, merge, &changed)?;
@@ -148,7 +153,12 @@ impl Analyzer<'_> {
 }
 
 /// `met`: the source has only rows of the shard that has the statement.
-fn walk_merge<'q>(model: &mut Model<'_>, merge: &'q Merge, ctes: &Ctes<'q>, met: bool) -> Result<Changed, Stop> {
+pub(crate) fn walk_merge<'q>(
+    model: &mut Model<'_>,
+    merge: &'q Merge,
+    ctes: &Ctes<'q>,
+    met: bool,
+) -> Result<Changed, Stop> {
     let changed = target(model, &merge.table)?;
     if is_through_view(changed.relation.table()) {
         return Err(Stop::NotUnderstood("MERGE into a view"));
@@ -257,7 +267,7 @@ pub(crate) fn value_of<'i>(table: &Table, insert: &'i MergeInsertExpr, column: &
 }
 
 /// The positions of the columns that are left to their defaults.
-fn omitted(table: &Table, insert: &MergeInsertExpr) -> Vec<usize> {
+pub(crate) fn omitted(table: &Table, insert: &MergeInsertExpr) -> Vec<usize> {
     let left = |at: &usize| {
         let column = table.columns.get(*at);
         column.is_some_and(|column| !column.generated && value_of(table, insert, &column.name).is_none())

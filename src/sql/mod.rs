@@ -57,6 +57,7 @@ mod made;
 mod matches;
 mod members;
 mod merge_keys;
+mod merge_values;
 mod merging;
 mod model;
 mod modify;

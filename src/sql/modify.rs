@@ -52,27 +52,39 @@ impl Analyzer<'_> {
         ctes: &Ctes<'q>,
         with: Option<&'q With>,
     ) -> Result<Outcome, Stop> {
-        let changed = walk_update(model, update, ctes)?;
+        let changed = match walk_update(model, update, ctes) {
+            Err(Stop::Refuse(fault)) if with.is_none() => {
+                return self.defaults_once(model, parsed, update).ok_or(Stop::Refuse(fault));
+            }
+            changed => changed?,
+        };
         model.unused_ctes(with, ctes)?;
         let change = self.key_change(model, parsed, update, with, &changed);
         let copies = copies_of(model, &changed, with);
         let sharded = match &changed.relation {
-            Relation::Sharded { table: Some(table), .. } if with.is_none() && changed.apart.is_none() => {
-                Some(Arc::clone(table))
+            Relation::Sharded { table: Some(table), key, .. } if with.is_none() && changed.apart.is_none() => {
+                Some((Arc::clone(table), key.clone()))
             }
             _ => None,
         };
         let outcome = self
             .change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_update(model, update, ctes));
         let outcome = match (outcome, sharded) {
-            (Ok(Outcome::Routed(Routed { many: Err(reason), groups, also, key_change, found_by })), Some(table)) => {
-                let supply = self.with_clock_defaults(parsed, update, &table, &reason);
+            (
+                Ok(Outcome::Routed(Routed { many: Err(reason), groups, also, key_change, found_by })),
+                Some((table, key)),
+            ) => {
+                let supply = self.with_clock_defaults(parsed, update, &table, &reason).or_else(|| {
+                    let plain = change.is_none() && model.uses.home_function && !is_through_view(Some(&table));
+                    let once = plain.then(|| self.update_once(model, parsed, update, &table, Some(&key)))??;
+                    if let Outcome::Supply(supply) = once { Some(supply) } else { None }
+                });
                 let many = supply.map(Many::Supply).ok_or(reason);
                 Ok(Outcome::Routed(Routed { many, groups, also, key_change, found_by }))
             }
             (outcome, _) => outcome,
         };
-        let once = |table: &Arc<Table>| self.update_once(model, parsed, update, table);
+        let once = |table: &Arc<Table>| self.update_once(model, parsed, update, table, None);
         let outcome = match outcome {
             Err(Stop::Refuse(fault)) => copies.as_ref().and_then(once).ok_or(Stop::Refuse(fault)),
             other => other,
@@ -130,8 +142,12 @@ impl Analyzer<'_> {
                     again.collected = Some(Box::default());
                     let ctes = again.with(with, &None)?;
                     let changed = walk(&mut again, &ctes)?;
-                    match several_match(&again, changed.level) {
-                        Some(other) => Err(refuse_reference(&name.name, several(&other)).into()),
+                    match several_match(&again, changed.level, &[]) {
+                        // Rows of groups are put together once: what they are made of can lie in another order on each shard.
+                        Some(other) => {
+                            let reason = refuse_reference(&name.name, several(&other));
+                            Ok(Outcome::Supply(supplied(&reason)?))
+                        }
                         None => done,
                     }
                 }

@@ -21,10 +21,10 @@ use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, is_same_at_home};
 use crate::sql::from::is_only;
 use crate::sql::insert::{is_default, target_level, walk_assignments, walk_returning};
-use crate::sql::inserting::{depot_name, has_code, has_query, returning_text};
+use crate::sql::inserting::{depot_name, has_code, has_query, placed, queries_of_rows, returning_text};
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::literals::Literals;
-use crate::sql::model::{Model, Uses};
+use crate::sql::model::Model;
 use crate::sql::moving_from::{Unjoined, tell_values, without_parameters};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
@@ -33,6 +33,7 @@ use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::returned::modifying_with;
 use crate::sql::rewrite::is_faithful_in_parts;
 use crate::sql::supply::Supply;
+use crate::sql::tied::reached;
 use crate::sql::words;
 
 /// An UPDATE of a sharded table that sets columns of its key.
@@ -134,10 +135,11 @@ impl Moving<'_> {
         if has_query(&self.update().assignments) {
             return Err("there is a subquery in its SET that is not one value".to_owned());
         }
+        let model = self.model().ok_or("its SET or RETURNING is not understood".to_owned())?;
         if has_query(&self.update().returning) {
-            return Err("there is a subquery in its RETURNING".to_owned());
+            self.check_queries(&model).map_err(|why| format!("there is a subquery in its RETURNING, and {why}"))?;
         }
-        let uses = self.uses().ok_or("its SET or RETURNING is not understood".to_owned())?;
+        let uses = &model.uses;
         if let Some(column) = &uses.system_column {
             return Err(format!("it uses system column \"{column}\""));
         }
@@ -164,13 +166,33 @@ impl Moving<'_> {
         wide
     }
 
-    fn uses(&self) -> Option<Uses> {
+    /// Of SET and RETURNING.
+    fn model(&self) -> Option<Model<'_>> {
         let mut scratch = Model::new(self.of.scope, self.parsed.literals(self.of), self.of.used.clone());
+        scratch.collected = Some(Box::default());
         let level = target_level(&mut scratch, self.alias().ok()?, Some(&self.wide())).ok()?;
+        placed(&mut scratch, level, self.distribution, &self.key_name(), self.key);
         let at = At { level, ctes: None, vary: false };
         walk_assignments(&mut scratch, &at, &self.update().assignments).ok()?;
         walk_returning(&mut scratch, &at, self.update().returning.as_deref()).ok()?;
-        Some(scratch.uses)
+        Some(scratch)
+    }
+
+    /// The queries in RETURNING are asked when the old rows are gone, by the shards that get the new ones.
+    fn check_queries(&self, model: &Model<'_>) -> Result<(), String> {
+        if self.with.is_some() {
+            return Err("it stands beside a WITH".to_owned());
+        }
+        let reached = reached(self.of.scope.catalog, self.name);
+        let collected = model.collected.as_deref();
+        if collected.is_none_or(|collected| !collected.views.is_empty()) {
+            return Err("it reads a view".to_owned());
+        }
+        let mut tables = collected.iter().flat_map(|collected| &collected.tables);
+        if tables.any(|of| of.relation.table().is_none_or(|table| reached.contains(&table.name))) {
+            return Err("it reads the table whose rows are moved, or one that they are tied to".to_owned());
+        }
+        queries_of_rows(self.of, model, &Statement::Update(self.update().clone()))
     }
 
     pub fn alias(&self) -> Result<String, String> {
@@ -386,9 +408,12 @@ impl Moving<'_> {
             let at = at.ok_or(format!("its sharding-key column \"{name}\" is not known"))?;
             Ok(DepotKey { column: at, type_oid: stored[at].type_oid, not_null: stored[at].not_null })
         };
-        let name = KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() };
         let key = self.key.iter().map(key_column).collect::<Result<_, String>>()?;
-        Ok(Place::Keyed { distribution: self.distribution, name: Arc::new(name), key })
+        Ok(Place::Keyed { distribution: self.distribution, name: self.key_name(), key })
+    }
+
+    fn key_name(&self) -> Arc<KeyName> {
+        Arc::new(KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() })
     }
 
     /// RETURNING shows the new rows.

@@ -1,67 +1,122 @@
 //! UPDATE and DELETE of a reference table with functions that give another value at each call (`random()`, `nextval` in SET): what they
-//! give is asked for once, row by row, and each shard changes its copy by that, row by row of the primary key.
+//! give is asked for once, row by row, and each shard changes its copy by that, row by row of the primary key. The same of an UPDATE that
+//! gives rows of several shards values of sequences, of which there is one for all.
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, SelectItem, TableFactor, TableWithJoins, Update, Value, ValueWithSpan,
-    Visit, VisitMut, Visitor, VisitorMut,
+    Assignment, AssignmentTarget, BinaryOperator, DataType, Delete, Expr, FromTable, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, TableFactor, TableWithJoins, Update,
+    Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use crate::catalog::Table;
+use crate::catalog::{ColumnDefault, Table};
 use crate::sql::analyze::Analyzer;
+use crate::sql::defaults::written_default;
 use crate::sql::drawing::Drawing;
 use crate::sql::finish::Parsed;
 use crate::sql::from::is_only;
 use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::insert::is_default;
+use crate::sql::inserting::has_query;
+use crate::sql::left_out::{is_same_everywhere, set_from_sequences, takes_from_sequence};
 use crate::sql::model::Model;
-use crate::sql::names::{folded, parts};
-use crate::sql::outcome::Outcome;
+use crate::sql::modify::walk_update;
+use crate::sql::names::{Relation, folded, parts};
+use crate::sql::outcome::{Many, Outcome, Routed};
 use crate::sql::pulls::quoted;
 use crate::sql::rewrite::is_faithful_in_parts;
 use crate::sql::sequences::sequence_named;
 use crate::sql::template::Scan;
+use crate::sql::through::is_through_view;
 
 /// What the rows are called that are asked for once.
 const ROWS: &str = "pgloom_once";
 
 impl Analyzer<'_> {
-    /// The UPDATE with its values asked for once; `None`: it is not of that form.
+    /// The UPDATE with its values asked for once; `None`: it is not of that form. `key`: of a sharded table, which each shard changes by
+    /// itself but for values of sequences.
     pub(crate) fn update_once(
         &self,
         model: &Model<'_>,
         parsed: &Parsed<'_>,
         update: &Update,
         table: &Table,
+        key: Option<&[Box<str>]>,
     ) -> Option<Outcome> {
         if update.from.is_some() {
             return None;
         }
-        let target = Target::of(&update.table, table)?;
-        let mut draws = Draws::new(self);
-        let mut set = Vec::new();
-        let mut values = Vec::new();
-        for assignment in &update.assignments {
-            let Assignment { target: AssignmentTarget::ColumnName(column), value } = assignment else { return None };
-            if !self.varies(value) {
-                set.push(assignment.to_string());
-                continue;
-            }
-            let mut value = value.clone();
-            let _ = VisitMut::visit(&mut value, &mut draws);
-            let name = format!("pgloom_v{}", values.len());
-            set.push(format!("{column} = {ROWS}.{name}"));
-            values.push(format!("{value} AS {name}"));
-        }
-        if draws.unread || Effects::in_all(self, update)? != draws.found {
+        let target = Target::of(&update.table, table, key.unwrap_or_default())?;
+        let mut once = Once { of: self, draws: Draws::new(self), values: Vec::new(), at_once: key.is_none() };
+        let set = each_assigned(&update.assignments)?;
+        let set: Vec<String> = set
+            .into_iter()
+            .map(|(column, value)| Some(format!("{column} = {}", once.value(value)?)))
+            .collect::<Option<_>>()?;
+        let Once { draws, values, .. } = once;
+        if draws.unread || Effects::in_all(self, update)? != draws.found || key.is_some() && draws.found == 0 {
             return None;
         }
-        let rows = target.rows(values, update.selection.as_ref());
+        // A row that another transaction has changed meanwhile is looked at again, as one Postgres looks at it.
+        let condition = update.selection.as_ref();
+        let again = condition.filter(|condition| !has_query(*condition) && !self.varies(condition));
+        if key.is_some() && again.is_none() && condition.is_some() {
+            return None;
+        }
+        let rows = target.rows(values, condition);
+        let again = again.map_or_else(String::new, |condition| format!(" AND ({condition})"));
         let (from, same, returning) = (&target.from, target.same(), target.returning(update.returning.as_deref())?);
-        let text = format!("UPDATE {from} SET {} FROM ({rows}) AS {ROWS} WHERE {same}{returning}", set.join(", "));
+        let text =
+            format!("UPDATE {from} SET {} FROM ({rows}) AS {ROWS} WHERE {same}{again}{returning}", set.join(", "));
         self.asked_once(model, parsed, &text, draws.found > 0)
+    }
+
+    /// The same of an UPDATE that gives columns defaults which take values of sequences or, of a reference table, differ between shards.
+    /// The model becomes that of the statement with these defaults in it.
+    pub(crate) fn defaults_once(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, update: &Update) -> Option<Outcome> {
+        let TableFactor::Table { name, .. } = &update.table.relation else { return None };
+        let (schema, name) = parts(name)?;
+        let relation = model.relation(schema.as_deref(), &name).ok()?;
+        let (table, key) = match &relation {
+            Relation::Sharded { table: Some(table), key, .. } => (table, Some(&key[..])),
+            Relation::Reference { table: Some(table), .. } => (table, None),
+            _ => return None,
+        };
+        if is_through_view(Some(table)) {
+            return None;
+        }
+        let written = self.with_defaults(update, table, key)?;
+        let mut again = Model::new(model.scope, parsed.literals(self), self.used.clone());
+        again.uses.writing = model.uses.writing;
+        walk_update(&mut again, &written, &None).ok()?;
+        again.uses.takes.extend(set_from_sequences(table, &update.assignments));
+        let outcome = self.update_once(&again, parsed, &written, table, key)?;
+        *model = again;
+        Some(outcome)
+    }
+
+    /// The UPDATE with defaults written into it that the shards cannot evaluate each by itself; `None`: there are none, or they cannot be.
+    fn with_defaults(&self, update: &Update, table: &Table, key: Option<&[Box<str>]>) -> Option<Update> {
+        let mut found = false;
+        let mut assignments = Vec::new();
+        for (name, value) in each_assigned(&update.assignments)? {
+            let mut value = value.clone();
+            let (_, column) = table.column(&parts(name)?.1)?;
+            if key.is_some_and(|key| key.contains(&column.name)) {
+                return None;
+            }
+            let alike = |text: &str| is_same_everywhere(&self.scope, text);
+            let apart = takes_from_sequence(column)
+                || key.is_none() && matches!(&column.default, ColumnDefault::Expression(text) if !alike(text));
+            if is_default(&value) && apart {
+                value = written_default(&self.scope, column)?;
+                found = true;
+            }
+            assignments.push(Assignment { target: AssignmentTarget::ColumnName(name.clone()), value });
+        }
+        found.then(|| Update { assignments, ..update.clone() })
     }
 
     /// The same of a DELETE.
@@ -77,7 +132,7 @@ impl Analyzer<'_> {
         if model.uses.home_function {
             return None;
         }
-        let target = Target::of(from, table)?;
+        let target = Target::of(from, table, &[])?;
         let rows = target.rows(Vec::new(), delete.selection.as_ref());
         let (from, same, returning) = (&target.from, target.same(), target.returning(delete.returning.as_deref())?);
         let text = format!("DELETE FROM {from} USING ({rows}) AS {ROWS} WHERE {same}{returning}");
@@ -85,7 +140,13 @@ impl Analyzer<'_> {
     }
 
     /// What becomes of the statement in this form. Its literals stay as they are.
-    fn asked_once(&self, model: &Model<'_>, parsed: &Parsed<'_>, text: &str, draws: bool) -> Option<Outcome> {
+    pub(crate) fn asked_once(
+        &self,
+        model: &Model<'_>,
+        parsed: &Parsed<'_>,
+        text: &str,
+        draws: bool,
+    ) -> Option<Outcome> {
         let whole = parsed.text(self);
         let prints = is_faithful_in_parts(parsed.tree, whole, self.scope.standard_strings);
         if self.once || model.uses.user_function.is_some() || !prints {
@@ -103,9 +164,10 @@ impl Analyzer<'_> {
             told: Rc::default(),
         };
         match again.statement(0..text.len()).outcome {
-            supply @ Outcome::Supply(_) => {
+            Outcome::Supply(supply)
+            | Outcome::Routed(Routed { many: Ok(Many::Supply(supply)), key_change: None, .. }) => {
                 model.literals.fix_all();
-                Some(supply)
+                Some(Outcome::Supply(supply))
             }
             Outcome::Refuse(_)
             | Outcome::Home(_)
@@ -130,19 +192,136 @@ impl Analyzer<'_> {
     }
 }
 
+/// The columns that SET names with what each is set to; `None`: some of them are set together.
+fn each_assigned(assignments: &[Assignment]) -> Option<Vec<(&ObjectName, &Expr)>> {
+    let mut each = Vec::new();
+    for Assignment { target, value } in assignments {
+        match (target, value) {
+            (AssignmentTarget::ColumnName(column), value) => each.push((column, value)),
+            (AssignmentTarget::Tuple(columns), Expr::Tuple(values)) if columns.len() == values.len() => {
+                each.extend(columns.iter().zip(values));
+            }
+            (AssignmentTarget::Tuple(_), _) => return None,
+        }
+    }
+    Some(each)
+}
+
+/// What is asked for once, beside the key of each row.
+struct Once<'a, 's> {
+    of: &'a Analyzer<'s>,
+    draws: Draws<'a, 's>,
+    values: Vec<String>,
+    /// Where the calls cannot be taken out of an expression, all of it is made before the rows are changed.
+    at_once: bool,
+}
+
+impl Once<'_, '_> {
+    /// What a column is set to, with the calls that vary taken out: what is left is made of the row as it is when it is changed.
+    fn value(&mut self, value: &Expr) -> Option<String> {
+        if !self.of.varies(value) {
+            return Some(value.to_string());
+        }
+        if value.visit(&mut Columns).is_continue() && !has_query(value) {
+            return Some(self.ask(value.clone()));
+        }
+        // A value of a sequence that is not come to is not taken.
+        let sometimes = Effects::in_all(self.of, value)? > 0 && value.visit(&mut Conditional).is_break();
+        let mut rest = value.clone();
+        let taken = match has_query(value) || sometimes {
+            true => false,
+            false => VisitMut::visit(&mut rest, &mut TakeOut(self)).is_continue(),
+        };
+        match (taken, self.at_once) {
+            (true, _) => Some(rest.to_string()),
+            (false, true) => Some(self.ask(value.clone())),
+            (false, false) => None,
+        }
+    }
+
+    fn ask(&mut self, mut value: Expr) -> String {
+        let _ = VisitMut::visit(&mut value, &mut self.draws);
+        let name = format!("pgloom_v{}", self.values.len());
+        self.values.push(format!("{value} AS {name}"));
+        format!("{ROWS}.{name}")
+    }
+}
+
+/// Finds columns.
+struct Columns;
+
+impl Visitor for Columns {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Finds what may leave a part of an expression aside.
+struct Conditional;
+
+impl Visitor for Conditional {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let lazy = |function: &Function| {
+            let name = parts(&function.name).map(|(_, name)| name);
+            name.is_none_or(|name| matches!(&*name, "coalesce" | "nullif" | "greatest" | "least"))
+        };
+        match expr {
+            Expr::Case { .. } => ControlFlow::Break(()),
+            Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => ControlFlow::Break(()),
+            Expr::Function(function) if lazy(function) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Puts what is asked for in the place of calls; breaks where one asks for more than itself.
+struct TakeOut<'o, 'a, 's>(&'o mut Once<'a, 's>);
+
+impl VisitorMut for TakeOut<'_, '_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
+        if !Calls(self.0.of).is_one(function) {
+            return ControlFlow::Continue(());
+        }
+        if Visit::visit(&*expr, &mut Columns).is_break() {
+            return ControlFlow::Break(());
+        }
+        self.0.ask(expr.clone());
+        let name = format!("pgloom_v{}", self.0.values.len() - 1);
+        *expr = Expr::CompoundIdentifier([ROWS, &name].map(Ident::new).to_vec());
+        ControlFlow::Continue(())
+    }
+}
+
 struct Calls<'a, 's>(&'a Analyzer<'s>);
 
 impl Visitor for Calls<'_, '_> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let Some((schema, name)) = parts(&function.name) else { return ControlFlow::Continue(()) };
-        let class = classify(&self.0.scope, schema.as_deref(), &name);
-        match class == FunctionClass::Volatile || matches!(class, FunctionClass::Sequence(_)) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        match expr {
+            Expr::Function(function) if self.is_one(function) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+impl Calls<'_, '_> {
+    fn is_one(&self, function: &Function) -> bool {
+        let Some((schema, name)) = parts(&function.name) else { return false };
+        let class = classify(&self.0.scope, schema.as_deref(), &name);
+        class == FunctionClass::Volatile || matches!(class, FunctionClass::Sequence(_))
     }
 }
 
@@ -270,7 +449,8 @@ struct Target<'t> {
 }
 
 impl<'t> Target<'t> {
-    fn of(table: &TableWithJoins, known: &'t Table) -> Option<Self> {
+    /// `placed`: columns that say on which shard a row is, where what is unique is so on one shard.
+    fn of(table: &TableWithJoins, known: &'t Table, placed: &[Box<str>]) -> Option<Self> {
         let TableFactor::Table { name, alias, args: None, sample: None, .. } = &table.relation else { return None };
         let columns = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
         if is_only(name) || columns || !table.joins.is_empty() {
@@ -283,7 +463,13 @@ impl<'t> Target<'t> {
         };
         let column = |at: &usize| known.columns.get(*at).filter(|column| column.not_null).map(|column| &*column.name);
         let key = |unique: &Vec<usize>| unique.iter().map(column).collect::<Option<Vec<_>>>();
-        let key = known.firm_keys().find_map(key)?;
+        let mut key = known.firm_keys().find_map(key)?;
+        for name in placed {
+            let (_, column) = known.column(name).filter(|(_, column)| column.not_null)?;
+            if !key.contains(&&*column.name) {
+                key.push(&column.name);
+            }
+        }
         Some(Self { from: table.to_string(), alias, key })
     }
 

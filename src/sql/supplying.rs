@@ -11,10 +11,10 @@ use sqlparser::ast::{Query, SetExpr, Statement, TableFactor};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
-use crate::sql::closed::Closed;
+use crate::sql::closed::{Closed, Lies};
 use crate::sql::finish::{Parsed, query_ordinals};
 use crate::sql::keys::{KeyExpr, KeyGroup};
-use crate::sql::matches::several_match;
+use crate::sql::matches::{made_in_from, several_match};
 use crate::sql::model::{Collected, LevelId, Model, Obstacle, RefId, Spread, Stop, Supplied, TableUse};
 use crate::sql::names::Relation;
 use crate::sql::outcome::PullText;
@@ -81,9 +81,13 @@ impl Supplying<'_> {
         if is_foreign(&walked.relation) || read.iter().any(|table| is_foreign(&table.relation)) {
             return Err("it reads a table that the home shard does not have".to_owned());
         }
-        let home = matches!(walked.relation, Relation::Unsharded { .. });
         let changing = self.queries_of(&changes).map(|(query, _)| query).collect();
-        let (closed, inside) = self.closed(&source, home, &changing);
+        let lies = match walked.relation {
+            Relation::Unsharded { .. } => Lies::Home,
+            Relation::Reference { .. } => Lies::Everywhere,
+            Relation::Sharded { .. } | Relation::View { .. } | Relation::System => Lies::Apart,
+        };
+        let (closed, inside) = self.closed(&source, lies, &changing);
         let chosen = self.choose(&model, &walked, &inside)?;
         if !changes.is_empty() {
             self.check_changes(&source, &model, &walked, &chosen, &inside)?;
@@ -302,7 +306,7 @@ impl Supplying<'_> {
             Relation::Sharded { .. } | Relation::Reference { .. } => {}
             Relation::View { .. } | Relation::System => return Err("it changes a view or the catalog".to_owned()),
         }
-        self.check(with, walked, changed)?;
+        self.check(model, with, walked, changed)?;
         Ok(match (walked.reference, &self.sorted) {
             (Some(reference), Sorted::Any) => SupplyTarget::Sharded(Arc::new(model.group_of(reference))),
             // What has no match is on the shards of the source.
@@ -315,7 +319,7 @@ impl Supplying<'_> {
     }
 
     /// The time is sent along.
-    fn check(&self, with: &Model<'_>, walked: &Walked, changed: &Walked) -> Result<(), String> {
+    fn check(&self, model: &Model<'_>, with: &Model<'_>, walked: &Walked, changed: &Walked) -> Result<(), String> {
         check_places(with, &changed.spread)?;
         match (&walked.relation, &changed.spread) {
             (Relation::Reference { .. }, _) => {
@@ -323,7 +327,10 @@ impl Supplying<'_> {
                     return Err(format!("function {name}() can give another value on each shard"));
                 }
                 let several_rows = is_update(self.parsed.tree) && !self.of.once;
-                if let Some(other) = several_match(with, changed.level).filter(|_| several_rows) {
+                // Of what is sent along it is seen as it is written.
+                let made = made_in_from(self.parsed.tree, &self.of.scope);
+                let other = several_match(with, changed.level, &[]).filter(|_| several_rows);
+                if let Some(other) = other.and_then(|_| several_match(model, walked.level, &made)) {
                     return Err(several(&other));
                 }
                 if !with.refs.is_empty() {
