@@ -288,7 +288,7 @@ impl Session {
         if let PlanKind::Explain(_) = &plan.kind {
             return self.execute_explain(statement, &bind, plan).await;
         }
-        if let PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) = &plan.kind {
+        if let PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) | PlanKind::Locked(_) = &plan.kind {
             self.columns_of(statement).await?;
             self.leave_open().await?;
         }
@@ -397,6 +397,7 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Lookup(_)
@@ -498,6 +499,7 @@ pub(super) fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
     let at_once = match &plan.kind {
         PlanKind::Scatter { shards, .. } => plan.access != Access::Lock || shards.len() < 2,
         PlanKind::Claim(claim) => claim.window.limit.is_some_and(|limit| limit <= max),
+        PlanKind::Locked(locked) => locked.window.limit.is_some_and(|limit| limit <= max),
         PlanKind::Refuse(_)
         | PlanKind::Single(_)
         | PlanKind::Any

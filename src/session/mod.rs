@@ -38,6 +38,7 @@ mod idle_timers;
 mod large;
 mod lend;
 pub mod local;
+mod locked;
 pub mod logged;
 mod memory;
 mod moments;
