@@ -298,7 +298,9 @@ impl Session {
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
         let most = self.limits.merge_bytes;
         self.client.tape(most);
+        let told = std::mem::take(&mut self.told);
         let done = Box::pin(self.run_taped(&what)).await;
+        self.told = told;
         let taped = self.client.taped();
         self.offset = offset;
         let (taped, done) = match (taped, done) {

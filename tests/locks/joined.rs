@@ -148,6 +148,22 @@ fn every_form_of_the_protocol_gives_the_columns_of_the_statement() {
     // In pieces they would be locked before they are fetched.
     let pieces = [m::parse("", sql, &[]), m::bind("", "", &values, &[]), m::execute("", 2), m::sync()].concat();
     assert_eq!(raw.exchange(&pieces, None).code(), "0A000");
+    // As many as there are at most are all of them: one Postgres has locked them then, too, and does not know that they were.
+    let limited = "SELECT id FROM items ORDER BY id LIMIT 4 FOR UPDATE";
+    for (sql, values) in [(sql, &values[..]), (limited, &[])] {
+        for max in [4, 5] {
+            let bytes = [
+                m::parse("", sql, &[]),
+                m::bind("", "", values, &[]),
+                m::execute("", max),
+                m::execute("", max),
+                m::sync(),
+            ]
+            .concat();
+            let (ours, theirs) = (raw.exchange(&bytes, None), one.exchange(&bytes, None));
+            assert_eq!(ours, theirs, "{max}: {sql}");
+        }
+    }
     // The client is told where its text is wrong, not where the router's is.
     let wrong = "SELECT i.id, i.wrong FROM items i JOIN parts p ON p.label = i.name FOR UPDATE";
     let (ours, theirs) = (raw.simple(wrong).error.unwrap(), one.simple(wrong).error.unwrap());

@@ -587,6 +587,7 @@ SELECT id FROM accounts a WHERE hits > (SELECT avg(hits) FROM accounts) ORDER BY
 SELECT a.id, x.n FROM accounts a JOIN (SELECT account_id, count(*) AS n FROM transfers GROUP BY account_id) x ON x.account_id = a.id ORDER BY a.tenant_id, a.id FOR KEY SHARE OF a;
 COMMIT;
 
+-- forms: simple, text, binary
 SELECT a.tenant_id, a.id, w.word FROM accounts a JOIN words w ON w.n = a.hits ORDER BY a.amount DESC, 1, 2, 3 FOR UPDATE OF w
 
 -- params: 2, 3
