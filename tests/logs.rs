@@ -58,7 +58,7 @@ fn a_statement_is_logged_with_its_route_its_times_and_its_rows() {
     assert_eq!((&scattered["shards"], &scattered["rows"]), (&4.into(), &60.into()), "{scattered}");
     assert!(scattered.get("shard").is_none_or(Json::is_null), "{scattered}");
 
-    let lock = "SELECT i.id FROM items i JOIN parts p ON p.id = i.n WHERE i.name = 'whose' LIMIT 1 FOR UPDATE";
+    let lock = "SELECT id FROM items WHERE name = 'whose' ORDER BY n FETCH FIRST 1 ROW WITH TIES FOR UPDATE";
     assert_eq!(raw.simple(lock).code(), "0A000");
     let refused = line(&world.router, "FOR UPDATE");
     assert_eq!(

@@ -94,10 +94,21 @@ pub struct Client {
     mark: Option<usize>,
     /// Notifications that come now wait here for the end of what is told.
     news: Option<BytesMut>,
+    /// What is told now is for the router itself.
+    taping: Option<Taping>,
     pub parameters: Parameters,
     /// Bytes read and written since they were last counted.
     received: u64,
     sent: u64,
+}
+
+/// What stood in `out` before, and how much may come.
+struct Taping {
+    out: BytesMut,
+    local: usize,
+    most: usize,
+    /// More has come, and is lost.
+    overflowed: bool,
 }
 
 impl Client {
@@ -119,6 +130,7 @@ impl Client {
             holds_done: false,
             mark: None,
             news: None,
+            taping: None,
             parameters: Parameters::default(),
             received: 0,
             sent: 0,
@@ -171,6 +183,13 @@ impl Client {
 
     /// Writes what is queued; Ready when all of it is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if let Some(taping) = &mut self.taping {
+            if self.out.len() > taping.most {
+                taping.overflowed = true;
+                self.out.clear();
+            }
+            return Poll::Ready(Ok(()));
+        }
         if let Some((_, most)) = self.kept {
             if self.out.len() < most {
                 return Poll::Ready(Ok(()));
@@ -206,6 +225,20 @@ impl Client {
         self.unblock();
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// What comes now is not for the client, but for [`Self::taped`]; nothing is written meanwhile.
+    pub fn tape(&mut self, most: usize) {
+        let out = std::mem::take(&mut self.out);
+        self.taping = Some(Taping { out, local: std::mem::take(&mut self.local), most, overflowed: false });
+    }
+
+    /// What has come since [`Self::tape`], frame by frame; `None`: more than there may be.
+    pub fn taped(&mut self) -> Option<BytesMut> {
+        let Taping { out, local, most, overflowed } = self.taping.take()?;
+        let taped = std::mem::replace(&mut self.out, out);
+        self.local = local;
+        (!overflowed && taped.len() <= most).then_some(taped)
     }
 
     /// The answer that comes now is not written until [`Self::release`], unless there are so many bytes of it: until then it can be

@@ -10,7 +10,11 @@ use crate::sql::template::Scan;
 /// The reasons; none for a statement that runs on one shard or must run on all. `scan` is the scan of the text of `inputs`.
 pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'_>, view: &View<'_>) -> Vec<Note> {
     match &plan.kind {
-        PlanKind::Scatter { .. } | PlanKind::Claim(_) | PlanKind::Finish(_) | PlanKind::Refuse(_) => {}
+        PlanKind::Scatter { .. }
+        | PlanKind::Claim(_)
+        | PlanKind::Locked(_)
+        | PlanKind::Finish(_)
+        | PlanKind::Refuse(_) => {}
         PlanKind::Explain(explain) => return advice(&explain.plan, inputs, scan, scope, view),
         PlanKind::Single(_)
         | PlanKind::Any

@@ -10,13 +10,14 @@ use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Outp
 use crate::plan::shard_plans::{Counted, Merged, ShardPlan, ShardPlans, milliseconds};
 use crate::plan::supply::Supplied;
 use crate::plan::{
-    Access, ClaimPlan, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
-    SuppliedRows, SupplyPlan, View, Why,
+    Access, ClaimPlan, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, LockedPlan, Plan, PlanKind, Pull, PullFrom,
+    ShardSql, SuppliedRows, SupplyPlan, View, Why,
 };
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
 use crate::sql::analyze::PinReason;
 use crate::sql::create_as::CreateAs;
+use crate::sql::locked::LockedTable;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pulls::quoted;
 use crate::sql::sequences::fill::Cell;
@@ -118,6 +119,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
         PlanKind::Supply(supply) => lines.supply(supply, &why, view),
         PlanKind::Claim(claim) => lines.claim(claim, &why, view),
+        PlanKind::Locked(locked) => lines.locked(locked, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
         }
@@ -228,6 +230,10 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         PlanKind::Claim(claim) => json!({
             "plan": "claim", "shards": list(&claim.shards, view), "candidates": claim.candidates.text,
             "lock": claim.lock.text, "rows": claim.rows.text, "limit": claim.window.limit, "offset": claim.window.offset,
+        }),
+        PlanKind::Locked(plan) => json!({
+            "plan": "locked", "shards": list(&plan.shards, view), "limit": plan.window.limit, "offset": plan.window.offset,
+            "locks": plan.locked.tables.iter().map(LockedTable::describe).collect::<Vec<_>>(),
         }),
         PlanKind::Deliver(delivery) => json!({
             "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
@@ -420,6 +426,14 @@ impl Lines {
         let offset = if offset > 0 { format!(" behind {offset}") } else { String::new() };
         self.push(0, format!("Claim {limit}{offset} of {}: {why}", names(&claim.shards, view)));
         self.claim_texts(1, claim);
+    }
+
+    fn locked(&mut self, plan: &LockedPlan, why: &str, view: &View<'_>) {
+        let Window { offset, limit } = plan.window;
+        let limit = limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
+        let offset = if offset > 0 { format!(" behind {offset}") } else { String::new() };
+        self.push(0, format!("Lock {limit}{offset} of rows put together, {}: {why}", names(&plan.shards, view)));
+        plan.locked.tables.iter().for_each(|table| self.push(1, table.describe()));
     }
 
     fn claim_texts(&mut self, depth: usize, claim: &ClaimPlan) {

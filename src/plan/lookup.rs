@@ -50,7 +50,11 @@ impl LookupPlan {
 /// The plan of a statement that several shards would answer, with a look into the registry before it where that can tell the shard.
 pub(super) fn before(plan: Plan, analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
     let several = match &plan.kind {
-        PlanKind::Scatter { .. } | PlanKind::Finish(_) | PlanKind::Claim(_) | PlanKind::Supply(_) => true,
+        PlanKind::Scatter { .. }
+        | PlanKind::Finish(_)
+        | PlanKind::Claim(_)
+        | PlanKind::Locked(_)
+        | PlanKind::Supply(_) => true,
         PlanKind::Refuse(_)
         | PlanKind::Single(_)
         | PlanKind::Any

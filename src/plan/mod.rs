@@ -9,6 +9,7 @@ mod counts;
 pub mod delivery;
 pub mod explain;
 pub mod finish;
+pub mod locked;
 pub mod lookup;
 pub mod named_key;
 pub mod route;
@@ -42,6 +43,7 @@ pub use claim::{ClaimPlan, ClaimText};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom, PullPart};
+pub use locked::LockedPlan;
 pub use lookup::LookupPlan;
 pub use supply::{SuppliedRows, SupplyPlan};
 
@@ -101,6 +103,7 @@ impl Plan {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Lookup(_)
@@ -138,6 +141,7 @@ impl Plan {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Draw(_) => {}
         }
@@ -173,6 +177,8 @@ pub enum PlanKind {
     Supply(Arc<SupplyPlan>),
     /// Rows are locked one after the other until there are as many as LIMIT says.
     Claim(Arc<ClaimPlan>),
+    /// Rows that are put together in one place are read, locked, and read again under the locks.
+    Locked(Arc<LockedPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
@@ -279,6 +285,7 @@ fn as_at_home(
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)
         | PlanKind::Claim(_)
+        | PlanKind::Locked(_)
         | PlanKind::CopyIn(_) => refused(refusal()),
     }
 }
@@ -337,6 +344,13 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN of this statement is not supported",
                 "rows are locked one after the other until there are enough",
                 "EXPLAIN (ROUTE) shows how.",
+            ));
+        }
+        PlanKind::Locked(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "its rows are read, locked, and read again under the locks",
+                "EXPLAIN (ROUTE) shows how; explain the SELECT without its lock clause.",
             ));
         }
         PlanKind::CreateAs(_) => {
@@ -465,6 +479,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             return supply::plan(supply, why, inputs, view);
         }
         Ok(Many::Claim(claim)) => return claim::plan(claim, shards, why, inputs),
+        Ok(Many::Locked(locked)) => return locked::plan(locked, shards, why, inputs),
         Ok(Many::Fill(create)) => return Plan { kind: PlanKind::CreateAs(Arc::clone(create)), access, why },
         Err(fault) => return refused(fault.clone()),
     };

@@ -4,11 +4,13 @@ use crate::backend::Unnamed;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::rules::changed as moved;
 use crate::exec::columns::tables_have_changed;
+use crate::exec::forward::rows_of_tag;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::Route;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, Why, refused};
 use crate::session::control::cursor_of;
+use crate::session::create_as::Told;
 use crate::session::describe::target;
 use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
@@ -17,6 +19,7 @@ use crate::session::scatter::ScatterRun;
 use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
+use crate::sql::Analysis;
 use crate::sql::utility::fetch::Fetch;
 use crate::sql::utility::{StatementKind, TransactionStatement};
 use crate::wire::frame::{BindView, Fields, Frame};
@@ -288,7 +291,7 @@ impl Session {
         if let PlanKind::Explain(_) = &plan.kind {
             return self.execute_explain(statement, &bind, plan).await;
         }
-        if let PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) = &plan.kind {
+        if let PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) | PlanKind::Locked(_) = &plan.kind {
             self.columns_of(statement).await?;
             self.leave_open().await?;
         }
@@ -319,10 +322,37 @@ impl Session {
             {
                 return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
             }
+            (PlanKind::Claim(_) | PlanKind::Locked(_), Some(max)) => {
+                return self.execute_locked(&plan, &statement.analysis, &ask, max).await;
+            }
             _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
         self.note_definition(&statement.analysis, None);
+        self.reload_catalog().await;
+        Ok(())
+    }
+
+    /// All rows at once, of which there are no more than asked for.
+    async fn execute_locked(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+        max: u64,
+    ) -> Result<(), Failure> {
+        self.told = Told::Kept(String::new());
+        let done = self.run_multi(plan, analysis, ask).await;
+        let told = std::mem::take(&mut self.told);
+        done?;
+        match told {
+            // Postgres does not know yet that these were all.
+            Told::Kept(tag) if rows_of_tag(tag.as_bytes()) == max => {
+                self.client.out.extend_from_slice(reply::PORTAL_SUSPENDED);
+            }
+            Told::Kept(tag) => reply::command_complete(&mut self.client.out, &tag)?,
+            Told::Client => {}
+        }
         self.reload_catalog().await;
         Ok(())
     }
@@ -397,6 +427,7 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Lookup(_)
@@ -498,6 +529,7 @@ pub(super) fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
     let at_once = match &plan.kind {
         PlanKind::Scatter { shards, .. } => plan.access != Access::Lock || shards.len() < 2,
         PlanKind::Claim(claim) => claim.window.limit.is_some_and(|limit| limit <= max),
+        PlanKind::Locked(locked) => locked.window.limit.is_some_and(|limit| limit <= max),
         PlanKind::Refuse(_)
         | PlanKind::Single(_)
         | PlanKind::Any

@@ -95,6 +95,7 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::CreateAs(_)
             | PlanKind::Stamp(_)

@@ -40,6 +40,7 @@ mod idle_timers;
 mod large;
 mod lend;
 pub mod local;
+mod locked;
 pub mod logged;
 mod memory;
 mod moments;

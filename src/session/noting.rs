@@ -60,6 +60,7 @@ impl Session {
             PlanKind::Finish(finish) => (Route::Finish, finish.shards().len()),
             PlanKind::Supply(supply) => (Route::Supply, supply.shards.len()),
             PlanKind::Claim(claim) => (Route::Claim, claim.shards.len()),
+            PlanKind::Locked(locked) => (Route::Claim, locked.shards.len()),
             PlanKind::Deliver(delivery) => (Route::Deliver, delivery.targets(&self.view.topology).len()),
             PlanKind::CreateAs(_) => (Route::CreateAs, all),
             PlanKind::Stamp(_) => (Route::Stamp, all),

@@ -295,7 +295,11 @@ impl Session {
             // Types that users made are told with the numbers that the catalog has, which clients read there.
             PlanKind::Scatter { .. } | PlanKind::Claim(_) | PlanKind::Lookup(_) => self.view.topology.home,
             // It may name tables that only the home shard has.
-            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Draw(_) => {
+            PlanKind::Finish(_)
+            | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
+            | PlanKind::Locked(_)
+            | PlanKind::Draw(_) => {
                 return Ok(self.view.topology.home);
             }
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {

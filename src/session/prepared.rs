@@ -211,6 +211,7 @@ impl Portal {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => false,

@@ -171,7 +171,7 @@ fn alike(text: &str, parts: &[(ShardId, ShardSql)]) -> u32 {
 }
 
 /// The part of a Bind message after its names, for chosen parameters and with room for columns that we added.
-fn rebind(bind: &[u8], chosen: Option<&[u16]>, columns_added: usize) -> Result<Bytes, Fault> {
+pub(super) fn rebind(bind: &[u8], chosen: Option<&[u16]>, columns_added: usize) -> Result<Bytes, Fault> {
     let mut fields = Fields::new(bind);
     fields.cstr()?;
     fields.cstr()?;
@@ -385,6 +385,7 @@ impl Session {
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
+            PlanKind::Locked(locked) => Box::pin(self.run_locked(locked, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
             PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, analysis.takes_turn, ask)).await,
             PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,

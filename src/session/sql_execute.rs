@@ -274,9 +274,11 @@ pub(super) fn other_settings() -> Fault {
 }
 
 /// Whether a Postgres finishes the statement, so that its description must be known.
-fn is_finished(plan: &Plan) -> bool {
+pub(super) fn is_finished(plan: &Plan) -> bool {
     match &plan.kind {
-        PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) => true,
+        PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) | PlanKind::Locked(_) => {
+            true
+        }
         PlanKind::Explain(explain) => is_finished(&explain.plan),
         PlanKind::Refuse(_)
         | PlanKind::Single(_)

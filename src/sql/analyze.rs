@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
+use sqlparser::ast::{Expr, ObjectName, Query, Select, SetExpr, Statement};
 
 use crate::catalog::Sets;
 use crate::fault::{Fault, SqlState};
@@ -24,7 +24,8 @@ use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::{Token, TokenKind, with_escapes};
-use crate::sql::model::{Model, Obstacle, Stop, Uses};
+use crate::sql::locked::locked;
+use crate::sql::model::{LevelId, Model, Obstacle, Stop, Uses};
 use crate::sql::modifying::{same_everywhere, with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
 use crate::sql::numbered::Numbering;
@@ -728,7 +729,7 @@ impl Analyzer<'_> {
             let outcome = self.change(model, parsed, statement, &ctes, query.with.as_ref())?;
             return Ok(outcome);
         }
-        let mut regrouped = None;
+        let (mut regrouped, mut top) = (None, None);
         let drawing;
         let many = match as_select(query) {
             Some(select) => {
@@ -738,10 +739,12 @@ impl Analyzer<'_> {
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
-                drawing = self.drawing(model, query, Some((select, level.level)));
+                top = Some((select, level.level));
+                drawing = self.drawing(model, query, top);
                 if model.uses.locking && is_limited(query) && rows == Rows::Result && !model.refs.is_empty() {
                     let claim = claim(self, model, parsed, query, &level);
                     let many = claim.map(|claim| Many::Claim(Arc::new(claim))).map_err(Obstacle::fault);
+                    let many = many.or_else(|why| self.put_together(model, parsed, query, (select, level.level), why));
                     return Ok(self.read_outcome(model, many));
                 }
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
@@ -811,10 +814,31 @@ impl Analyzer<'_> {
                 finish(other.err().unwrap_or_else(merged)).map(Many::Finish)
             }
         };
+        let many = match (many, top) {
+            (Err(why), Some(top)) if rows == Rows::Result && !query.locks.is_empty() => {
+                self.put_together(model, parsed, query, top, why)
+            }
+            (many, _) => many,
+        };
         if !model.fixed.is_empty() && many.is_ok() {
             return Ok(routed(model, many));
         }
         Ok(self.read_outcome(model, many))
+    }
+
+    /// How rows are locked that no shard has by itself; `why` no shard does.
+    fn put_together(
+        &self,
+        model: &Model<'_>,
+        parsed: &Parsed<'_>,
+        query: &Query,
+        (select, level): (&Select, LevelId),
+        why: Fault,
+    ) -> Result<Many, Fault> {
+        match locked(self, model, parsed, query, select, level) {
+            Ok(locked) => Ok(Many::Locked(Arc::new(locked))),
+            Err(obstacle) => Err(obstacle.map_or(why, Obstacle::fault)),
+        }
     }
 
     /// Where a statement that changes nothing goes.

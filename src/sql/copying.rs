@@ -518,7 +518,9 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
-                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_) | Many::Fill(_)) => Err(merged()),
+                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_) | Many::Locked(_) | Many::Fill(_)) => {
+                    Err(merged())
+                }
                 Err(fault) => Err(fault),
             };
         }

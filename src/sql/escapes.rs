@@ -43,7 +43,9 @@ pub(crate) fn analyze(text: &str, scope: &NameScope<'_>) -> Option<Analysis> {
         | Outcome::Supply(_) => return None,
         Outcome::Routed(routed) => {
             let many = match routed.many {
-                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_) | Many::Fill(_)) => Err(not_cut()),
+                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_) | Many::Locked(_) | Many::Fill(_)) => {
+                    Err(not_cut())
+                }
                 many @ (Ok(Many::Scatter(_) | Many::Finish(_)) | Err(_)) => many,
             };
             Outcome::Routed(Routed { many, found_by: Vec::new(), ..routed })

@@ -52,6 +52,7 @@ mod left_out;
 pub(crate) mod lexer;
 mod limit;
 mod literals;
+pub mod locked;
 pub mod locking;
 mod made;
 mod matches;

@@ -286,7 +286,7 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
                 Ok(Many::Finish(finish)) => Ok(ManyRows::Finish(finish)),
                 Ok(Many::Deliver(delivery)) => Ok(ManyRows::Deliver(delivery)),
                 Ok(Many::Supply(supply)) => Ok(ManyRows::Supply(supply)),
-                Ok(Many::Scatter(_) | Many::Claim(_) | Many::Fill(_)) => Err(refused()),
+                Ok(Many::Scatter(_) | Many::Claim(_) | Many::Locked(_) | Many::Fill(_)) => Err(refused()),
                 Err(why) => Err(supplying::refused(&refused(), why.detail.as_deref().unwrap_or(&why.message))),
             };
             (groups, also)

@@ -11,6 +11,7 @@ use crate::sql::combine::Combine;
 use crate::sql::create_as::CreateAs;
 use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName, RowKey};
+use crate::sql::locked::Locked;
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
 use crate::sql::stamp::Stamped;
@@ -100,6 +101,8 @@ pub enum Many {
     Deliver(Arc<Delivery>),
     Supply(Arc<Supply>),
     Claim(Arc<Claim>),
+    /// Row locks of rows that are put together in one place.
+    Locked(Arc<Locked>),
     /// An INSERT into a temporary table, in steps.
     Fill(Arc<CreateAs>),
 }
@@ -111,7 +114,7 @@ impl Many {
             Self::Finish(finish) => finish.writes_copies(),
             Self::Deliver(delivery) => delivery.finish.writes_copies(),
             Self::Supply(supply) => supply.finish.writes_copies(),
-            Self::Scatter(_) | Self::Claim(_) | Self::Fill(_) => false,
+            Self::Scatter(_) | Self::Claim(_) | Self::Locked(_) | Self::Fill(_) => false,
         }
     }
 }

@@ -576,3 +576,28 @@ SELECT count(*) FROM (SELECT total FROM orders ORDER BY total LIMIT $1 OFFSET $2
 
 -- params: NULL, 5
 SELECT count(*) FROM (SELECT total FROM orders ORDER BY total LIMIT $1 OFFSET $2) q
+
+-- Locks of rows that are put together
+-- script
+BEGIN;
+SELECT a.tenant_id, a.id, w.word FROM accounts a JOIN words w ON w.n = a.hits ORDER BY 1, 2, 3 FOR UPDATE;
+SELECT a.tenant_id, a.id, b.id FROM accounts a JOIN accounts b ON b.hits = a.id WHERE a.tenant_id < 4 ORDER BY 1, 2, b.tenant_id, 3 LIMIT 5 OFFSET 1 FOR NO KEY UPDATE OF b SKIP LOCKED;
+SELECT t.id, c.email, t.name FROM tenants t JOIN customers c ON c.id = t.id ORDER BY t.id, c.tenant_id LIMIT 4 FOR UPDATE OF c NOWAIT;
+SELECT id FROM accounts a WHERE hits > (SELECT avg(hits) FROM accounts) ORDER BY tenant_id, id LIMIT 3 FOR SHARE;
+SELECT a.id, x.n FROM accounts a JOIN (SELECT account_id, count(*) AS n FROM transfers GROUP BY account_id) x ON x.account_id = a.id ORDER BY a.tenant_id, a.id FOR KEY SHARE OF a;
+COMMIT;
+
+-- forms: simple, text, binary
+SELECT a.tenant_id, a.id, w.word FROM accounts a JOIN words w ON w.n = a.hits ORDER BY a.amount DESC, 1, 2, 3 FOR UPDATE OF w
+
+-- params: 2, 3
+SELECT a.tenant_id, a.id, w.word FROM accounts a JOIN words w ON w.n = a.hits WHERE a.hits >= $1 ORDER BY 1, 2, 3 LIMIT $2 FOR UPDATE
+
+SELECT a.id, w.word FROM accounts a JOIN words w ON w.n = a.hits FOR UPDATE OF nobody
+-- error: 42P01
+
+SELECT a.id, rank() OVER (ORDER BY w.n) FROM accounts a JOIN words w ON w.n = a.hits FOR UPDATE
+-- error: 0A000
+
+SELECT a.id FROM accounts a FULL JOIN words w ON w.n = a.hits FOR SHARE
+-- error: 0A000

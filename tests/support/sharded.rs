@@ -7,7 +7,7 @@ use super::raw::Raw;
 use super::router::Router;
 
 /// `items` and `parts` are sharded by `id` (hash), `places` is a reference table, `plain` lies on the home shard.
-const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int CHECK (n >= 0), name text); \
+pub const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int CHECK (n >= 0), name text); \
      CREATE TABLE parts (id int PRIMARY KEY REFERENCES items DEFERRABLE INITIALLY DEFERRED, label text); \
      CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
 /// Rows of `items` to begin with: ids from 1, `n = 0`.

@@ -104,7 +104,7 @@ const TOUR: [Stop; 13] = [
     },
     Stop {
         about: "Exact or refused: what could be wrong is not answered",
-        steps: &["SELECT o.id FROM orders o JOIN customers c ON c.id = o.id LIMIT 1 FOR UPDATE"],
+        steps: &["SELECT id FROM orders ORDER BY total_cents FETCH FIRST 1 ROW WITH TIES FOR UPDATE"],
         expect: Expect::AnswerOrRefusal,
     },
 ];
