@@ -340,7 +340,6 @@ fn a_copied_duplicate_is_at_the_clients_line() {
         assert_eq!((ours.remove(3), theirs.remove(3).is_some()), (None, true));
         assert_eq!(ours, theirs);
     }
-    drop(told);
     // In a block it is found at the end.
     raw.must("BEGIN");
     assert_eq!(raw.copy_in("COPY users FROM STDIN", row(c, 2, "old@x").as_bytes()).code(), "");

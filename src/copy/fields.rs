@@ -66,6 +66,12 @@ struct Raw<'a> {
 
 impl Syntax {
     pub fn keys<'a>(&self, line: Line<'a>, wanted: &[Wanted]) -> SmallVec<[KeyField<'a>; 2]> {
+        // One is the usual number.
+        if let [only] = wanted {
+            let mut keys = SmallVec::new();
+            keys.push(self.key(line, only));
+            return keys;
+        }
         let mut keys: SmallVec<[KeyField<'a>; 2]> = wanted.iter().map(|_| KeyField::Missing).collect();
         let Some(last) = wanted.iter().map(|wanted| wanted.position).max() else { return keys };
         let mut rest = Some(line.text);
@@ -73,19 +79,35 @@ impl Syntax {
             let Some(bytes) = rest else { break };
             let Some((raw, behind)) = self.split(bytes, line.special) else { break };
             for (key, wanted) in keys.iter_mut().zip(wanted).filter(|(_, wanted)| wanted.position == position) {
-                *key = match line.encoded {
-                    Some(encoded) if !raw.bytes.is_ascii() => {
-                        let start = line.text.len() - bytes.len();
-                        let sent = encoded.get(start..start + raw.bytes.len());
-                        sent.map_or(KeyField::Missing, |sent| KeyField::Encoded(Cow::Borrowed(sent)))
-                    }
-                    // Escapes are bytes of the database's encoding.
-                    Some(_) | None => self.value(&raw, wanted),
-                };
+                *key = self.read(line, line.text.len() - bytes.len(), &raw, wanted);
             }
             rest = behind;
         }
         keys
+    }
+
+    fn key<'a>(&self, line: Line<'a>, wanted: &Wanted) -> KeyField<'a> {
+        let mut rest = line.text;
+        for _ in 0..wanted.position {
+            let Some((_, Some(behind))) = self.split(rest, line.special) else { return KeyField::Missing };
+            rest = behind;
+        }
+        match self.split(rest, line.special) {
+            Some((raw, _)) => self.read(line, line.text.len() - rest.len(), &raw, wanted),
+            None => KeyField::Missing,
+        }
+    }
+
+    /// A field of the line that begins at `start`.
+    fn read<'a>(&self, line: Line<'a>, start: usize, raw: &Raw<'a>, wanted: &Wanted) -> KeyField<'a> {
+        match line.encoded {
+            Some(encoded) if !raw.bytes.is_ascii() => {
+                let sent = encoded.get(start..start + raw.bytes.len());
+                sent.map_or(KeyField::Missing, |sent| KeyField::Encoded(Cow::Borrowed(sent)))
+            }
+            // Escapes are bytes of the database's encoding.
+            Some(_) | None => self.value(raw, wanted),
+        }
     }
 
     /// The first of these fields that has a word in it by which a Postgres reads the clock: which it is, and its value.

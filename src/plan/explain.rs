@@ -124,8 +124,12 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
         }
         PlanKind::CopyIn(copy) => {
-            let keys: Vec<String> =
-                copy.key_fields.iter().map(|(at, name)| format!("{name} = field {}", at + 1)).collect();
+            let key = |(at, name): &(usize, Box<str>)| match at.checked_add(1) {
+                Some(field) => format!("{name} = field {field}"),
+                // See `CopyInPlan::ABSENT`.
+                None => format!("{name} = NULL"),
+            };
+            let keys: Vec<String> = copy.key_fields.iter().map(key).collect();
             lines.push(0, format!("Copy in by key: {} of {}", keys.join(", "), copy.table.name));
         }
     }

@@ -19,6 +19,9 @@ pub(super) struct CopiedValues {
     text: Vec<u8>,
 }
 
+/// Places of fields, and their columns.
+type Fields = Vec<(usize, Box<str>)>;
+
 /// The values of one rule.
 struct Followed {
     scope: String,
@@ -39,7 +42,7 @@ pub(super) struct Twice {
 
 impl CopiedValues {
     /// The fields to read for the rules of the COPY's table, and what to note them with; `None`: there is nothing to note.
-    pub fn of(rules: &[UniqueRule], plan: &CopyInPlan) -> Option<(Vec<(usize, Box<str>)>, Self)> {
+    pub fn of(rules: &[UniqueRule], plan: &CopyInPlan) -> Option<(Fields, Self)> {
         let is_binary = plan.format == CopyFormat::Binary;
         let place = |column: &Box<str>| {
             let (at, (name, is_text)) = plan.stored.iter().enumerate().find(|(_, (name, _))| name == column)?;

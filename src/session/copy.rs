@@ -636,7 +636,7 @@ impl Feed {
             }
             if let Some(made) = made {
                 whole = made;
-            } else {
+            } else if source.adds() {
                 if !source.has_row() {
                     self.waiting = Some(Waiting::new(&row));
                     return Ok(Rows::NeedValues);
@@ -648,7 +648,7 @@ impl Feed {
                 }
             }
             let Some(distribution) = plan.distribution else {
-                self.everywhere(&whole);
+                self.everywhere(if source.adds() { &whole } else { row.bytes });
                 continue;
             };
             let mut key: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
@@ -713,7 +713,7 @@ impl Feed {
                     })?
                 };
             drop(key);
-            self.give(slot, &whole);
+            self.give(slot, if source.adds() { &whole } else { row.bytes });
             if let Some(copied) = &mut self.copied {
                 copied.note(row.keys.get(plan.key_fields.len()..self.read_fields).unwrap_or_default(), row.line);
             }
@@ -795,6 +795,7 @@ fn key_value<'a>(
             let known = of.filter(|of| KeyType::from_oid(*of).is_some());
             key_type.parse_typed(known.unwrap_or(0), Format::Binary, bytes)
         }
+        (KeyField::Value(bytes), _) if let Some(value) = key_type.plain_integer(bytes) => Ok(KeyValue::Int(value)),
         (KeyField::Value(bytes), _) => match std::str::from_utf8(bytes) {
             Ok(text) => key_type.parse_text(text),
             Err(_) => Err(KeyError::Invalid),

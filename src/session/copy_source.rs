@@ -47,6 +47,11 @@ impl CopySource {
         self.columns.iter().all(|column| !column.values.is_empty())
     }
 
+    /// Whether rows are sent on with more than they came with.
+    pub fn adds(&self) -> bool {
+        !self.added.is_empty()
+    }
+
     /// Asks for more where there are none. `most`: the size of a block.
     pub async fn refill(&mut self, most: usize) -> Result<(), Failure> {
         self.step = (self.step * 2).clamp(1, most);

@@ -204,7 +204,7 @@ impl KeyType {
     }
 
     /// Nothing but digits, and not too many, as nearly all integers are sent; `None` says nothing.
-    fn plain_integer(self, text: &[u8]) -> Option<i64> {
+    pub fn plain_integer(self, text: &[u8]) -> Option<i64> {
         if !matches!(self, Self::Int2 | Self::Int4 | Self::Int8) || !(1..=18).contains(&text.len()) {
             return None;
         }
