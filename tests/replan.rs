@@ -359,8 +359,7 @@ fn an_unnamed_statement_is_held_to_what_it_was() {
                 // A Query would be the end of it.
                 let alter = |both: &mut Both, sql: &str| match by {
                     By::Itself => {
-                        let change =
-                            [m::parse("alter", sql, &[]), m::bind("", "alter", &[], &[]), m::execute("", 0)];
+                        let change = [m::parse("alter", sql, &[]), m::bind("", "alter", &[], &[]), m::execute("", 0)];
                         let closed = [m::close(b'S', "alter"), m::sync()];
                         both.same(&format!("{what}: {sql}"), &[batch(&change), batch(&closed), Ready]);
                     }
@@ -384,7 +383,10 @@ fn an_unnamed_statement_is_held_to_what_it_was() {
         .concat();
         let all = [m::parse("", sql, &[]), run.clone(), alter, run, m::sync()];
         both.same(&format!("{name} in a pipeline"), &[batch(&all), Ready]);
-        both.same(name, &queries(&["DELETE FROM items WHERE id > 900", "ALTER TABLE items DROP COLUMN IF EXISTS extra"]));
+        both.same(
+            name,
+            &queries(&["DELETE FROM items WHERE id > 900", "ALTER TABLE items DROP COLUMN IF EXISTS extra"]),
+        );
     }
 }
 

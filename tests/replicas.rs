@@ -293,7 +293,8 @@ fn what_a_replica_does_not_know_yet_is_asked_of_the_primary() {
     });
     world.b.connect(NAME).must("SELECT pg_wal_replay_pause()");
     own.must("ALTER TABLE accounts ADD COLUMN added int DEFAULT 7");
-    let of_pools = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%balance FROM accounts%' AND pid <> pg_backend_pid()";
+    let of_pools =
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%balance FROM accounts%' AND pid <> pg_backend_pid()";
     let pids = |reply: &support::raw::Reply| reply.answers[0].rows.concat();
     let before = pids(&world.b.connect(NAME).must(of_pools));
     assert!(!before.is_empty());

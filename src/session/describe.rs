@@ -91,6 +91,7 @@ impl Session {
             self.answer(&rows);
             return Ok(());
         }
+        self.check_describes(statement)?;
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_parsing(statement, &parsing).await?;
         let at = self.open_parsing(shard, self.servers_of_transaction(), statement, &parsing).await?;
@@ -131,6 +132,12 @@ impl Session {
         Ok(Promised::All)
     }
 
+    /// What has columns is not described in a transaction that has failed, perhaps of something that no server knows of.
+    fn check_describes(&self, statement: &ClientStatement) -> Result<(), Fault> {
+        let has_columns = || Ok::<_, Fault>(statement.promised()?.is_some_and(|promise| promise.columns.is_some()));
+        if self.tx.has_failed() && has_columns()? { Err(aborted()) } else { Ok(()) }
+    }
+
     /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
     pub(super) fn sql_cursor(&mut self, name: &[u8]) -> Option<ShardId> {
         if name.is_empty() || self.cursors.is_empty() || self.statements.find_portal(name).is_some() {
@@ -156,6 +163,12 @@ impl Session {
         let combine = match &portal.place {
             Place::Server(shard) => {
                 let shard = *shard;
+                self.check_describes(&statement)?;
+                if self.tx.has_failed() && statement.promised()?.is_some() {
+                    // Of no columns, and its server may have let it go.
+                    self.answer(reply::NO_DATA);
+                    return Ok(());
+                }
                 let at = self.open(shard).await?;
                 self.check_unnamed(name, at)?;
                 let server = &mut self.held[at].server;

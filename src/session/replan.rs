@@ -58,13 +58,16 @@ impl Session {
         }
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
+        // What the client has just parsed, no server has yet: one that was the same before has promised for itself alone.
+        let is_new = self.batch.pending_parse.as_ref().is_some_and(|(_, pending)| Arc::ptr_eq(pending, old));
         let promise = match old.analysis.kind {
             StatementKind::Fetch(_) => None,
+            _ if is_new => None,
             _ => old.promised()?,
         };
         let types = promise.as_ref().map_or_else(|| old.types.clone(), |promise| kept_types(&old.types, promise));
         let statement = self.client_statement(text, types, analysis);
-        if statement.names != old.names && promise.is_none() && self.must_promise(&statement.analysis.kind) {
+        if statement.names != old.names && promise.is_none() && !is_new && self.must_promise(&statement.analysis.kind) {
             // Nobody has been told anything of it, but what its Parse has made of its parameters cannot be known any more.
             return Err(Fault::unsupported(
                 "the prepared statement was made under another search_path",

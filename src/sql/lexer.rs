@@ -628,12 +628,7 @@ mod escapes {
         ] {
             assert_eq!(with_escapes(text).unwrap(), escaped);
         }
-        for same in [
-            "SELECT 'a', E'\\n'",
-            "SELECT $$\\$$ -- '\\'",
-            r"SELECT U&'\0061', '\\'",
-            r"SELECT 'a\'",
-        ] {
+        for same in ["SELECT 'a', E'\\n'", "SELECT $$\\$$ -- '\\'", r"SELECT U&'\0061', '\\'", r"SELECT 'a\'"] {
             assert_eq!(with_escapes(same), None, "{same}");
         }
     }

@@ -264,8 +264,8 @@ fn cut(name: &str) -> &str {
 
 /// The other switches that a Postgres process takes.
 const SWITCHES: [char; 26] = [
-    'B', 'b', 'C', 'D', 'd', 'E', 'e', 'F', 'f', 'h', 'i', 'j', 'k', 'l', 'N', 'n', 'O', 'P', 'p', 'r', 'S', 's', 'T', 't',
-    'v', 'W',
+    'B', 'b', 'C', 'D', 'd', 'E', 'e', 'F', 'f', 'h', 'i', 'j', 'k', 'l', 'N', 'n', 'O', 'P', 'p', 'r', 'S', 's', 'T',
+    't', 'v', 'W',
 ];
 
 /// Reads `-c name=value`, `-cname=value` and `--name=value` with backslash escapes: the parameter `options`.

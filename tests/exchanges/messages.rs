@@ -540,10 +540,18 @@ fn semicolons_before_a_statement_are_nothing() {
             let written = format!("UPDATE {{t}} SET n = id WHERE {{w}} AND {at} = {at}");
             exchange(&world, &format!("a Query of {behind:?}"), |t| {
                 let queries = [t.query(&behind), t.query(text), m::query("SHOW work_mem")].concat();
-                vec![Send([queries, m::query("DEALLOCATE ALL"), t.query(&written)].concat()), Ready, Ready, Ready, Ready, Ready]
+                vec![
+                    Send([queries, m::query("DEALLOCATE ALL"), t.query(&written)].concat()),
+                    Ready,
+                    Ready,
+                    Ready,
+                    Ready,
+                    Ready,
+                ]
             });
             exchange(&world, &format!("a Parse of {behind:?}"), |t| {
-                let parsed = [t.parse("", &behind), m::describe(b'S', ""), m::bind("", "", &[], &[]), m::execute("", 0)];
+                let parsed =
+                    [t.parse("", &behind), m::describe(b'S', ""), m::bind("", "", &[], &[]), m::execute("", 0)];
                 let again = if text.starts_with("PREPARE") { Vec::new() } else { t.run(text) };
                 let parsed = [parsed.concat(), m::sync(), again, m::sync(), t.query(&written)].concat();
                 vec![Send(parsed), Ready, Ready, Ready]

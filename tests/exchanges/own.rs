@@ -238,11 +238,25 @@ fn lengths_that_cannot_be_end_the_session_without_a_word() {
 #[test]
 fn portals_are_not_described_in_a_transaction_that_has_failed() {
     let world = world("xfailedportals");
-    for text in [ROWS, INSERT, "UPDATE {t} SET n = n WHERE {w} RETURNING 1", "SHOW work_mem", "SET work_mem = '3MB'", ""] {
-        exchange(&world, text, |t| {
-            let bound = [t.parse("s", text), m::bind("p", "s", &[], &[]), m::sync(), m::query("SELECT nothing")];
-            let asked = [m::describe(b'P', "p"), m::sync(), m::describe(b'S', "s"), m::sync(), m::query("ROLLBACK")];
-            vec![Send([m::query("BEGIN"), bound.concat(), asked.concat()].concat()), Ready, Ready, Ready, Ready, Ready, Ready]
-        });
+    for text in
+        [ROWS, INSERT, "UPDATE {t} SET n = n WHERE {w} RETURNING 1", "SHOW work_mem", "SET work_mem = '3MB'", ""]
+    {
+        // Of the second error no server knows.
+        for failing in [m::query("SELECT nothing"), [m::execute("nobody", 0), m::sync()].concat()] {
+            exchange(&world, text, |t| {
+                let bound = [t.parse("s", text), m::bind("p", "s", &[], &[]), m::sync(), failing.clone()];
+                let asked =
+                    [m::describe(b'P', "p"), m::sync(), m::describe(b'S', "s"), m::sync(), m::query("ROLLBACK")];
+                vec![
+                    Send([m::query("BEGIN"), bound.concat(), asked.concat()].concat()),
+                    Ready,
+                    Ready,
+                    Ready,
+                    Ready,
+                    Ready,
+                    Ready,
+                ]
+            });
+        }
     }
 }
