@@ -181,6 +181,46 @@ fn values_that_differ_at_each_call_are_the_same_in_each_copy() {
     assert_eq!((error.code(), error.0.get(&'P').map(String::as_str)), ("42703", Some("29")), "{error}");
 }
 
+/// Random uuids that the rows of a COPY leave to their default: each has its own, and each copy the same.
+#[test]
+fn rows_of_a_copy_have_the_same_uuids_in_each_copy() {
+    let world = Sharded::create("copies_uuid", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (u uuid NOT NULL DEFAULT gen_random_uuid(), id int PRIMARY KEY, s serial, at timestamptz DEFAULT now(), v uuid DEFAULT gen_random_uuid())");
+    client.must("SELECT pgloom.reference('c')");
+    assert_eq!(client.copy_in("COPY c (id) FROM STDIN", b"1\n2\n3\n").text(), "");
+    assert_eq!(
+        client
+            .copy_in(
+                "COPY c (id, u) FROM STDIN (FORMAT csv, HEADER)",
+                b"id,u\n4,a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11\n5,\n"
+            )
+            .code(),
+        "23502"
+    );
+    assert_eq!(
+        client.copy_in("COPY c (id, s) FROM STDIN (FORMAT csv, DELIMITER '-', HEADER)", b"id-s\n4-40\n5-50\n").text(),
+        ""
+    );
+    let mut binary = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    for id in [6i32, 7] {
+        binary.extend_from_slice(&[0, 1, 0, 0, 0, 4]);
+        binary.extend_from_slice(&id.to_be_bytes());
+    }
+    binary.extend_from_slice(&[0xff, 0xff]);
+    client.must("ALTER TABLE c ALTER at DROP DEFAULT");
+    assert_eq!(client.copy_in("COPY c (id) FROM STDIN (FORMAT binary)", &binary).text(), "");
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]), "{found:#?}");
+    assert_eq!(
+        client.value("SELECT count(*) || ' ' || count(DISTINCT u) || ' ' || count(DISTINCT v) || ' ' || count(*) FILTER (WHERE substr(u::text, 15, 1) = '4') FROM c"),
+        "7 7 7 7"
+    );
+    let wrong = client.copy_in("COPY c (id) FROM STDIN", b"8\n9 x\n").error.unwrap();
+    let context = wrong.0.get(&'W').cloned().unwrap_or_default();
+    assert_eq!((wrong.code(), &*context), ("22P02", "COPY c, line 2, column id: \"9 x\""), "{wrong}");
+}
+
 /// A snapshot of before does not see a row on the home shard that the others see.
 #[test]
 fn frozen_transactions_do_not_change_what_one_copy_does_not_show() {

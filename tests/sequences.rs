@@ -22,6 +22,7 @@ const SCHEMA: &str = "\
     CREATE TABLE odd (tenant int, small smallint DEFAULT nextval('\"Odd Name\"'), other int DEFAULT 7); \
     CREATE TABLE two (tenant int, b int DEFAULT nextval('invoice_seq'), a serial); \
     CREATE TABLE places (code serial PRIMARY KEY, title text, made timestamptz); \
+    CREATE TABLE badges (body text, id uuid PRIMARY KEY DEFAULT gen_random_uuid()); \
     CREATE TABLE plain (id serial PRIMARY KEY, body text)";
 
 const SHARDED: &[(&str, &str, &str)] = &[
@@ -33,6 +34,7 @@ const SHARDED: &[(&str, &str, &str)] = &[
     ("odd", "tenant", "tenant"),
     ("two", "tenant", "tenant"),
     ("late", "tenant", "tenant"),
+    ("badges", "badge", "id"),
 ];
 
 fn config(db: &Database, general: &str) -> String {
@@ -44,7 +46,7 @@ fn config(db: &Database, general: &str) -> String {
     for (index, port) in db.ports().iter().enumerate() {
         let _ = writeln!(out, "[[databases.{name}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}");
     }
-    for (distribution, key) in [("tenant", "int4"), ("number", "int8")] {
+    for (distribution, key) in [("tenant", "int4"), ("number", "int8"), ("badge", "uuid")] {
         let _ = writeln!(out, "[[databases.{name}.distributions]]\nname = \"{distribution}\"\nkey_types = [\"{key}\"]");
     }
     for (table, distribution, column) in SHARDED {
@@ -1062,10 +1064,25 @@ fn rows_are_set_to_values() {
             "SELECT nextval('places_code_seq')",
         ],
     );
-    for sql in ["SELECT title, code FROM places ORDER BY title"] {
-        let copies: Vec<Vec<String>> = (0..support::SHARDS).map(|index| world.db.shard(index).values(sql)).collect();
-        assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    let sql = "SELECT title || code FROM places ORDER BY title";
+    let copies: Vec<Vec<String>> = (0..support::SHARDS).map(|index| world.db.shard(index).values(sql)).collect();
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+}
+
+/// Rows of a COPY whose sharding key is a random uuid that they leave out: each is where its key says.
+#[test]
+fn rows_of_a_copy_have_keys_of_their_own() {
+    let world = World::create("seq_uuid", "");
+    let mut client = world.connect();
+    let lines: String = (1..=40).fold(String::new(), |lines, n| lines + &format!("b{n}\n"));
+    assert_eq!(client.copy_in("COPY badges (body) FROM STDIN", lines.as_bytes()).text(), "");
+    let ids = client.values("SELECT id FROM badges ORDER BY body");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 40);
+    for id in &ids {
+        assert_eq!(client.value(&format!("SELECT count(*) FROM badges WHERE id = '{id}'")), "1", "{id}");
     }
+    let holders = (0..support::SHARDS).filter(|at| world.db.shard(*at).value("SELECT count(*) FROM badges") != "0");
+    assert!(holders.count() > 1);
 }
 
 /// New rows of a MERGE, each with a value of its own.
@@ -1135,10 +1152,11 @@ fn rows_of_a_query_take_values_behind_ddl() {
     );
     for touch in [
         "ALTER SEQUENCE notes_id_seq MAXVALUE 1000",
-        "GRANT USAGE ON SEQUENCE notes_id_seq TO seq_user",
+        "GRANT USAGE ON SEQUENCE notes_id_seq TO PUBLIC",
         "TRUNCATE notes RESTART IDENTITY",
         "ALTER SCHEMA public OWNER TO postgres",
         "SAVEPOINT s; ALTER SEQUENCE notes_id_seq RENAME TO other_seq; RELEASE s",
+        "CREATE TABLE aside_too (a int); SAVEPOINT a; CREATE TABLE more_aside (a int); SAVEPOINT b; GRANT USAGE ON SEQUENCE notes_id_seq TO PUBLIC",
     ] {
         ours.must("BEGIN");
         ours.must(touch);

@@ -10,8 +10,36 @@ use crate::types::oid;
 pub struct Added {
     pub name: Box<str>,
     pub type_oid: Oid,
-    /// The same for each row, as it stands there; `None`: an integer of its own.
-    pub constant: Option<Box<[u8]>>,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Each row has its own.
+    Integer,
+    Uuid,
+    /// The same for each row, as it stands there.
+    Constant(Box<[u8]>),
+}
+
+/// One row's values, in the order of the columns that have such.
+#[derive(Debug, Default)]
+pub struct RowValues {
+    pub integers: Vec<i64>,
+    pub uuids: Vec<[u8; 16]>,
+}
+
+/// Random, as version 4 says.
+pub fn uuid_of(mut bytes: [u8; 16]) -> [u8; 16] {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
+fn uuid_text(uuid: &[u8; 16]) -> String {
+    let digits: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 /// `0A000` where a value cannot be written behind a row. `encoded`: the rows are in another encoding than UTF-8.
@@ -20,9 +48,14 @@ pub struct Added {
 /// The binary form of a column's type is not known here, or the value is not in the rows' encoding and has no escapes.
 pub fn check(format: &CopyFormat, added: &[Added], encoded: bool) -> Result<(), Fault> {
     let known =
-        |column: &Added| column.constant.is_some() || matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8);
-    let plain =
-        |column: &Added| column.name.is_ascii() && column.constant.as_ref().is_none_or(|constant| constant.is_ascii());
+        |column: &Added| column.value != Value::Integer || matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8);
+    let plain = |column: &Added| {
+        let ascii = match &column.value {
+            Value::Constant(constant) => constant.is_ascii(),
+            Value::Integer | Value::Uuid => true,
+        };
+        column.name.is_ascii() && ascii
+    };
     match format {
         CopyFormat::Csv { .. } if encoded && !added.iter().all(plain) => {
             return Err(Fault::unsupported(
@@ -128,20 +161,32 @@ pub fn header(format: &CopyFormat, line: &[u8], added: &[Added], out: &mut Vec<u
 ///
 /// # Errors
 /// `22003`: a value is beyond its column's type; told here for the binary format, by the server for the others.
-pub fn row(format: &CopyFormat, row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) -> Result<(), Fault> {
+pub fn row(
+    format: &CopyFormat,
+    row: &[u8],
+    values: &RowValues,
+    added: &[Added],
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
     match format {
         CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. } => {
             let (text, newline) = cut_newline(row);
             out.extend_from_slice(text);
             let odd = is_odd(format);
-            let mut values = values.iter();
+            let (mut integers, mut uuids) = (values.integers.iter(), values.uuids.iter());
             for column in added {
                 out.push(*delimiter);
-                match (&column.constant, values.next()) {
-                    (Some(constant), _) => out.extend_from_slice(constant),
-                    (None, Some(value)) if odd => out.extend_from_slice(&odd_integer(format, *value)),
-                    (None, Some(value)) => out.extend_from_slice(value.to_string().as_bytes()),
-                    (None, None) => {}
+                match &column.value {
+                    Value::Constant(constant) => out.extend_from_slice(constant),
+                    Value::Integer => match integers.next() {
+                        Some(value) if odd => out.extend_from_slice(&odd_integer(format, *value)),
+                        Some(value) => out.extend_from_slice(value.to_string().as_bytes()),
+                        None => {}
+                    },
+                    Value::Uuid => {
+                        let text = uuids.next().and_then(|uuid| constant(format, &uuid_text(uuid)));
+                        out.extend_from_slice(&text.unwrap_or_default());
+                    }
                 }
             }
             out.extend_from_slice(newline);
@@ -159,7 +204,7 @@ fn odd_integer(format: &CopyFormat, value: i64) -> Vec<u8> {
     }
 }
 
-fn binary_row(row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) -> Result<(), Fault> {
+fn binary_row(row: &[u8], values: &RowValues, added: &[Added], out: &mut Vec<u8>) -> Result<(), Fault> {
     let count = row.first_chunk().map(|bytes| i16::from_be_bytes(*bytes));
     let more = i16::try_from(added.len()).ok().and_then(|more| count?.checked_add(more));
     let (Some(0..), Some(count)) = (count, more) else {
@@ -169,16 +214,20 @@ fn binary_row(row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) ->
     };
     out.extend_from_slice(&count.to_be_bytes());
     out.extend_from_slice(row.get(2..).unwrap_or_default());
-    let mut values = values.iter();
+    let (mut integers, mut uuids) = (values.integers.iter(), values.uuids.iter());
     for column in added {
-        let value = match (&column.constant, values.next()) {
-            (Some(constant), _) => {
+        let value = match &column.value {
+            Value::Constant(constant) => {
                 field(out, constant);
                 continue;
             }
-            (None, Some(value)) => value,
-            (None, None) => continue,
+            Value::Uuid => {
+                uuids.next().into_iter().for_each(|uuid| field(out, uuid));
+                continue;
+            }
+            Value::Integer => integers.next(),
         };
+        let Some(value) = value else { continue };
         let out_of_range = |ty: &str| Fault::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{ty} out of range"));
         match column.type_oid {
             oid::INT2 => field(out, &i16::try_from(*value).map_err(|_| out_of_range("smallint"))?.to_be_bytes()),
@@ -209,7 +258,30 @@ mod tests {
     use super::*;
 
     fn added(type_oid: Oid) -> [Added; 1] {
-        [Added { name: "id".into(), type_oid, constant: None }]
+        [Added { name: "id".into(), type_oid, value: Value::Integer }]
+    }
+
+    fn integers(values: &[i64]) -> RowValues {
+        RowValues { integers: values.to_vec(), uuids: Vec::new() }
+    }
+
+    #[test]
+    fn a_uuid_is_written_in_the_form_of_the_row() {
+        let added = [Added { name: "u".into(), type_oid: oid::UUID, value: Value::Uuid }];
+        let values = RowValues { integers: Vec::new(), uuids: vec![uuid_of([0xff; 16])] };
+        let written = |format: &CopyFormat, given: &[u8]| {
+            let mut out = Vec::new();
+            row(format, given, &values, &added, &mut out).unwrap();
+            out
+        };
+        assert_eq!(written(&text("\\N", b'\t'), b"a\n"), b"a\tffffffff-ffff-4fff-bfff-ffffffffffff\n");
+        // A sign of the format within it is no sign.
+        let odd = String::from_utf8(written(&text("\\N", b'-'), b"a\n")).unwrap();
+        assert_eq!(odd, "a-ffffffff\\-ffff\\-4fff\\-bfff\\-ffffffffffff\n");
+        let binary = written(&CopyFormat::Binary, &[0, 1, 0, 0, 0, 1, b'x']);
+        assert_eq!(binary[..11], [0, 2, 0, 0, 0, 1, b'x', 0, 0, 0, 16]);
+        assert_eq!(binary[11..], uuid_of([0xff; 16]));
+        assert_eq!(check(&CopyFormat::Binary, &added, false), Ok(()));
     }
 
     #[test]
@@ -236,8 +308,8 @@ mod tests {
         assert_eq!(field(&CopyFormat::Binary, value), None);
         let mut out = Vec::new();
         let mut two = [added(oid::INT4), added(oid::TIMESTAMPTZ)].concat();
-        two[1].constant = constant(&text("\\N", b'\t'), value);
-        assert_eq!(row(&text("\\N", b'\t'), b"a\n", &[5], &two, &mut out), Ok(()));
+        two[1].value = Value::Constant(constant(&text("\\N", b'\t'), value).unwrap());
+        assert_eq!(row(&text("\\N", b'\t'), b"a\n", &integers(&[5]), &two, &mut out), Ok(()));
         assert_eq!(String::from_utf8_lossy(&out), "a\t5\t2024-01-02 03:04:05+00\n");
     }
 
@@ -250,7 +322,7 @@ mod tests {
         let format = text("\\N", b'\t');
         for (line, with) in [("a\tb\n", "a\tb\t5\n"), ("a\r\n", "a\t5\r\n"), ("\n", "\t5\n"), ("a", "a\t5")] {
             let mut out = Vec::new();
-            assert_eq!(row(&format, line.as_bytes(), &[5], &added(oid::INT4), &mut out), Ok(()));
+            assert_eq!(row(&format, line.as_bytes(), &integers(&[5]), &added(oid::INT4), &mut out), Ok(()));
             assert_eq!(String::from_utf8_lossy(&out), with);
         }
         let mut out = Vec::new();
@@ -262,9 +334,9 @@ mod tests {
     fn a_binary_row_has_one_field_more() {
         let mut out = Vec::new();
         let given = [0, 1, 0, 0, 0, 1, b'x'];
-        assert_eq!(row(&CopyFormat::Binary, &given, &[7], &added(oid::INT2), &mut out), Ok(()));
+        assert_eq!(row(&CopyFormat::Binary, &given, &integers(&[7]), &added(oid::INT2), &mut out), Ok(()));
         assert_eq!(out, [0, 2, 0, 0, 0, 1, b'x', 0, 0, 0, 2, 0, 7]);
-        let beyond = row(&CopyFormat::Binary, &given, &[70_000], &added(oid::INT2), &mut Vec::new());
+        let beyond = row(&CopyFormat::Binary, &given, &integers(&[70_000]), &added(oid::INT2), &mut Vec::new());
         assert_eq!(beyond.map_err(|fault| fault.code), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
     }
 
@@ -272,7 +344,7 @@ mod tests {
     fn integers_are_spelled_so_that_no_sign_is_met() {
         let spelled = |format: &CopyFormat, value: i64| {
             let mut out = Vec::new();
-            row(format, b"a\n", &[value], &added(oid::INT4), &mut out).unwrap();
+            row(format, b"a\n", &integers(&[value]), &added(oid::INT4), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(spelled(&text("5", b'\t'), 5), "a\t\\065\n");
@@ -290,7 +362,7 @@ mod tests {
         assert_eq!(spelled(&csv(b',', b'1', ""), 12), "a,11121\n");
         assert_eq!(spelled(&csv(b',', b'"', "5"), 5), "a,\"5\"\n");
         assert!(check(&CopyFormat::Binary, &added(oid::TEXT), false).is_err());
-        let named = [Added { name: "é".into(), type_oid: oid::INT4, constant: None }];
+        let named = [Added { name: "é".into(), type_oid: oid::INT4, value: Value::Integer }];
         let refused = |format: &CopyFormat, encoded| check(format, &named, encoded).is_err();
         assert!(refused(&csv(b',', b'"', ""), true) && !refused(&csv(b',', b'"', ""), false));
         assert!(!refused(&text("\\N", b'\t'), true));

@@ -137,6 +137,7 @@ impl Session {
             Some(_) => self.enlist_all(&with(&shards, self.shard_of_moment(plan))).await?,
         }
         self.add_moment(plan, &mut source).await?;
+        Self::add_uuids(plan, &mut source);
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
@@ -743,7 +744,7 @@ fn with_client_line(error: &Frame, plan: &CopyInPlan, origins: &Origins) -> Fram
         let own = |line: &&str| !line.starts_with("COPY ");
         let without = || shown.lines().filter(own).collect::<Vec<_>>().join("\n");
         let shown = context(&shown, &plan.table.name, origins, is_told(error)).unwrap_or_else(without);
-        let added = plan.fill.as_ref().map_or(0, |fill| fill.columns.len() + fill.clocks.len());
+        let added = plan.fill.as_ref().map_or(0, |fill| fill.names().count());
         match added {
             0 => shown.into_bytes(),
             added => without_added(&shown, &plan.format, plan.fields, added).into_bytes(),

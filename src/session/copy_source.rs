@@ -1,14 +1,16 @@
-//! Values of sequences for the columns that the rows of a COPY leave out.
+//! Values of sequences, the time and random uuids for the columns that the rows of a COPY leave out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 use crate::backend::Backend;
 use crate::backend::sequences::Asking;
 use crate::backend::settings::quote_literal;
-use crate::copy::append::{self, Added};
-use crate::fault::Fault;
+use crate::copy::append::{self, Added, RowValues, Value};
+use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, QualifiedName, ShardId};
 use crate::plan::CopyInPlan;
 use crate::session::draw::{integers, next_values};
@@ -16,7 +18,7 @@ use crate::session::{Failure, Session};
 use crate::sql::pulls::quoted;
 use crate::sql::utility::CopyFormat;
 use crate::types::canonical::KeyValue;
-use crate::types::{Format, KeyType};
+use crate::types::{Format, KeyType, oid};
 
 /// Nothing, for rows that leave nothing out.
 #[derive(Default)]
@@ -30,7 +32,7 @@ pub struct CopySource {
     /// When the first were asked for.
     began: u64,
     /// One row's values.
-    row: Vec<i64>,
+    row: RowValues,
     /// Of what is the same in all rows, behind the columns: the values that are part of the sharding key, with their types.
     constants: Vec<Option<(Oid, Box<[u8]>)>>,
 }
@@ -70,11 +72,15 @@ impl CopySource {
 
     /// The value of an added column in the row at hand, as the sharding key that it is.
     pub fn key(&self, added: usize, key_type: KeyType) -> Result<KeyValue<'_>, ()> {
+        if let Some(uuid) = added.checked_sub(self.columns.len() + self.constants.len()) {
+            let uuid = self.row.uuids.get(uuid).ok_or(())?;
+            return key_type.parse_typed(oid::UUID, Format::Binary, uuid).map_err(drop);
+        }
         if let Some(constant) = added.checked_sub(self.columns.len()) {
             let (oid, value) = self.constants.get(constant).and_then(Option::as_ref).ok_or(())?;
             return key_type.parse_typed(*oid, Format::Binary, value).map_err(drop);
         }
-        let value = *self.row.get(added).ok_or(())?;
+        let value = *self.row.integers.get(added).ok_or(())?;
         match key_type {
             KeyType::Int2 => i16::try_from(value).map(|_| KeyValue::Int(value)).map_err(drop),
             KeyType::Int4 => i32::try_from(value).map(|_| KeyValue::Int(value)).map_err(drop),
@@ -89,10 +95,17 @@ impl CopySource {
             out.extend_from_slice(row);
             return Ok(());
         }
-        self.row.clear();
+        self.row.integers.clear();
         for column in &mut self.columns {
             column.last = column.values.pop_front();
-            self.row.extend(column.last);
+            self.row.integers.extend(column.last);
+        }
+        self.row.uuids.clear();
+        for _ in self.added.iter().filter(|column| column.value == Value::Uuid) {
+            let mut bytes = [0; 16];
+            let filled = SystemRandom::new().fill(&mut bytes);
+            filled.map_err(|_| Fault::new(SqlState::INTERNAL_ERROR, "the system has no random numbers"))?;
+            self.row.uuids.push(append::uuid_of(bytes));
         }
         append::row(format, row, &self.row, &self.added, out)
     }
@@ -113,7 +126,7 @@ impl Session {
             .into());
         }
         let added =
-            fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty, constant: None });
+            fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty, value: Value::Integer });
         let added: Vec<Added> = added.collect();
         append::check(&plan.format, &added, plan.encoding.is_some())?;
         self.may_insert(&plan.table).await?;
@@ -132,7 +145,15 @@ impl Session {
         }
         let began = self.database.sequences.tick();
         let server = crate::control::connect(&self.database, self.view.topology.home).await?;
-        Ok(CopySource { columns, added, server: Some(server), step: 0, began, row: Vec::new(), constants: Vec::new() })
+        Ok(CopySource {
+            columns,
+            added,
+            server: Some(server),
+            step: 0,
+            began,
+            row: RowValues::default(),
+            constants: Vec::new(),
+        })
     }
 
     /// The shard that says what the defaults are that read the clock.
@@ -178,12 +199,18 @@ impl Session {
             let constant = shown.as_ref().and_then(|value| append::constant(&plan.format, value));
             let constant =
                 constant.ok_or_else(|| refuse("the router adds the value to the rows, where it cannot be written"))?;
-            source.added.push(Added { name: name.clone(), type_oid: 0, constant: Some(constant) });
+            source.added.push(Added { name: name.clone(), type_oid: 0, value: Value::Constant(constant) });
             let is_key = plan.key_fields.iter().any(|(_, column)| column == name);
             source.constants.push(binary.as_deref().filter(|_| is_key).and_then(append::binary_of_record));
         }
         append::check(&plan.format, &source.added, plan.encoding.is_some())?;
         Ok(())
+    }
+
+    /// Adds the columns of which each row has a random uuid.
+    pub(super) fn add_uuids(plan: &CopyInPlan, source: &mut CopySource) {
+        let names = plan.fill.iter().flat_map(|fill| &fill.uuids);
+        source.added.extend(names.map(|name| Added { name: name.clone(), type_oid: oid::UUID, value: Value::Uuid }));
     }
 
     /// The COPY is over: what it has not used goes to the router's block, what it used last is what `lastval` says. How far one came that

@@ -389,11 +389,23 @@ impl Session {
     /// Whether what the transaction has defined has nothing to do with these sequences: on another connection they are what they are here, and
     /// no lock of the transaction stands in the way of their values.
     pub(super) async fn are_untouched(&mut self, sequences: &[QualifiedName]) -> Result<bool, Failure> {
-        let open = "pg_catalog.age(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid)";
+        // What this transaction has written, in a part of it too, is in progress; another's that it sees is done.
+        let done = |row: &str| {
+            let next =
+                "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8";
+            // The number in full that is next to that of the snapshot's end: those of this transaction can lie behind it.
+            let number = format!(
+                "{next} + (({row}.xmin::pg_catalog.text::pg_catalog.int8 - {next} + 2147483648) & 4294967295) - 2147483648"
+            );
+            format!(
+                "pg_catalog.pg_xact_status(({number})::pg_catalog.text::pg_catalog.xid8) IS DISTINCT FROM 'in progress'"
+            )
+        };
+        let (class, schema) = (done("c"), done("n"));
         let untouched = |sequence: &QualifiedName| {
             format!(
                 "EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {} \
-                   AND pg_catalog.age(c.xmin) > {open} AND pg_catalog.age(n.xmin) > {open} \
+                   AND {class} AND {schema} \
                    AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = pg_catalog.pg_backend_pid() AND l.relation = c.oid \
                      AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')))",
                 regclass(sequence)

@@ -192,14 +192,8 @@ fn copy_in(
         ([], None) => return Err(refuse("the table's columns are not known".to_owned())),
         (columns, _) => columns.iter().map(|c| &**c).collect(),
     };
-    let fill = fill(of, known, table, key)?;
-    let added: Vec<&str> = fill
-        .iter()
-        .flat_map(|fill| {
-            let columns = fill.columns.iter().map(|(name, ..)| &**name);
-            columns.chain(fill.clocks.iter().map(|(name, _)| &**name))
-        })
-        .collect();
+    let fill = fill(of, known, table, Some(key))?;
+    let added: Vec<&str> = fill.iter().flat_map(CopyFill::names).collect();
     let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
     // Without a value of its own, or of its type, it is NULL in each row, and every shard refuses that.
     let is_refused = |column: &Column| {
@@ -247,15 +241,16 @@ fn times(known: Option<&Table>, columns: &[&str], copy: &CopyStatement) -> Vec<(
     times.map(|(at, name)| (at, Box::from(*name))).collect()
 }
 
-/// The columns that a COPY leaves out and that take values of sequences, or the time, or are part of the sharding key.
+/// The columns that a COPY leaves out and that take values of sequences, or the time, or are part of the sharding key. `key`: `None` for a
+/// table that every shard has, where also random uuids must be the same.
 fn fill(
     of: &Analyzer<'_>,
     known: Option<&Table>,
     table: &CopyTable,
-    key: &[Box<str>],
+    key: Option<&[Box<str>]>,
 ) -> Result<Option<CopyFill>, Fault> {
     let (Some(known), [_, ..]) = (known, &table.columns[..]) else { return Ok(None) };
-    let (mut columns, mut clocks) = (Vec::new(), Vec::new());
+    let (mut columns, mut clocks, mut uuids) = (Vec::new(), Vec::new(), Vec::new());
     for column in known.columns.iter().filter(|column| !table.columns.contains(&column.name)) {
         match &column.default {
             ColumnDefault::Sequence(default) => {
@@ -268,18 +263,25 @@ fn fill(
                 clocks.push((column.name.clone(), text.clone()));
             }
             ColumnDefault::Expression(text)
-                if !column.generated && key.contains(&column.name) && is_one_value(of, column, text) =>
+                if !column.generated
+                    && key.is_some_and(|key| key.contains(&column.name))
+                    && is_one_value(of, column, text) =>
             {
                 clocks.push((column.name.clone(), text.clone()));
+            }
+            ColumnDefault::Expression(_)
+                if is_random_uuid(column) && key.is_none_or(|key| key.contains(&column.name)) =>
+            {
+                uuids.push(column.name.clone());
             }
             ColumnDefault::Expression(_) | ColumnDefault::None => from_sequence(column, known)?,
         }
     }
-    if columns.is_empty() && clocks.is_empty() {
+    let mut fill = CopyFill { text: Arc::default(), columns, clocks, uuids };
+    let names: String = fill.names().map(|name| format!(", {}", quoted(name))).collect();
+    if names.is_empty() {
         return Ok(None);
     }
-    let names = columns.iter().map(|(name, ..)| name).chain(clocks.iter().map(|(name, _)| name));
-    let names: String = names.map(|name| format!(", {}", quoted(name))).collect();
     let lost = || {
         Fault::unsupported(
             "this form of COPY is not supported",
@@ -291,7 +293,15 @@ fn fill(
         .and_then(|tokens| tokens.into_iter().find(|token| token.is(b')')))
         .ok_or_else(lost)?;
     let (before, after) = of.text.split_at_checked(end.start).ok_or_else(lost)?;
-    Ok(Some(CopyFill { text: format!("{before}{names}{after}").into(), columns, clocks }))
+    fill.text = format!("{before}{names}{after}").into();
+    Ok(Some(fill))
+}
+
+/// Whether a column's default is a random uuid, which anybody can make.
+fn is_random_uuid(column: &Column) -> bool {
+    // The catalog is read without a path: so it is that of Postgres itself.
+    let made = matches!(&column.default, ColumnDefault::Expression(text) if &**text == "gen_random_uuid()");
+    made && !column.generated && column.type_oid == oid::UUID
 }
 
 /// Whether a default is one value for all rows, which a shard can tell beforehand.
@@ -322,7 +332,8 @@ fn copy_everywhere(
     if let (Some(known), [_, ..]) = (known, &table.columns[..]) {
         let from_sequence = |column: &crate::catalog::Column| matches!(column.default, ColumnDefault::Sequence(_));
         let left_out = |column: &crate::catalog::Column| {
-            let added = from_sequence(column) || !column.generated && reads_clock(&of.scope, column);
+            let clock = !column.generated && reads_clock(&of.scope, column);
+            let added = from_sequence(column) || clock || is_random_uuid(column);
             !table.columns.iter().any(|of| **of == *column.name) && !added
         };
         let columns = known.columns.iter().enumerate();
@@ -332,7 +343,7 @@ fn copy_everywhere(
     if copy.filtered {
         check_filter(of, &name)?;
     }
-    let fill = fill(of, known, table, &[])?;
+    let fill = fill(of, known, table, None)?;
     let columns: Vec<&str> = match (&table.columns[..], known) {
         ([], Some(known)) => known.columns.iter().filter(|c| !c.generated).map(|c| &*c.name).collect(),
         (columns, _) => columns.iter().map(|c| &**c).collect(),

@@ -496,6 +496,16 @@ pub struct CopyFill {
     /// Behind them, columns whose defaults read the clock, which each shard would read at a moment of its own, or make the sharding key:
     /// name and default.
     pub clocks: Vec<(Box<str>, Box<str>)>,
+    /// Behind these, columns of which each row has a random uuid of its own, the same wherever it goes.
+    pub uuids: Vec<Box<str>>,
+}
+
+impl CopyFill {
+    /// The names of the columns that are added, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let columns = self.columns.iter().map(|(name, ..)| &**name);
+        columns.chain(self.clocks.iter().map(|(name, _)| &**name)).chain(self.uuids.iter().map(|name| &**name))
+    }
 }
 
 /// Why a statement goes where it goes: for EXPLAIN (ROUTE), logs and metrics.
