@@ -318,7 +318,8 @@ fn the_command_explains_in_the_words_and_documents_of_the_router() {
         ("SELECT i.n FROM items i JOIN parts p ON p.id = i.n", 0),
         ("SELECT rank() OVER (ORDER BY n) FROM items", 0),
         ("UPDATE items SET id = id + random()", 0),
-        ("SELECT i.n FROM items i JOIN parts p ON p.id = i.n FOR UPDATE", 1),
+        ("SELECT i.n FROM items i JOIN parts p ON p.id = i.n LIMIT 3 FOR UPDATE", 0),
+        ("SELECT n FROM items ORDER BY n FETCH FIRST 1 ROW WITH TIES FOR UPDATE", 1),
     ] {
         let shown = lines(&mut raw, &format!("EXPLAIN (ROUTE) {sql}"));
         let said = command(&[], sql);

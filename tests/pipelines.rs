@@ -273,6 +273,7 @@ fn what_would_be_refused_behind_an_error_is_skipped() {
     for (name, head) in failing() {
         for refused in [
             "SELECT * FROM items a JOIN plain p ON p.id = a.n FOR UPDATE",
+            "SELECT id FROM items ORDER BY n FETCH FIRST 1 ROW WITH TIES FOR UPDATE",
             "PREPARE TRANSACTION 'x'",
             "MERGE INTO items USING plain ON items.n = plain.id WHEN NOT MATCHED THEN INSERT VALUES (plain.id, 'm', 1)",
             "INSERT INTO plain VALUES (9, 'x') RETURNING (SELECT count(*) FROM items)",

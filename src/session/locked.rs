@@ -26,7 +26,7 @@ use crate::wire::reply;
 use crate::wire::row::{RowView, RowWriter, read_row_description};
 
 /// Most rows that are locked by one statement.
-const AT_ONCE: usize = 512;
+const AT_ONCE: usize = 256;
 /// How often the statement is read. Each time but the last, it has found rows that it had not found before.
 const ROUNDS: usize = 20;
 
@@ -183,7 +183,7 @@ impl Session {
             for (at, table) in plan.locked.tables.iter().enumerate() {
                 let key = |row: &usize| rows.get(*row).and_then(|row| row.keys.get(at)?.clone());
                 let keys: BTreeSet<String> = left.iter().filter_map(key).collect();
-                let skips = plan.locked.busy == Busy::Skip;
+                let skips = table.busy == Busy::Skip;
                 let new: Vec<String> = keys.into_iter().filter(|key| known.is_open(&table.name, key, skips)).collect();
                 if !new.is_empty() {
                     self.lock_keys(table, &new, read, known).await?;
@@ -209,7 +209,7 @@ impl Session {
         known: &mut Known,
     ) -> Result<(), Failure> {
         let text = table.lock(&keys.iter().map(String::as_str).collect::<Vec<_>>());
-        let taped = self.taped(Taped::Lock(&text, read)).await?;
+        let taped = self.taped(Taped::Lock(&text, table, read)).await?;
         known.tried = true;
         for key in keys {
             let tried = known.rows.entry((table.name.clone(), key.clone())).or_default();
@@ -236,13 +236,20 @@ impl Session {
         let began = Instant::now();
         for shard in plan.shards.iter().filter(|shard| *shard != home) {
             while self.contents_at(shard, &sql).await? != wanted {
-                if began.elapsed() > PATIENCE {
+                // Snapshots that were taken at two moments stay what they are.
+                if began.elapsed() > PATIENCE || !self.sees_commits(home).await? {
                     return Err(never_still().into());
                 }
                 self.pause(RESPITE).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether each statement of the transaction sees what was committed before it.
+    async fn sees_commits(&mut self, home: ShardId) -> Result<bool, Failure> {
+        let shown = self.ask(home, "SHOW transaction_isolation", true).await?;
+        Ok(shown.iter().flatten().any(|level| level.as_deref().is_some_and(|level| level.starts_with("read "))))
     }
 
     async fn contents_at(&mut self, shard: ShardId, sql: &str) -> Result<Vec<Option<String>>, Failure> {
@@ -262,7 +269,7 @@ impl Session {
         for (at, table) in plan.locked.tables.iter().enumerate() {
             let before = plan.locked.tables.iter().take(at).any(|before| before.name == table.name);
             if !before && !known.rows.keys().any(|(name, _)| *name == table.name) {
-                self.taped(Taped::Lock(&table.lock(&[]), read)).await?;
+                self.taped(Taped::Lock(&table.lock(&[]), table, read)).await?;
             }
         }
         Ok(())
@@ -312,7 +319,7 @@ impl Session {
             && is_behind_columns(failure, &taped)
         {
             let columns = match what {
-                Taped::Lock(_, read) => read.columns.clone(),
+                Taped::Lock(_, _, read) => read.columns.clone(),
                 Taped::Statement(reading) => {
                     let frame = whole(&taped).find(|frame| frame.first() == Some(&b'T'));
                     frame.map(|frame| own_columns(frame, reading.plan.locked.hidden)).transpose()?
@@ -332,7 +339,14 @@ impl Session {
 
     async fn run_taped(&mut self, what: &Taped<'_>) -> Result<(), Failure> {
         match what {
-            Taped::Lock(text, _) => self.run_own_query(text, Access::Lock).await,
+            Taped::Lock(text, table, _) => {
+                // Who waits, waits at one shard after the other: two who lock the same rows do not lock each other out.
+                let waits = self.in_turn || table.busy == Busy::Wait;
+                let in_turn = std::mem::replace(&mut self.in_turn, waits);
+                let done = self.run_own_query(text, Access::Lock).await;
+                self.in_turn = in_turn;
+                done
+            }
             Taped::Statement(Reading { ask: Ask::Query { .. }, text, .. }) => {
                 self.run_own_query(text, Access::Read).await
             }
@@ -379,7 +393,7 @@ impl Session {
 enum Taped<'a> {
     Statement(&'a Reading<'a>),
     /// What it locks was read before.
-    Lock(&'a str, &'a Read),
+    Lock(&'a str, &'a LockedTable, &'a Read),
 }
 
 /// The columns without those of the router.

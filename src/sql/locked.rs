@@ -32,7 +32,6 @@ const MOST_KEYS: usize = 32;
 pub struct Locked {
     /// In the order in which Postgres locks the rows that one row of the result is made of.
     pub tables: Vec<LockedTable>,
-    pub busy: Busy,
     pub limit: Limit,
     /// What is read besides the client's columns, behind them: the keys of all tables, as text.
     keys: String,
@@ -51,6 +50,8 @@ pub struct LockedTable {
     columns: Vec<KeyColumn>,
     /// `FOR UPDATE SKIP LOCKED`
     clause: String,
+    /// What happens at a row that somebody else has locked.
+    pub busy: Busy,
     /// Every shard has a copy of it; the home shard's is locked.
     pub is_copied: bool,
 }
@@ -118,7 +119,7 @@ pub(crate) fn locked(
     let keys = keys.zip(1..).map(|(key, n)| format!("{key} AS pgloom_key_{n}")).collect::<Vec<_>>().join(", ");
     let by_settings = tables.iter().flat_map(|(_, table)| &table.columns).any(|column| is_by_settings(column.type_oid));
     let tables = tables.into_iter().map(|(_, table)| table).collect();
-    let locked = Locked { tables, busy: cut.busy, limit, keys, hidden: columns, by_settings };
+    let locked = Locked { tables, limit, keys, hidden: columns, by_settings };
     // The same is done with each call's text.
     locked.reading(text).ok_or_else(unread)?;
     Ok(locked)
@@ -133,8 +134,7 @@ fn refused(why: &str) -> Obstacle {
 struct Clause {
     /// `FOR UPDATE`
     strength: String,
-    /// ` SKIP LOCKED`
-    busy: &'static str,
+    busy: Busy,
     of: Option<Vec<String>>,
 }
 
@@ -156,12 +156,17 @@ impl Clause {
             }
             _ => None,
         };
-        let busy = match cut.busy {
+        Some(Self { strength: strength.join(" "), busy: cut.busy, of })
+    }
+
+    /// Without the names.
+    fn text(&self) -> String {
+        let busy = match self.busy {
             Busy::Wait => "",
             Busy::Fail => " NOWAIT",
             Busy::Skip => " SKIP LOCKED",
         };
-        Some(Self { strength: strength.join(" "), busy, of })
+        format!("{}{busy}", self.strength)
     }
 
     fn locks(&self, name: &str) -> bool {
@@ -257,7 +262,7 @@ fn table_of(
         )))
     })?;
     let name = format!("{}.{}", quoted(&table.name.schema), quoted(&table.name.name));
-    Ok(LockedTable { name, columns, clause: format!("{}{}", clause.strength, clause.busy), is_copied })
+    Ok(LockedTable { name, columns, clause: clause.text(), busy: clause.busy, is_copied })
 }
 
 /// The items of a FROM list, and whether an outer join can put NULLs in the place of their rows.
@@ -321,10 +326,15 @@ impl Locked {
         let is = |token: &Token, words: &[&str]| {
             token.kind == TokenKind::Word && words.iter().any(|word| text_of(&text, token).eq_ignore_ascii_case(word))
         };
-        let select = top.iter().position(|token| is(token, &["select"]))?;
-        let from = (select + 1..top.len()).find(|at| is(top[*at], &["from"]) && !is(top[at - 1], &["distinct"]))?;
-        let ends = |token: &&&Token| is(token, &["limit", "offset", "fetch"]) || token.is(b';');
-        let end = top.iter().skip(from).find(ends).map_or(text.len(), |token| token.start);
+        // A word behind AS or a dot is a name.
+        let is_clause = |at: usize, words: &[&str]| {
+            let named = |before: usize| top[before].is(b'.') || is(top[before], &["as", "distinct"]);
+            is(top[at], words) && !at.checked_sub(1).is_some_and(named)
+        };
+        let select = (0..top.len()).find(|at| is_clause(*at, &["select"]))?;
+        let from = (select + 1..top.len()).find(|at| is_clause(*at, &["from"]))?;
+        let ends = |at: &usize| is_clause(*at, &["limit", "offset", "fetch"]) || top[*at].is(b';');
+        let end = (from..top.len()).find(ends).map_or(text.len(), |at| top[at].start);
         let empty = from == select + 1 || from == select + 2 && is(top[select + 1], &["all"]);
         let comma = if empty { "" } else { ", " };
         let (before, behind) = (text.get(..top[from].start)?, text.get(top[from].start..end)?);
@@ -422,11 +432,15 @@ mod tests {
             columns.iter().map(|(name, type_oid)| KeyColumn { name: (*name).to_owned(), type_oid: *type_oid });
         let columns: Vec<KeyColumn> = columns.collect();
         let hidden = columns.len();
-        let table =
-            LockedTable { name: "\"s\".\"t\"".to_owned(), columns, clause: "FOR UPDATE".to_owned(), is_copied: false };
+        let table = LockedTable {
+            name: "\"s\".\"t\"".to_owned(),
+            columns,
+            clause: "FOR UPDATE".to_owned(),
+            busy: Busy::Wait,
+            is_copied: false,
+        };
         Locked {
             tables: vec![table],
-            busy: Busy::Wait,
             limit: Limit::default(),
             keys: "\"t\".\"id\"::pg_catalog.text AS pgloom_key_1".to_owned(),
             hidden,
@@ -442,6 +456,10 @@ mod tests {
             (
                 "SELECT a, b FROM t, u WHERE t.x = u.x FOR UPDATE OF t",
                 format!("SELECT a, b , {key} FROM t, u WHERE t.x = u.x"),
+            ),
+            (
+                "SELECT t.from, a AS from FROM t ORDER BY t.limit LIMIT 1 FOR UPDATE",
+                format!("SELECT t.from, a AS from , {key} FROM t ORDER BY t.limit"),
             ),
             ("SELECT FROM t FOR UPDATE;", format!("SELECT {key} FROM t")),
             (

@@ -50,9 +50,8 @@ fn may_lock(lock: &LockClause, item: &str) -> bool {
 
 /// Why rows of several shards that a Postgres puts together cannot be locked.
 pub(crate) fn locks_copies() -> Obstacle {
-    Obstacle::new("FOR UPDATE or FOR SHARE of rows of several shards that are put together in one place").hint(
-        "Lock the rows of one table first, by a SELECT without joins, groups or subqueries across shards, then read what belongs to them.",
-    )
+    Obstacle::new("FOR UPDATE or FOR SHARE in a cursor, COPY or subquery over several shards, where rows are locked as they are fetched")
+        .hint("Lock the rows by a SELECT of their own, then read what belongs to them.")
 }
 
 /// What happens at a row that somebody else has locked.

@@ -360,6 +360,24 @@ fn a_snapshot_of_before_and_modes_that_write_nothing() {
     raw.must("ROLLBACK");
 }
 
+/// The same rows, in the same order: one waits for the other, and they do not lock each other out.
+#[test]
+fn two_who_lock_the_same_rows_take_turns() {
+    let world = Sharded::create("locks_turns", "deadlock_timeout = \"200ms\"");
+    world.connect().must("INSERT INTO parts SELECT n, 'item ' || n + 1 FROM generate_series(1, 50) n");
+    let work = || {
+        let mut raw = world.connect();
+        for _ in 0..15 {
+            raw.must("BEGIN");
+            assert_eq!(raw.values(&format!("{OF_PARTS} FOR UPDATE")).len(), 50);
+            raw.must("UPDATE items SET n = n + 1 WHERE id = 20");
+            raw.must("COMMIT");
+        }
+    };
+    std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(work))));
+    assert_eq!(world.connect().value("SELECT n FROM items WHERE id = 20"), "45");
+}
+
 /// Who may read, and not lock.
 #[test]
 fn rights_are_those_to_lock() {
