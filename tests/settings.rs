@@ -756,6 +756,7 @@ fn literals_are_read_once_when_they_are_parsed() {
         "UPDATE log SET day = '07/02/2024' WHERE id > 22",
         "INSERT INTO log (id, day) SELECT id + 1000, '05/06/2024' FROM log WHERE id = 3",
         "DELETE FROM log WHERE id > 100",
+        "SELECT count(*) FROM log WHERE nullif(id, id) = NULL",
     ];
     // None of these depends on what is set.
     let others = [
@@ -767,7 +768,8 @@ fn literals_are_read_once_when_they_are_parsed() {
         ["SET DateStyle = 'ISO, DMY'; SET TimeZone = 'Asia/Tokyo'", "SET DateStyle = 'ISO, MDY'; SET TimeZone = 'UTC'"];
     let roles = [&*format!("SET ROLE {app}"), "RESET ROLE"];
     let run = |name: &str| [m::bind("", name, &[], &[]), m::execute("", 0), m::sync()].concat();
-    for [first, second] in [styles, roles, [styles[1], styles[0]]] {
+    let nulls = ["SET transform_null_equals = on", "SET transform_null_equals = off"];
+    for [first, second] in [styles, roles, [styles[1], styles[0]], nulls, [nulls[1], nulls[0]]] {
         for (sql, may_refuse) in reads.iter().map(|sql| (sql, true)).chain(others.iter().map(|sql| (sql, false))) {
             let may_refuse = may_refuse && first != roles[0];
             let (mut oracle, mut through) = world.pair("postgres");

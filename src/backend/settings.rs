@@ -92,6 +92,8 @@ pub struct Meaning {
     pub others: u64,
     /// Who reads.
     pub who: u64,
+    /// What `= NULL` is.
+    pub nulls: u64,
 }
 
 /// What decides how values of some types are printed.
@@ -182,8 +184,7 @@ impl SessionSettings {
     /// it is none.
     pub fn meaning(&self, defaults: &Defaults) -> Meaning {
         const TIMES: [&str; 5] = ["datestyle", "intervalstyle", "lc_time", "timezone", "timezone_abbreviations"];
-        // The last is no literal's matter, but a word of the text all the same.
-        const OTHERS: [&str; 9] = [
+        const OTHERS: [&str; 8] = [
             "array_nulls",
             "backslash_quote",
             "default_text_search_config",
@@ -192,8 +193,8 @@ impl SessionSettings {
             "lc_numeric",
             "standard_conforming_strings",
             "xmloption",
-            "transform_null_equals",
         ];
+        const NULLS: [&str; 1] = ["transform_null_equals"];
         let hash = |names: &[&str]| {
             let mut hasher = DefaultHasher::new();
             let set = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
@@ -202,7 +203,7 @@ impl SessionSettings {
             set.filter(|(name, value)| !is_default(name, value)).for_each(|set| set.hash(&mut hasher));
             hasher.finish()
         };
-        Meaning { times: hash(&TIMES), others: hash(&OTHERS), who: hash(&ROLES) }
+        Meaning { times: hash(&TIMES), others: hash(&OTHERS), who: hash(&ROLES), nulls: hash(&NULLS) }
     }
 
     /// About what it takes in memory.

@@ -165,6 +165,10 @@ impl Session {
         if then == now {
             return false;
         }
+        // What `= NULL` is.
+        if then.nulls != now.nulls && statement.text.to_ascii_lowercase().contains("null") {
+            return true;
+        }
         let whole = then.others != now.others || then.who != now.who && may_name_objects(&statement.text);
         let times = then.times != now.times;
         let text = |slot: &Slot| statement.text.get(slot.start as usize..slot.end as usize);

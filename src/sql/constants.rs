@@ -387,7 +387,7 @@ fn kind_of(expr: &Expr, value: &Value) -> Option<Kind> {
     })
 }
 
-fn is_null_word(expr: &Expr) -> bool {
+pub(crate) fn is_null_word(expr: &Expr) -> bool {
     matches!(unnest(expr), Expr::Value(ValueWithSpan { value: Literal::Null, .. }))
 }
 

@@ -114,8 +114,9 @@ pub(crate) mod words;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Query, Statement};
+use sqlparser::ast::{Expr, Ident, Query, Statement, visit_expressions};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -195,7 +196,25 @@ fn parse_tokens(tokens: Vec<TokenWithSpan>) -> Option<Statement> {
     let mut parser = parser_of(tokens);
     let statement = parser.parse_statement().ok()?;
     while parser.consume_token(&Token::SemiColon) {}
-    (parser.peek_token().token == Token::EOF).then_some(statement)
+    (parser.peek_token().token == Token::EOF && !takes_clause_for_name(&statement)).then_some(statement)
+}
+
+/// Whether a word that begins a clause was read as a column: behind a label that the parser takes for an operator (`SELECT a xor FROM t`),
+/// the clause would be missing.
+fn takes_clause_for_name(statement: &Statement) -> bool {
+    const CLAUSES: [&str; 24] = [
+        "and", "as", "else", "end", "except", "fetch", "for", "from", "group", "having", "intersect", "into", "join", "limit", "offset",
+        "or", "order", "returning", "then", "union", "using", "when", "where", "window",
+    ];
+    let is_clause = |name: &Ident| {
+        name.quote_style.is_none() && CLAUSES.iter().any(|clause| name.value.eq_ignore_ascii_case(clause))
+    };
+    let met = visit_expressions(statement, |expr| match expr {
+        Expr::Identifier(name) if is_clause(name) => ControlFlow::Break(()),
+        Expr::CompoundIdentifier(names) if names.first().is_some_and(is_clause) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    met.is_break()
 }
 
 /// Whether it is only for its depth that a text is not parsed.
@@ -265,6 +284,19 @@ fn longest_chain(tokens: &[lexer::Token]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_clause_is_read_as_a_column() {
+        for label in ["like", "ilike", "xor", "and"] {
+            for text in ["SELECT count(*) LABEL FROM t", "SELECT (SELECT a LABEL FROM t)", "SELECT 1 LABEL WHERE true"] {
+                let text = text.replace("LABEL", label);
+                assert!(parse(&text).is_none(), "{text}");
+            }
+        }
+        for text in ["SELECT \"from\", t.\"from\" FROM t", "INSERT INTO t VALUES (default)", "SELECT a LIKE 'x' FROM t"] {
+            assert!(parse(text).is_some(), "{text}");
+        }
+    }
 
     #[test]
     fn what_nests_too_deep_is_known_from_what_is_no_syntax() {

@@ -3,6 +3,7 @@
 
 use sqlparser::ast::{BinaryOperator, CastKind, Expr, UnaryOperator};
 
+use crate::sql::constants::is_null_word;
 use crate::sql::facts::{conjuncts, disjuncts, row, type_oid, unnest};
 use crate::sql::from::JoinTree;
 use crate::sql::model::{LeafId, LevelId, Model, NodeId};
@@ -140,6 +141,10 @@ impl Model<'_> {
                 arms.fold(first, |kept, arm| kept.into_iter().filter(|leaf| arm.contains(leaf)).collect())
             }
             Expr::BinaryOp { op: BinaryOperator::And, .. } => self.rejects(level, part),
+            // With transform_null_equals on, it is IS NULL.
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } if is_null_word(left) || is_null_word(right) => {
+                Vec::new()
+            }
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
                 // Members that are NULL equal each other, but where each is compared by itself.
                 let by_members = row(left).is_some() && (row(right).is_some() || is_query(right));
@@ -222,7 +227,8 @@ fn is_query(expr: &Expr) -> bool {
 fn is_null_of_nulls(expr: &Expr) -> bool {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     match expr {
-        Expr::BinaryOp { op: Eq | NotEq | Lt | LtEq | Gt | GtEq, .. } => true,
+        Expr::BinaryOp { left, op: Eq, right } => !is_null_word(left) && !is_null_word(right),
+        Expr::BinaryOp { op: NotEq | Lt | LtEq | Gt | GtEq, .. } => true,
         Expr::InList { list, .. } => !list.is_empty(),
         _ => false,
     }

@@ -254,6 +254,11 @@ SELECT name FROM tenants WHERE id = CASE WHEN (NULL) = nullif(5, 5) THEN 7 ELSE 
 SELECT name FROM tenants WHERE id = CASE nullif(5, 5) WHEN NULL THEN 7 ELSE 8 END;
 SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) <> NULL THEN 7 ELSE 8 END;
 SELECT name FROM tenants WHERE id = CASE WHEN nullif(5, 5) = NULL::int THEN 7 ELSE 8 END;
+SELECT count(*) FROM tenants t LEFT JOIN customers c ON c.tenant_id = t.id AND c.id = 1 WHERE c.nick = NULL;
+SELECT count(*) FROM tenants t LEFT JOIN customers c ON c.tenant_id = t.id AND c.id < 0 WHERE c.tenant_id = NULL;
+SELECT count(*) FROM tenants t FULL JOIN customers c ON c.id = t.id WHERE (NULL) = c.nick;
+SELECT count(*) FROM tenants t LEFT JOIN customers c ON c.tenant_id = t.id AND c.id < 3 WHERE NOT (c.id = NULL);
+SELECT t.id FROM tenants t LEFT JOIN customers c ON c.tenant_id = t.id AND c.id < 0 WHERE t.id = 5 AND c.nick = NULL;
 
 -- Other encodings of the client.
 -- script
