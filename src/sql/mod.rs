@@ -116,7 +116,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, Ident, Query, Statement, visit_expressions};
+use sqlparser::ast::{DataType, Expr, Ident, Query, Statement, visit_expressions};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -196,15 +196,37 @@ fn parse_tokens(tokens: Vec<TokenWithSpan>) -> Option<Statement> {
     let mut parser = parser_of(tokens);
     let statement = parser.parse_statement().ok()?;
     while parser.consume_token(&Token::SemiColon) {}
-    (parser.peek_token().token == Token::EOF && !takes_clause_for_name(&statement)).then_some(statement)
+    (parser.peek_token().token == Token::EOF && !is_misread(&statement)).then_some(statement)
 }
 
 /// Whether a word that begins a clause was read as a column: behind a label that the parser takes for an operator (`SELECT a xor FROM t`),
-/// the clause would be missing.
-fn takes_clause_for_name(statement: &Statement) -> bool {
+/// the clause would be missing. Or a label as a part of a type that is another system's (`SELECT a::int unsigned`).
+fn is_misread(statement: &Statement) -> bool {
     const CLAUSES: [&str; 24] = [
-        "and", "as", "else", "end", "except", "fetch", "for", "from", "group", "having", "intersect", "into", "join", "limit", "offset",
-        "or", "order", "returning", "then", "union", "using", "when", "where", "window",
+        "and",
+        "as",
+        "else",
+        "end",
+        "except",
+        "fetch",
+        "for",
+        "from",
+        "group",
+        "having",
+        "intersect",
+        "into",
+        "join",
+        "limit",
+        "offset",
+        "or",
+        "order",
+        "returning",
+        "then",
+        "union",
+        "using",
+        "when",
+        "where",
+        "window",
     ];
     let is_clause = |name: &Ident| {
         name.quote_style.is_none() && CLAUSES.iter().any(|clause| name.value.eq_ignore_ascii_case(clause))
@@ -212,9 +234,44 @@ fn takes_clause_for_name(statement: &Statement) -> bool {
     let met = visit_expressions(statement, |expr| match expr {
         Expr::Identifier(name) if is_clause(name) => ControlFlow::Break(()),
         Expr::CompoundIdentifier(names) if names.first().is_some_and(is_clause) => ControlFlow::Break(()),
+        Expr::Cast { data_type, .. } if is_unsigned(data_type) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });
     met.is_break()
+}
+
+fn is_unsigned(of: &DataType) -> bool {
+    use DataType::{
+        BigIntUnsigned, DecUnsigned, DecimalUnsigned, DoublePrecisionUnsigned, DoubleUnsigned, FloatUnsigned,
+        Int2Unsigned,
+    };
+    use DataType::{
+        Int4Unsigned, Int8Unsigned, IntUnsigned, IntegerUnsigned, MediumIntUnsigned, RealUnsigned, Signed,
+        SignedInteger,
+    };
+    use DataType::{SmallIntUnsigned, TinyIntUnsigned, Unsigned, UnsignedInteger};
+    matches!(
+        of,
+        BigIntUnsigned(_)
+            | DecUnsigned(_)
+            | DecimalUnsigned(_)
+            | DoublePrecisionUnsigned
+            | DoubleUnsigned(_)
+            | FloatUnsigned(_)
+            | Int2Unsigned(_)
+            | Int4Unsigned(_)
+            | Int8Unsigned(_)
+            | IntUnsigned(_)
+            | IntegerUnsigned(_)
+            | MediumIntUnsigned(_)
+            | RealUnsigned
+            | Signed
+            | SignedInteger
+            | SmallIntUnsigned(_)
+            | TinyIntUnsigned(_)
+            | Unsigned
+            | UnsignedInteger
+    )
 }
 
 /// Whether it is only for its depth that a text is not parsed.
@@ -286,14 +343,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_clause_is_read_as_a_column() {
+    fn no_word_is_read_as_another_part() {
         for label in ["like", "ilike", "xor", "and"] {
-            for text in ["SELECT count(*) LABEL FROM t", "SELECT (SELECT a LABEL FROM t)", "SELECT 1 LABEL WHERE true"] {
+            for text in ["SELECT count(*) LABEL FROM t", "SELECT (SELECT a LABEL FROM t)", "SELECT 1 LABEL WHERE true"]
+            {
                 let text = text.replace("LABEL", label);
                 assert!(parse(&text).is_none(), "{text}");
             }
         }
-        for text in ["SELECT \"from\", t.\"from\" FROM t", "INSERT INTO t VALUES (default)", "SELECT a LIKE 'x' FROM t"] {
+        assert!(
+            parse("SELECT a::int unsigned FROM t").is_none() && parse("SELECT a::int AS unsigned FROM t").is_some()
+        );
+        for text in ["SELECT \"from\", t.\"from\" FROM t", "INSERT INTO t VALUES (default)", "SELECT a LIKE 'x' FROM t"]
+        {
             assert!(parse(text).is_some(), "{text}");
         }
     }

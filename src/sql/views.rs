@@ -193,7 +193,7 @@ fn unplaced(text: &str) -> Option<Box<Query>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().ok()?;
     let mut parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens(tokens);
     let statement = parser.parse_statement().ok()?;
-    if super::takes_clause_for_name(&statement) || !rewrite::is_faithful(&statement, text, true) {
+    if super::is_misread(&statement) || !rewrite::is_faithful(&statement, text, true) {
         return None;
     }
     match statement {
