@@ -19,7 +19,7 @@ use crate::sql::exprs::{At, Ctes, says_now};
 use crate::sql::finish::Parsed;
 use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert_keys::{InsertSource, Keys, Target, keys_of, source};
-use crate::sql::inserting::{self, Inserting};
+use crate::sql::inserting::{self, Inserting, has_query, queries_of_rows};
 use crate::sql::left_out::{
     check_sources, from_sequence, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults,
     sequence_of,
@@ -415,6 +415,16 @@ impl Analyzer<'_> {
         }
         if model.uses.writing_cte {
             return Err(refuse("WITH contains a statement that changes data".to_owned()));
+        }
+        if has_query(&insert.on) || has_query(&insert.returning) {
+            let there = "there is a subquery in its ON CONFLICT or RETURNING";
+            let tail = Statement::Insert(Insert { source: None, ..insert.clone() });
+            queries_of_rows(self, model, &tail).map_err(|why| refuse(format!("{there}, and {why}")))?;
+            let named = words::tokens(text, self.scope.standard_strings).and_then(|tokens| tokens.into_iter().next());
+            let begins = named.is_some_and(|first| words::text_of(text, &first).eq_ignore_ascii_case("with"));
+            if begins && model.uses.volatile.is_some() {
+                return Err(refuse(format!("{there} beside a WITH")));
+            }
         }
         // Where the text is cut is found again at each execution: it must be found here.
         if words::value_rows(text).is_none_or(|found| found.len() != rows) {

@@ -46,6 +46,15 @@ WITH w AS (SELECT 1 AS n) INSERT INTO accounts (tenant_id, id) SELECT id + 1, 66
 
 INSERT INTO accounts (tenant_id, id) SELECT id + 1, 6600 FROM tenants RETURNING (SELECT count(*) FROM audit)
 
+-- The same of a VALUES list, whose rows are sent as they are: one value for all rows, or one that is another on each shard.
+INSERT INTO accounts (tenant_id, id) VALUES (1, 6700), (2, 6701), (3, 6702) RETURNING (SELECT random() < 2)
+
+INSERT INTO accounts (tenant_id, id) VALUES (1, 6700), (2, 6701), (3, 6702) ON CONFLICT (tenant_id, id) DO UPDATE SET note = (SELECT name FROM products ORDER BY random() LIMIT 1)
+
+INSERT INTO accounts (tenant_id, id) VALUES (1, 6700), (2, 6701), (3, 6702) RETURNING id, (SELECT name FROM products ORDER BY random() * 0, id LIMIT 1)
+
+WITH w AS (SELECT random() AS r) INSERT INTO accounts (tenant_id, id) VALUES (1, 6700), (2, 6701), (3, 6702) RETURNING (SELECT r < 2 FROM w)
+
 -- RETURNING of rows that move.
 -- script
 -- ties
