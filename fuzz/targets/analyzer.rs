@@ -294,6 +294,7 @@ impl Ground {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::Claim(_)
+            | PlanKind::Locked(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Lookup(_)
