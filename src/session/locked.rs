@@ -187,10 +187,10 @@ impl Session {
                 let new: Vec<String> = keys.into_iter().filter(|key| known.is_open(&table.name, key, skips)).collect();
                 if !new.is_empty() {
                     self.lock_keys(table, &new, read, known).await?;
-                    let locked: Vec<&str> =
-                        new.iter().map(String::as_str).filter(|key| known.is_locked(&table.name, key)).collect();
-                    if table.is_copied && !locked.is_empty() {
-                        self.wait_for_copies(plan, table, &locked).await?;
+                    // Also for rows that have gone from the home shard, or have other keys now.
+                    if table.is_copied {
+                        let tried: Vec<&str> = new.iter().map(String::as_str).collect();
+                        self.wait_for_copies(plan, table, &tried).await?;
                     }
                 }
                 left.retain(|row| key(row).is_some_and(|key| known.is_locked(&table.name, &key)));
@@ -217,11 +217,15 @@ impl Session {
         }
         for frame in whole(&taped).filter(|frame| frame.first() == Some(&b'D')) {
             let key = table.key(&texts(&RowView::parse(frame)?, 0)?).ok_or_else(lost)?;
-            match known.rows.get_mut(&(table.name.clone(), key)) {
+            match known.rows.get_mut(&(table.name.clone(), key.clone())) {
                 Some(tried) if !tried.locked => tried.locked = true,
                 // A key that is checked at the end of the transaction only, or one of a table that inherits.
                 Some(_) => return Err(twice(&table.name).into()),
-                None => return Err(lost().into()),
+                // The same value in another spelling: the row has been changed meanwhile, and is read again with it.
+                None => {
+                    let tried = Tried { locked: true, times: 1, round: known.round };
+                    known.rows.insert((table.name.clone(), key), tried);
+                }
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use sqlparser::ast::{JoinOperator, Query, Select, SetExpr, TableFactor, TableWithJoins};
 
+use crate::catalog::RelationKind;
 use crate::fault::Fault;
 use crate::ids::Oid;
 use crate::sql::analyze::Analyzer;
@@ -142,19 +143,23 @@ impl Clause {
     fn read(cut: &LockText) -> Option<Self> {
         let text = &cut.clause;
         let tokens = tokens(text, true)?;
-        let is = |token: &&Token, words: &[&str]| {
-            token.kind == TokenKind::Word && words.iter().any(|word| text_of(text, token).eq_ignore_ascii_case(word))
+        let mode = match cut.busy {
+            Busy::Wait => 0,
+            Busy::Fail => 1,
+            Busy::Skip => 2,
         };
-        let strength = tokens.iter().take_while(|token| !is(token, &["of", "nowait", "skip"]));
+        // Tables may have the names of modes.
+        let tokens = tokens.get(..tokens.len().checked_sub(mode)?)?;
+        let is_of = |token: &Token| token.kind == TokenKind::Word && text_of(text, token).eq_ignore_ascii_case("of");
+        let strength = tokens.iter().take_while(|token| !is_of(token));
         let strength: Vec<&str> = strength.map(|token| text_of(text, token)).collect();
-        let mut behind = tokens.iter().skip(strength.len());
-        let of = match behind.next() {
-            Some(token) if is(&token, &["of"]) => {
-                let list = behind.take_while(|token| !is(token, &["nowait", "skip"]));
-                let names = list.filter(|token| !token.is(b','));
+        let names = tokens.get(strength.len() + 1..);
+        let of = match names {
+            Some(names) => {
+                let names = names.iter().filter(|token| !token.is(b','));
                 Some(names.map(|token| name_of(text, token)).collect::<Option<Vec<_>>>()?)
             }
-            _ => None,
+            None => None,
         };
         Some(Self { strength: strength.join(" "), busy: cut.busy, of })
     }
@@ -250,6 +255,12 @@ fn table_of(
         Relation::Unsharded { table: Some(table), place } if place.is_home(&of.scope) => (table, false),
         _ => return Err(Some(refused("it locks rows of a view, or of a table that the router does not know"))),
     };
+    // A key of a table is none of the rows of those that inherit from it; partitions have those of the whole.
+    if table.kind != RelationKind::PartitionedTable
+        && of.scope.catalog.tables.values().any(|other| other.is_child_of(&table.name))
+    {
+        return Err(Some(refused(&format!("tables inherit from table \"{}\"", table.name.name))));
+    }
     let column = |at: &usize| {
         let column = table.columns.get(*at).filter(|column| column.not_null && is_written(column.type_oid))?;
         Some(KeyColumn { name: column.name.to_string(), type_oid: column.type_oid })

@@ -79,6 +79,9 @@ const STATEMENTS: &[&str] = &[
     "WITH w AS (SELECT label FROM parts WHERE id < 4) SELECT i.id FROM items i JOIN w ON w.label = i.name ORDER BY 1 FOR UPDATE",
     "SELECT i.id, x.n FROM items i JOIN (SELECT label, count(*) AS n FROM parts GROUP BY label) x ON x.label = i.name ORDER BY 1 FOR UPDATE OF i",
     "SELECT i.id FROM items i JOIN parts p ON p.label = i.name WHERE p.id > 1000 FOR UPDATE",
+    "SELECT i.id, skip.id FROM items i JOIN parts skip ON skip.label = i.name ORDER BY 1 FOR UPDATE OF i, skip",
+    "SELECT i.id, nowait.id FROM items i JOIN parts nowait ON nowait.label = i.name ORDER BY 1 LIMIT 3 FOR SHARE OF nowait",
+    "SELECT skip.id FROM items skip JOIN parts nowait ON nowait.label = skip.name ORDER BY 1 FOR UPDATE OF skip, nowait SKIP LOCKED",
     "SELECT i.name FROM items i JOIN parts p ON p.label = i.name ORDER BY i.name LIMIT 0 FOR UPDATE",
     "SELECT FROM items i JOIN parts p ON p.label = i.name WHERE i.id = 3 FOR UPDATE",
     "SELECT id FROM items ORDER BY name COLLATE \"en_US\" DESC, id LIMIT 4 FOR UPDATE",
@@ -281,6 +284,78 @@ fn rows_that_change_meanwhile_are_those_of_one_postgres() {
         assert_eq!(ours, theirs, "{change}; {sql}");
         raw.must("ROLLBACK");
         one.must("ROLLBACK");
+    }
+}
+
+/// Rows that have other keys when they are no longer waited for, and a commit that comes late to the other shards.
+#[test]
+fn keys_that_change_meanwhile_are_found_again() {
+    let (world, mut one) = world("locks_rekeyed");
+    let far = world.id(1, 0);
+    for raw in [&mut world.connect(), &mut one] {
+        raw.must(&format!("INSERT INTO places VALUES ('far', 'item {far}')"));
+        raw.must("CREATE TABLE numbers (n numeric PRIMARY KEY, id int); INSERT INTO numbers VALUES (1, 5), (2, 6)");
+    }
+    let sql = format!(
+        "SELECT i.id, a.code FROM items i JOIN places a ON a.title = i.name WHERE i.id = {far} OR a.code = 'b' ORDER BY 1 FOR UPDATE OF a"
+    );
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    let mut holders: Vec<Raw> = (0..SHARDS).map(|shard| world.db.shard(shard)).collect();
+    for holder in &mut holders {
+        holder.must("BEGIN; UPDATE places SET code = 'farther' WHERE code = 'far'");
+    }
+    raw.send(&m::query(&sql)).unwrap();
+    eventually(10, "it waits", || world.waiting(0) > 0);
+    holders[0].must("COMMIT");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    for holder in &mut holders[1..] {
+        holder.must("COMMIT");
+    }
+    let rows = |raw: &mut Raw| -> Vec<_> {
+        let messages = raw.read_to_ready().unwrap();
+        messages.iter().filter(|message| message.tag == b'D').map(support::Message::cells).collect()
+    };
+    one.must("UPDATE places SET code = 'farther' WHERE code = 'far'");
+    assert_eq!(rows(&mut raw), one.must(&sql).answers[0].rows);
+    raw.must("ROLLBACK");
+
+    let sql = "SELECT i.id, u.n FROM items i JOIN numbers u ON u.id = i.id ORDER BY 1 FOR UPDATE OF u";
+    let mut holder = world.connect();
+    let change = "UPDATE numbers SET n = 1.0000 WHERE n = 1";
+    holder.must(&format!("BEGIN; {change}"));
+    raw.must("BEGIN");
+    raw.send(&m::query(sql)).unwrap();
+    eventually(10, "it waits", || world.waiting(0) > 0);
+    holder.must("COMMIT");
+    one.must(change);
+    assert_eq!(rows(&mut raw), one.must(sql).answers[0].rows);
+    let free = world.db.shard(0).values("SELECT n FROM numbers FOR UPDATE SKIP LOCKED");
+    assert_eq!(free, Vec::<String>::new());
+    raw.must("ROLLBACK");
+}
+
+/// A key of a table is none of the rows of those that inherit from it; one of a table with partitions is one of all.
+#[test]
+fn rows_of_tables_that_inherit_have_no_key() {
+    let (world, mut one) = world("locks_children");
+    let mut raw = world.connect();
+    for raw in [&mut raw, &mut one] {
+        raw.must("CREATE TABLE above (id int PRIMARY KEY, body text); CREATE TABLE below () INHERITS (above)");
+        raw.must("INSERT INTO above VALUES (1, 'above'), (2, 'above'); INSERT INTO below VALUES (1, 'below')");
+        raw.must("CREATE TABLE cut (id int PRIMARY KEY, body text) PARTITION BY RANGE (id)");
+        raw.must("CREATE TABLE cut_low PARTITION OF cut FOR VALUES FROM (0) TO (3); CREATE TABLE cut_high PARTITION OF cut DEFAULT");
+        raw.must("INSERT INTO cut SELECT n, 'part ' || n FROM generate_series(1, 5) n");
+    }
+    let of = |table: &str| {
+        format!("SELECT i.id, x.body FROM items i JOIN {table} x ON x.id = i.id ORDER BY 1, 2 FOR UPDATE")
+    };
+    let refused = raw.simple(&format!("{} OF x SKIP LOCKED", of("above")));
+    assert_eq!(refused.code(), "0A000");
+    let detail = refused.error.unwrap().0.get(&'D').cloned().unwrap_or_default();
+    assert!(detail.contains("tables inherit from table \"above\""), "{detail}");
+    for sql in [format!("{} OF i", of("above")), of("cut"), format!("{} NOWAIT", of("cut_low"))] {
+        same(&sql, &raw.simple(&sql), &one.simple(&sql));
     }
 }
 
