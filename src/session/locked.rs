@@ -1,7 +1,7 @@
 //! SELECT with row locks of rows that are put together in one place: read without locks, locked by their keys, and read again until all of the
 //! answer is locked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,9 @@ const AT_ONCE: usize = 256;
 /// How often the statement is read. Each time but the last, it has found rows that it had not found before.
 const ROUNDS: usize = 20;
 
+/// What a row or a key takes besides its bytes.
+const ROW: usize = 64;
+
 /// How long the copies of a reference table may differ from what is locked on the home shard, and how long is waited between two looks.
 const PATIENCE: Duration = Duration::from_secs(10);
 const RESPITE: Duration = Duration::from_millis(5);
@@ -50,12 +53,15 @@ struct Row {
 }
 
 /// What came of locking rows, by the names of their tables and their keys.
-#[derive(Default)]
 struct Known {
     rows: HashMap<(String, String), Tried>,
     round: usize,
     /// Something was tried in this round.
     tried: bool,
+    /// Notices that the client has: what is read again does not say them again.
+    notices: HashSet<Bytes>,
+    /// The memory of the rows.
+    hold: Hold,
 }
 
 /// A row that was tried to be locked.
@@ -120,13 +126,14 @@ impl Session {
         let types = self.types_of_original(ask).await?;
         let text = plan.locked.reading(ask.statement().0).ok_or_else(lost)?;
         let reading = Reading { plan, ask, text: text.into(), types };
-        let mut known = Known::default();
+        let (rows, notices, hold) = (HashMap::new(), HashSet::new(), self.shared.memory.hold());
+        let mut known = Known { rows, round: 0, tried: false, notices, hold };
         for round in 0..ROUNDS {
             (known.round, known.tried) = (round, false);
-            let read = self.read_unlocked(&reading).await?;
+            let read = self.read_unlocked(&reading, &mut known).await?;
             let chosen = self.lock_rows(plan, &read, &mut known).await?;
             if !known.tried {
-                self.check_rights(plan, &read, &known).await?;
+                self.check_rights(plan, &read, &mut known).await?;
                 return self.tell_locked(plan, &read, &chosen).await;
             }
         }
@@ -147,8 +154,8 @@ impl Session {
     }
 
     /// The rows of the statement as they are now, and the keys of what it locks.
-    async fn read_unlocked(&mut self, reading: &Reading<'_>) -> Result<Read, Failure> {
-        let taped = self.taped(Taped::Statement(reading)).await?;
+    async fn read_unlocked(&mut self, reading: &Reading<'_>, known: &mut Known) -> Result<Read, Failure> {
+        let taped = self.taped(Taped::Statement(reading), known).await?;
         let locked = &reading.plan.locked;
         let mut hold = self.shared.memory.hold();
         hold.grow(taped.len())?;
@@ -159,7 +166,9 @@ impl Session {
                 Some(b'D') => {
                     let view = RowView::parse(frame)?;
                     let values = texts(&view, view.len().checked_sub(locked.hidden).ok_or_else(lost)?)?;
-                    rows.push(Row { frame: taped.slice_ref(frame), keys: locked.keys_of(&values) });
+                    let keys = locked.keys_of(&values);
+                    hold.grow(keys.iter().flatten().map(|key| key.len() + ROW).sum::<usize>() + ROW)?;
+                    rows.push(Row { frame: taped.slice_ref(frame), keys });
                 }
                 _ => {}
             }
@@ -187,10 +196,10 @@ impl Session {
                 let new: Vec<String> = keys.into_iter().filter(|key| known.is_open(&table.name, key, skips)).collect();
                 if !new.is_empty() {
                     self.lock_keys(table, &new, read, known).await?;
-                    let locked: Vec<&str> =
-                        new.iter().map(String::as_str).filter(|key| known.is_locked(&table.name, key)).collect();
-                    if table.is_copied && !locked.is_empty() {
-                        self.wait_for_copies(plan, table, &locked).await?;
+                    // Also for rows that have gone from the home shard, or have other keys now.
+                    if table.is_copied {
+                        let tried: Vec<&str> = new.iter().map(String::as_str).collect();
+                        self.wait_for_copies(plan, table, &tried).await?;
                     }
                 }
                 left.retain(|row| key(row).is_some_and(|key| known.is_locked(&table.name, &key)));
@@ -209,19 +218,24 @@ impl Session {
         known: &mut Known,
     ) -> Result<(), Failure> {
         let text = table.lock(&keys.iter().map(String::as_str).collect::<Vec<_>>());
-        let taped = self.taped(Taped::Lock(&text, table, read)).await?;
+        let taped = self.taped(Taped::Lock(&text, table, read), known).await?;
         known.tried = true;
         for key in keys {
+            known.hold.grow(table.name.len() + key.len() + ROW)?;
             let tried = known.rows.entry((table.name.clone(), key.clone())).or_default();
             (tried.times, tried.round) = (tried.times + 1, known.round);
         }
         for frame in whole(&taped).filter(|frame| frame.first() == Some(&b'D')) {
             let key = table.key(&texts(&RowView::parse(frame)?, 0)?).ok_or_else(lost)?;
-            match known.rows.get_mut(&(table.name.clone(), key)) {
+            match known.rows.get_mut(&(table.name.clone(), key.clone())) {
                 Some(tried) if !tried.locked => tried.locked = true,
                 // A key that is checked at the end of the transaction only, or one of a table that inherits.
                 Some(_) => return Err(twice(&table.name).into()),
-                None => return Err(lost().into()),
+                // The same value in another spelling: the row has been changed meanwhile, and is read again with it.
+                None => {
+                    let tried = Tried { locked: true, times: 1, round: known.round };
+                    known.rows.insert((table.name.clone(), key), tried);
+                }
             }
         }
         Ok(())
@@ -265,11 +279,11 @@ impl Session {
     }
 
     /// Where no row was to be locked, whether it might have been.
-    async fn check_rights(&mut self, plan: &LockedPlan, read: &Read, known: &Known) -> Result<(), Failure> {
+    async fn check_rights(&mut self, plan: &LockedPlan, read: &Read, known: &mut Known) -> Result<(), Failure> {
         for (at, table) in plan.locked.tables.iter().enumerate() {
             let before = plan.locked.tables.iter().take(at).any(|before| before.name == table.name);
             if !before && !known.rows.keys().any(|(name, _)| *name == table.name) {
-                self.taped(Taped::Lock(&table.lock(&[]), table, read)).await?;
+                self.taped(Taped::Lock(&table.lock(&[]), table, read), known).await?;
             }
         }
         Ok(())
@@ -301,7 +315,7 @@ impl Session {
     }
 
     /// Runs a statement whose answer is the router's; what is in it besides is the client's, and so is its error.
-    async fn taped(&mut self, what: Taped<'_>) -> Result<Bytes, Failure> {
+    async fn taped(&mut self, what: Taped<'_>, known: &mut Known) -> Result<Bytes, Failure> {
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
         let most = self.limits.merge_bytes;
         self.client.tape(most);
@@ -315,6 +329,8 @@ impl Session {
             (None, Ok(()) | Err(Failure::Reported)) => (Bytes::new(), Err(too_much(most).into())),
             (None, Err(failure)) => (Bytes::new(), Err(failure)),
         };
+        let hides = matches!(&what, Taped::Statement(reading) if !reading.plan.locked.names_keys)
+            && done.as_ref().is_err_and(|failure| code_of(failure, &taped) == Some(SqlState::INSUFFICIENT_PRIVILEGE));
         if let Err(failure) = &done
             && is_behind_columns(failure, &taped)
         {
@@ -327,8 +343,20 @@ impl Session {
             };
             self.client.out.extend_from_slice(&columns.unwrap_or_default());
         }
-        for frame in whole(&taped).filter(|frame| !matches!(frame.first(), Some(b'T' | b'D' | b'C'))) {
+        let mut notices = Vec::new();
+        for frame in whole(&taped) {
+            match frame.first() {
+                Some(b'T' | b'D' | b'C') => continue,
+                Some(b'E') if hides => continue,
+                Some(b'N') if known.notices.contains(frame) => continue,
+                Some(b'N') => notices.push(Bytes::copy_from_slice(frame)),
+                _ => {}
+            }
             self.client.out.extend_from_slice(frame);
+        }
+        known.notices.extend(notices);
+        if hides {
+            return Err(unread_keys().into());
         }
         done.map_err(|failure| match failure {
             Failure::Fault(fault) => Failure::Fault(fault.without_position()),
@@ -405,17 +433,20 @@ fn own_columns(description: &[u8], hidden: usize) -> Result<Bytes, Fault> {
     Ok(out.freeze())
 }
 
-/// Whether Postgres has told the columns before it comes to this: not so where it looks at rights and modes first.
-fn is_behind_columns(failure: &Failure, taped: &[u8]) -> bool {
-    let code = match failure {
+fn code_of(failure: &Failure, taped: &[u8]) -> Option<SqlState> {
+    match failure {
         Failure::Fault(fault) => Some(fault.code),
         Failure::Reported => {
             let error = whole(taped).find(|frame| frame.first() == Some(&b'E'));
             error.map(|frame| error_fields::code(frame.get(HEADER..).unwrap_or_default()))
         }
         Failure::Stop(_) => None,
-    };
-    code.is_some_and(|code| {
+    }
+}
+
+/// Whether Postgres has told the columns before it comes to this: not so where it looks at rights and modes first.
+fn is_behind_columns(failure: &Failure, taped: &[u8]) -> bool {
+    code_of(failure, taped).is_some_and(|code| {
         !matches!(
             code,
             SqlState::INSUFFICIENT_PRIVILEGE | SqlState::READ_ONLY_SQL_TRANSACTION | SqlState::FEATURE_NOT_SUPPORTED
@@ -462,6 +493,14 @@ fn unread_copies() -> Fault {
         "row locks of a reference table's rows beside rows of other shards are not supported here",
         "the user may not read all of its columns, and whether all copies are alike is told by them",
         "Grant SELECT on the table, or lock its rows in a statement of their own.",
+    )
+}
+
+fn unread_keys() -> Fault {
+    Fault::unsupported(
+        "row locks of rows that are put together in one place are not supported here",
+        "the user may not read what the statement reads, or not the primary keys by which its rows are locked",
+        "Grant SELECT on the columns of the primary keys.",
     )
 }
 

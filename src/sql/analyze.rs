@@ -837,7 +837,7 @@ impl Analyzer<'_> {
     ) -> Result<Many, Fault> {
         match locked(self, model, parsed, query, select, level) {
             Ok(locked) => Ok(Many::Locked(Arc::new(locked))),
-            Err(obstacle) => Err(obstacle.map_or(why, Obstacle::fault)),
+            Err(fault) => Err(fault.unwrap_or(why)),
         }
     }
 

@@ -6,8 +6,9 @@
 
 use std::collections::HashSet;
 
-use sqlparser::ast::{JoinOperator, Query, Select, SetExpr, TableFactor, TableWithJoins};
+use sqlparser::ast::{Distinct, JoinOperator, Query, Select, SetExpr, TableFactor, TableWithJoins};
 
+use crate::catalog::RelationKind;
 use crate::fault::Fault;
 use crate::ids::Oid;
 use crate::sql::analyze::Analyzer;
@@ -21,7 +22,7 @@ use crate::sql::names::{Relation, folded, parts, resolve};
 use crate::sql::outcome::Limit;
 use crate::sql::pulls::quoted;
 use crate::sql::query::is_grouped;
-use crate::sql::words::{name_of, text_of, tokens};
+use crate::sql::words::{identifiers, name_of, text_of, tokens};
 use crate::types::oid;
 
 /// Most columns of all keys together.
@@ -35,10 +36,14 @@ pub struct Locked {
     pub limit: Limit,
     /// What is read besides the client's columns, behind them: the keys of all tables, as text.
     keys: String,
+    /// With LIMIT or OFFSET: what rows are sorted by behind the client's order, so that each reading has the same rows first.
+    order: String,
     /// How many columns these are.
     pub hidden: usize,
     /// Some of them are written in a form that hangs on settings.
     pub by_settings: bool,
+    /// The client's statement names all of them too: who may not read them may not run it.
+    pub names_keys: bool,
 }
 
 /// A table in FROM whose rows are locked.
@@ -48,6 +53,8 @@ pub struct LockedTable {
     pub name: String,
     /// The columns of a key that every row has.
     columns: Vec<KeyColumn>,
+    /// All of its columns, quoted. Copies may have them in another order.
+    content: Vec<String>,
     /// `FOR UPDATE SKIP LOCKED`
     clause: String,
     /// What happens at a row that somebody else has locked.
@@ -70,14 +77,14 @@ pub(crate) fn locked(
     query: &Query,
     select: &Select,
     level: LevelId,
-) -> Result<Locked, Option<Obstacle>> {
+) -> Result<Locked, Option<Fault>> {
     let uses = &model.uses;
     let of_level = &model.levels[level];
     // Postgres itself has the words for most of it.
     let plain = !is_grouped(select)
         && !of_level.aggregates
         && of_level.windows.is_empty()
-        && select.distinct.is_none()
+        && matches!(select.distinct, None | Some(Distinct::All))
         && select.into.is_none();
     let twice = uses.home_function
         || uses.pin.is_some()
@@ -101,10 +108,11 @@ pub(crate) fn locked(
     let cut = LockText::cut(text)
         .ok_or_else(|| Some(refused("it has several lock clauses, or one that is not at its end")))?;
     let clause = Clause::read(&cut).ok_or_else(unread)?;
-    if text.contains("pgloom_") {
+    let names = identifiers(text, true).ok_or_else(unread)?;
+    if names.iter().any(|name| name.contains("pgloom_")) {
         return Err(unread());
     }
-    let limit = read_limit(query).map_err(Some)?.unwrap_or_default();
+    let limit = read_limit(query).map_err(|obstacle| Some(obstacle.fault()))?.unwrap_or_default();
     let tables = tables(of, query, select, &clause)?;
     let columns: usize = tables.iter().map(|(_, table)| table.columns.len()).sum();
     if tables.is_empty() {
@@ -113,21 +121,40 @@ pub(crate) fn locked(
     if columns > MOST_KEYS {
         return Err(Some(refused("the keys of the tables have more than 32 columns")));
     }
-    let keys = tables.iter().flat_map(|(alias, table)| {
-        table.columns.iter().map(move |column| format!("{}.{}::pg_catalog.text", quoted(alias), quoted(&column.name)))
-    });
-    let keys = keys.zip(1..).map(|(key, n)| format!("{key} AS pgloom_key_{n}")).collect::<Vec<_>>().join(", ");
+    let keys = || {
+        tables.iter().flat_map(|(alias, table)| {
+            table.columns.iter().map(move |column| (format!("{}.{}", quoted(alias), quoted(&column.name)), column))
+        })
+    };
+    let order = match limit == Limit::default() {
+        true => String::new(),
+        false => keys().map(|(key, column)| column.ordered(key)).collect::<Vec<_>>().join(", "),
+    };
+    let names_keys = names_all(text) || keys().all(|(_, column)| names.contains(&column.name));
+    let keys = keys().zip(1..).map(|((key, _), n)| format!("{key}::pg_catalog.text AS pgloom_key_{n}"));
+    let keys = keys.collect::<Vec<_>>().join(", ");
     let by_settings = tables.iter().flat_map(|(_, table)| &table.columns).any(|column| is_by_settings(column.type_oid));
     let tables = tables.into_iter().map(|(_, table)| table).collect();
-    let locked = Locked { tables, limit, keys, hidden: columns, by_settings };
+    let locked = Locked { tables, limit, keys, order, hidden: columns, by_settings, names_keys };
     // The same is done with each call's text.
     locked.reading(text).ok_or_else(unread)?;
     Ok(locked)
 }
 
-fn refused(why: &str) -> Obstacle {
+fn refused(why: &str) -> Fault {
     Obstacle::new(format!("FOR UPDATE or FOR SHARE of rows of several shards that are put together in one place, and {why}"))
         .hint("Lock the rows of the tables with primary keys by a SELECT of their own, or name them alone: FOR UPDATE OF table.")
+        .fault()
+}
+
+/// Whether there is a `*` in the text that stands for columns.
+fn names_all(text: &str) -> bool {
+    let tokens = tokens(text, true).unwrap_or_default();
+    let begins = |token: &Token| {
+        let word = text_of(text, token);
+        token.is(b'.') || token.is(b',') || ["select", "all"].iter().any(|begin| word.eq_ignore_ascii_case(begin))
+    };
+    tokens.windows(2).any(|pair| matches!(pair, [before, star] if text_of(text, star) == "*" && begins(before)))
 }
 
 /// What a lock clause says.
@@ -142,19 +169,23 @@ impl Clause {
     fn read(cut: &LockText) -> Option<Self> {
         let text = &cut.clause;
         let tokens = tokens(text, true)?;
-        let is = |token: &&Token, words: &[&str]| {
-            token.kind == TokenKind::Word && words.iter().any(|word| text_of(text, token).eq_ignore_ascii_case(word))
+        let mode = match cut.busy {
+            Busy::Wait => 0,
+            Busy::Fail => 1,
+            Busy::Skip => 2,
         };
-        let strength = tokens.iter().take_while(|token| !is(token, &["of", "nowait", "skip"]));
+        // Tables may have the names of modes.
+        let tokens = tokens.get(..tokens.len().checked_sub(mode)?)?;
+        let is_of = |token: &Token| token.kind == TokenKind::Word && text_of(text, token).eq_ignore_ascii_case("of");
+        let strength = tokens.iter().take_while(|token| !is_of(token));
         let strength: Vec<&str> = strength.map(|token| text_of(text, token)).collect();
-        let mut behind = tokens.iter().skip(strength.len());
-        let of = match behind.next() {
-            Some(token) if is(&token, &["of"]) => {
-                let list = behind.take_while(|token| !is(token, &["nowait", "skip"]));
-                let names = list.filter(|token| !token.is(b','));
+        let names = tokens.get(strength.len() + 1..);
+        let of = match names {
+            Some(names) => {
+                let names = names.iter().filter(|token| !token.is(b','));
                 Some(names.map(|token| name_of(text, token)).collect::<Option<Vec<_>>>()?)
             }
-            _ => None,
+            None => None,
         };
         Some(Self { strength: strength.join(" "), busy: cut.busy, of })
     }
@@ -180,7 +211,7 @@ fn tables(
     query: &Query,
     select: &Select,
     clause: &Clause,
-) -> Result<Vec<(String, LockedTable)>, Option<Obstacle>> {
+) -> Result<Vec<(String, LockedTable)>, Option<Fault>> {
     let mut items = Vec::new();
     for item in &select.from {
         items.extend(joined(item).map_err(Some)?);
@@ -219,7 +250,7 @@ fn tables(
             return Err(Some(refused("it gives columns of a table other names")));
         }
         if nullable {
-            return Err(Some(nullable_side(&clause.strength)));
+            return Err(Some(nullable_side(&clause.strength, &alias)));
         }
         let table = table_of(of, schema.as_deref(), &name, clause)?;
         found.push((alias, table));
@@ -232,10 +263,13 @@ fn tables(
 }
 
 /// In Postgres's words; one that finds by WHERE that the join is none that leaves out rows would do it.
-fn nullable_side(strength: &str) -> Obstacle {
+fn nullable_side(strength: &str, table: &str) -> Fault {
     let strength = strength.to_ascii_uppercase();
-    Obstacle::new(format!("{strength} cannot be applied to the nullable side of an outer join"))
-        .hint(format!("Name the tables of the other side, {strength} OF table, or write an inner join."))
+    Fault::unsupported(
+        format!("{strength} cannot be applied to the nullable side of an outer join"),
+        format!("Where no row of \"{table}\" matches, there is none to lock."),
+        format!("Name the tables of the other side, {strength} OF table, or write an inner join."),
+    )
 }
 
 fn table_of(
@@ -243,13 +277,19 @@ fn table_of(
     schema: Option<&str>,
     name: &str,
     clause: &Clause,
-) -> Result<LockedTable, Option<Obstacle>> {
+) -> Result<LockedTable, Option<Fault>> {
     let (table, is_copied) = match resolve(&of.scope, schema, name) {
         Relation::Sharded { table: Some(table), .. } => (table, false),
         Relation::Reference { table: Some(table), .. } => (table, true),
         Relation::Unsharded { table: Some(table), place } if place.is_home(&of.scope) => (table, false),
         _ => return Err(Some(refused("it locks rows of a view, or of a table that the router does not know"))),
     };
+    // A key of a table is none of the rows of those that inherit from it; partitions have those of the whole.
+    if table.kind != RelationKind::PartitionedTable
+        && of.scope.catalog.tables.values().any(|other| other.is_child_of(&table.name))
+    {
+        return Err(Some(refused(&format!("tables inherit from table \"{}\"", table.name.name))));
+    }
     let column = |at: &usize| {
         let column = table.columns.get(*at).filter(|column| column.not_null && is_written(column.type_oid))?;
         Some(KeyColumn { name: column.name.to_string(), type_oid: column.type_oid })
@@ -262,11 +302,12 @@ fn table_of(
         )))
     })?;
     let name = format!("{}.{}", quoted(&table.name.schema), quoted(&table.name.name));
-    Ok(LockedTable { name, columns, clause: clause.text(), busy: clause.busy, is_copied })
+    let content = table.columns.iter().map(|column| quoted(&column.name)).collect();
+    Ok(LockedTable { name, columns, content, clause: clause.text(), busy: clause.busy, is_copied })
 }
 
 /// The items of a FROM list, and whether an outer join can put NULLs in the place of their rows.
-fn joined(item: &TableWithJoins) -> Result<Vec<(&TableFactor, bool)>, Obstacle> {
+fn joined(item: &TableWithJoins) -> Result<Vec<(&TableFactor, bool)>, Fault> {
     let mut items = below(&item.relation)?;
     for join in &item.joins {
         let mut right = below(&join.relation)?;
@@ -286,7 +327,7 @@ fn joined(item: &TableWithJoins) -> Result<Vec<(&TableFactor, bool)>, Obstacle> 
     Ok(items)
 }
 
-fn below(factor: &TableFactor) -> Result<Vec<(&TableFactor, bool)>, Obstacle> {
+fn below(factor: &TableFactor) -> Result<Vec<(&TableFactor, bool)>, Fault> {
     match factor {
         TableFactor::NestedJoin { table_with_joins, alias: None } => joined(table_with_joins),
         TableFactor::NestedJoin { .. } => Err(refused("it gives a join a name")),
@@ -338,7 +379,15 @@ impl Locked {
         let empty = from == select + 1 || from == select + 2 && is(top[select + 1], &["all"]);
         let comma = if empty { "" } else { ", " };
         let (before, behind) = (text.get(..top[from].start)?, text.get(top[from].start..end)?);
-        Some(format!("{before}{comma}{} {}", self.keys, behind.trim_end()))
+        let (behind, keys) = (behind.trim_end(), &self.keys);
+        // On a line of its own: what is before it may end in a comment.
+        let order =
+            match (self.order.as_str(), (from..top.len()).any(|at| top[at].start < end && is_clause(at, &["order"]))) {
+                ("", _) => String::new(),
+                (order, true) => format!("\n, {order}"),
+                (order, false) => format!("\nORDER BY {order}"),
+            };
+        Some(format!("{before}{comma}{keys} {behind}{order}"))
     }
 
     /// The keys of one row of the result, table by table; `None` for one that has none. `values`: its hidden columns.
@@ -376,7 +425,8 @@ impl LockedTable {
     /// What a copy has in the rows with these keys.
     pub fn contents(&self, keys: &[&str]) -> String {
         let among = self.among(keys);
-        format!("SELECT (pgloom_copy.*)::pg_catalog.text FROM {} AS pgloom_copy WHERE {among}", self.name)
+        let columns = self.content.join(", ");
+        format!("SELECT ROW({columns})::pg_catalog.text FROM {} WHERE {among}", self.name)
     }
 
     fn names(&self, behind: &str) -> Vec<String> {
@@ -402,6 +452,14 @@ impl LockedTable {
 }
 
 impl KeyColumn {
+    /// As a part of ORDER BY. In which order is no matter; that of bytes is one that shards and router have alike.
+    fn ordered(&self, name: String) -> String {
+        match self.type_oid {
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR => format!("{name} COLLATE \"C\""),
+            _ => name,
+        }
+    }
+
     fn literal(&self, value: &str) -> String {
         let digits = value.strip_prefix('-').unwrap_or(value);
         let number = matches!(self.type_oid, oid::INT2 | oid::INT4 | oid::INT8)
@@ -435,6 +493,7 @@ mod tests {
         let table = LockedTable {
             name: "\"s\".\"t\"".to_owned(),
             columns,
+            content: vec!["\"a\"".to_owned(), "\"id\"".to_owned()],
             clause: "FOR UPDATE".to_owned(),
             busy: Busy::Wait,
             is_copied: false,
@@ -443,8 +502,42 @@ mod tests {
             tables: vec![table],
             limit: Limit::default(),
             keys: "\"t\".\"id\"::pg_catalog.text AS pgloom_key_1".to_owned(),
+            order: String::new(),
             hidden,
             by_settings: false,
+            names_keys: true,
+        }
+    }
+
+    #[test]
+    fn rows_with_a_limit_have_one_order() {
+        let mut locked = sample(&[("id", oid::INT4)]);
+        locked.order = "\"t\".\"id\"".to_owned();
+        let key = "\"t\".\"id\"::pg_catalog.text AS pgloom_key_1";
+        for (text, read) in [
+            ("SELECT a FROM t LIMIT 1 FOR UPDATE", format!("SELECT a , {key} FROM t\nORDER BY \"t\".\"id\"")),
+            (
+                "SELECT a FROM t ORDER BY t.order -- by a\n FOR UPDATE OFFSET 2;",
+                format!("SELECT a , {key} FROM t ORDER BY t.order -- by a\n, \"t\".\"id\""),
+            ),
+            (
+                "SELECT a AS order FROM (SELECT 1 FROM u ORDER BY 1) t FETCH FIRST ROW ONLY FOR SHARE",
+                format!("SELECT a AS order , {key} FROM (SELECT 1 FROM u ORDER BY 1) t\nORDER BY \"t\".\"id\""),
+            ),
+        ] {
+            assert_eq!(locked.reading(text), Some(read), "{text}");
+        }
+        let text = KeyColumn { name: "code".to_owned(), type_oid: oid::VARCHAR };
+        assert_eq!(text.ordered("\"t\".\"code\"".to_owned()), "\"t\".\"code\" COLLATE \"C\"");
+    }
+
+    #[test]
+    fn stars_that_stand_for_columns() {
+        for text in ["SELECT * FROM t", "select all * from t", "SELECT a, * FROM t", "SELECT t.* FROM t"] {
+            assert!(names_all(text), "{text}");
+        }
+        for text in ["SELECT a * b FROM t", "SELECT count(*) FROM t", "SELECT '*' FROM t"] {
+            assert!(!names_all(text), "{text}");
         }
     }
 
@@ -486,6 +579,10 @@ mod tests {
         assert_eq!(
             table.lock(&[]),
             "SELECT \"id\"::pg_catalog.text, \"code\"::pg_catalog.text FROM \"s\".\"t\" WHERE false FOR UPDATE"
+        );
+        assert_eq!(
+            table.contents(&["(1, 'a')"]),
+            "SELECT ROW(\"a\", \"id\")::pg_catalog.text FROM \"s\".\"t\" WHERE (\"id\", \"code\") IN ((1, 'a'))"
         );
         let three = table.lock(&["(1, 'a')", "(2, 'b')", "(3, 'c')"]);
         assert!(three.contains("(\"id\", \"code\") IN ((1, 'a'), (2, 'b'), (3, 'c'), (3, 'c')) FOR UPDATE"), "{three}");

@@ -106,12 +106,16 @@ impl LockText {
         let end = top.iter().skip(start).position(ends).map_or(top.len(), |at| start + at);
         let bytes: Range<usize> = top[start].start..top.get(end.checked_sub(1)?)?.end;
         let clause = text.get(bytes.clone())?;
-        let has = |of: &str| top[start..end].iter().any(|token| word(token, of));
-        let busy = match (has("nowait"), has("skip")) {
-            (false, false) => Busy::Wait,
-            (true, false) => Busy::Fail,
-            (false, true) => Busy::Skip,
-            (true, true) => return None,
+        // Tables may have these names.
+        let ends_with = |words: &[&str]| {
+            let Some(at) = end.checked_sub(words.len()).filter(|at| *at > start) else { return false };
+            let is_name = top[at - 1].is(b',') || top[at - 1].is(b'.') || word(top[at - 1], "of");
+            !is_name && top[at..end].iter().zip(words).all(|(token, of)| word(token, of))
+        };
+        let busy = match (ends_with(&["nowait"]), ends_with(&["skip", "locked"])) {
+            (true, _) => Busy::Fail,
+            (_, true) => Busy::Skip,
+            _ => Busy::Wait,
         };
         let blank: String = clause.chars().map(|c| if c == '\n' { c } else { ' ' }).collect();
         let without = format!("{}{blank}{}", text.get(..bytes.start)?, text.get(bytes.end..)?);
@@ -138,6 +142,17 @@ mod tests {
             found("for no key update of t skip locked", Busy::Skip)
         );
         assert_eq!(cut("SELECT a FROM t FOR KEY SHARE NOWAIT\nOFFSET 3"), found("FOR KEY SHARE NOWAIT", Busy::Fail));
+        for (clause, busy) in [
+            ("FOR UPDATE OF skip", Busy::Wait),
+            ("FOR UPDATE OF t, nowait", Busy::Wait),
+            ("FOR UPDATE OF skip, locked", Busy::Wait),
+            ("FOR SHARE OF nowait NOWAIT", Busy::Fail),
+            ("FOR SHARE OF nowait, skip SKIP /* it */ LOCKED", Busy::Skip),
+            ("FOR NO KEY UPDATE OF skip nowait", Busy::Fail),
+        ] {
+            assert_eq!(cut(&format!("SELECT a FROM t {clause}")), found(clause, busy));
+            assert_eq!(cut(&format!("SELECT a FROM t {clause} LIMIT 1")), found(clause, busy));
+        }
         for text in [
             "SELECT a FROM t",
             "SELECT substring(a FOR 3) FROM t",

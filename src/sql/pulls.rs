@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, Statement, TableFactor, Visit, Visitor,
+    AccessExpr, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, Statement, TableFactor, Visit, Visitor,
 };
 
 use crate::catalog::{Column, RelationKind, Table};
@@ -213,11 +213,22 @@ impl Visitor for Mentions {
                 }
             }
             Expr::Cast { data_type, .. } => {
-                self.casts_to_named_types |= matches!(data_type, sqlparser::ast::DataType::Custom(..));
+                self.casts_to_named_types |= is_of_users(data_type);
             }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether users may have made the type: it has a name of its own, and not one of pg_catalog.
+fn is_of_users(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Custom(name, _) => {
+            let schema = name.0.len().checked_sub(2).and_then(|at| name.0.get(at)?.as_ident());
+            schema.is_none_or(|schema| folded(schema) != "pg_catalog")
+        }
+        _ => false,
     }
 }
 

@@ -79,6 +79,10 @@ const STATEMENTS: &[&str] = &[
     "WITH w AS (SELECT label FROM parts WHERE id < 4) SELECT i.id FROM items i JOIN w ON w.label = i.name ORDER BY 1 FOR UPDATE",
     "SELECT i.id, x.n FROM items i JOIN (SELECT label, count(*) AS n FROM parts GROUP BY label) x ON x.label = i.name ORDER BY 1 FOR UPDATE OF i",
     "SELECT i.id FROM items i JOIN parts p ON p.label = i.name WHERE p.id > 1000 FOR UPDATE",
+    "SELECT ALL i.id FROM items i JOIN parts p ON p.label = i.name WHERE p.label <> 'pgloom_key_1' ORDER BY i.id LIMIT 3 FOR UPDATE OF i",
+    "SELECT i.id, skip.id FROM items i JOIN parts skip ON skip.label = i.name ORDER BY 1 FOR UPDATE OF i, skip",
+    "SELECT i.id, nowait.id FROM items i JOIN parts nowait ON nowait.label = i.name ORDER BY 1 LIMIT 3 FOR SHARE OF nowait",
+    "SELECT skip.id FROM items skip JOIN parts nowait ON nowait.label = skip.name ORDER BY 1 FOR UPDATE OF skip, nowait SKIP LOCKED",
     "SELECT i.name FROM items i JOIN parts p ON p.label = i.name ORDER BY i.name LIMIT 0 FOR UPDATE",
     "SELECT FROM items i JOIN parts p ON p.label = i.name WHERE i.id = 3 FOR UPDATE",
     "SELECT id FROM items ORDER BY name COLLATE \"en_US\" DESC, id LIMIT 4 FOR UPDATE",
@@ -284,6 +288,78 @@ fn rows_that_change_meanwhile_are_those_of_one_postgres() {
     }
 }
 
+/// Rows that have other keys when they are no longer waited for, and a commit that comes late to the other shards.
+#[test]
+fn keys_that_change_meanwhile_are_found_again() {
+    let (world, mut one) = world("locks_rekeyed");
+    let far = world.id(1, 0);
+    for raw in [&mut world.connect(), &mut one] {
+        raw.must(&format!("INSERT INTO places VALUES ('far', 'item {far}')"));
+        raw.must("CREATE TABLE numbers (n numeric PRIMARY KEY, id int); INSERT INTO numbers VALUES (1, 5), (2, 6)");
+    }
+    let sql = format!(
+        "SELECT i.id, a.code FROM items i JOIN places a ON a.title = i.name WHERE i.id = {far} OR a.code = 'b' ORDER BY 1 FOR UPDATE OF a"
+    );
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    let mut holders: Vec<Raw> = (0..SHARDS).map(|shard| world.db.shard(shard)).collect();
+    for holder in &mut holders {
+        holder.must("BEGIN; UPDATE places SET code = 'farther' WHERE code = 'far'");
+    }
+    raw.send(&m::query(&sql)).unwrap();
+    eventually(10, "it waits", || world.waiting(0) > 0);
+    holders[0].must("COMMIT");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    for holder in &mut holders[1..] {
+        holder.must("COMMIT");
+    }
+    let rows = |raw: &mut Raw| -> Vec<_> {
+        let messages = raw.read_to_ready().unwrap();
+        messages.iter().filter(|message| message.tag == b'D').map(support::Message::cells).collect()
+    };
+    one.must("UPDATE places SET code = 'farther' WHERE code = 'far'");
+    assert_eq!(rows(&mut raw), one.must(&sql).answers[0].rows);
+    raw.must("ROLLBACK");
+
+    let sql = "SELECT i.id, u.n FROM items i JOIN numbers u ON u.id = i.id ORDER BY 1 FOR UPDATE OF u";
+    let mut holder = world.connect();
+    let change = "UPDATE numbers SET n = 1.0000 WHERE n = 1";
+    holder.must(&format!("BEGIN; {change}"));
+    raw.must("BEGIN");
+    raw.send(&m::query(sql)).unwrap();
+    eventually(10, "it waits", || world.waiting(0) > 0);
+    holder.must("COMMIT");
+    one.must(change);
+    assert_eq!(rows(&mut raw), one.must(sql).answers[0].rows);
+    let free = world.db.shard(0).values("SELECT n FROM numbers FOR UPDATE SKIP LOCKED");
+    assert_eq!(free, Vec::<String>::new());
+    raw.must("ROLLBACK");
+}
+
+/// A key of a table is none of the rows of those that inherit from it; one of a table with partitions is one of all.
+#[test]
+fn rows_of_tables_that_inherit_have_no_key() {
+    let (world, mut one) = world("locks_children");
+    let mut raw = world.connect();
+    for raw in [&mut raw, &mut one] {
+        raw.must("CREATE TABLE above (id int PRIMARY KEY, body text); CREATE TABLE below () INHERITS (above)");
+        raw.must("INSERT INTO above VALUES (1, 'above'), (2, 'above'); INSERT INTO below VALUES (1, 'below')");
+        raw.must("CREATE TABLE cut (id int PRIMARY KEY, body text) PARTITION BY RANGE (id)");
+        raw.must("CREATE TABLE cut_low PARTITION OF cut FOR VALUES FROM (0) TO (3); CREATE TABLE cut_high PARTITION OF cut DEFAULT");
+        raw.must("INSERT INTO cut SELECT n, 'part ' || n FROM generate_series(1, 5) n");
+    }
+    let of = |table: &str| {
+        format!("SELECT i.id, x.body FROM items i JOIN {table} x ON x.id = i.id ORDER BY 1, 2 FOR UPDATE")
+    };
+    let refused = raw.simple(&format!("{} OF x SKIP LOCKED", of("above")));
+    assert_eq!(refused.code(), "0A000");
+    let detail = refused.error.unwrap().0.get(&'D').cloned().unwrap_or_default();
+    assert!(detail.contains("tables inherit from table \"above\""), "{detail}");
+    for sql in [format!("{} OF i", of("above")), of("cut"), format!("{} NOWAIT", of("cut_low"))] {
+        same(&sql, &raw.simple(&sql), &one.simple(&sql));
+    }
+}
+
 /// What comes to the result by what was waited for is in it, as if the statement had come behind that.
 #[test]
 fn rows_that_come_meanwhile_are_locked_too() {
@@ -376,6 +452,108 @@ fn two_who_lock_the_same_rows_take_turns() {
     };
     std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(work))));
     assert_eq!(world.connect().value("SELECT n FROM items WHERE id = 20"), "45");
+}
+
+/// Which rows come first is left open: each reading has the same, so that no others are locked.
+#[test]
+fn no_more_rows_are_locked_than_a_limit_lets_through() {
+    let (world, _) = world("locks_ties");
+    let mut raw = world.connect();
+    for tail in
+        ["LIMIT 3", "ORDER BY i.n LIMIT 3", "ORDER BY i.n -- all alike\n FETCH FIRST 3 ROWS ONLY", "LIMIT 2 OFFSET 1"]
+    {
+        for of in ["items i JOIN parts p ON p.label = i.name", "items i JOIN places p ON p.title <> i.name"] {
+            let sql = format!("SELECT i.id FROM {of} {tail} FOR UPDATE");
+            for _ in 0..4 {
+                raw.must("BEGIN");
+                let returned: BTreeSet<String> = raw.values(&sql).into_iter().collect();
+                let [[items, parts, places, _], _] = locked(&world).map(|all| <[_; 4]>::try_from(all).unwrap());
+                assert!(items.is_superset(&returned), "{sql}: {returned:?}, {items:?}");
+                assert!(
+                    items.len() <= 3 && parts.len().max(places.len()) <= 3,
+                    "{sql}: {items:?}, {parts:?}, {places:?}"
+                );
+                raw.must("ROLLBACK");
+            }
+        }
+    }
+}
+
+/// One Postgres does not look at the keys of rows that it locks.
+#[test]
+fn keys_that_the_user_may_not_read_are_told_as_such() {
+    let (world, mut one) = world("locks_columns");
+    let mut raw = world.connect();
+    let role = "locks_columns_reader";
+    for raw in [&mut raw, &mut one] {
+        let _ = raw.simple(&format!("CREATE ROLE {role}"));
+        raw.must(&format!("GRANT SELECT ON items TO {role}; GRANT SELECT (label), UPDATE (label) ON parts TO {role}"));
+        raw.must(&format!("SET ROLE {role}"));
+    }
+    let sql = "SELECT p.label FROM parts p JOIN items i ON i.name = p.label FOR UPDATE OF p";
+    assert_eq!(one.values(sql).len(), 12);
+    raw.must("BEGIN");
+    let refused = raw.simple(sql);
+    assert_eq!((refused.code(), refused.status), ("0A000", b'E'), "{}", refused.text());
+    assert!(refused.error.unwrap().to_string().contains("primary keys"));
+    assert_eq!(raw.simple("SELECT 1").code(), "25P02");
+    raw.must("ROLLBACK");
+    for sql in [sql.replace("p.label FROM", "p.id FROM"), sql.replace("p.label FROM", "p.* FROM")] {
+        assert_eq!((raw.simple(&sql).code(), one.simple(&sql).code()), ("42501", "42501"), "{sql}");
+    }
+    for raw in [&mut raw, &mut one] {
+        raw.must(&format!("RESET ROLE; DROP OWNED BY {role}"));
+    }
+    raw.must(&format!("DROP ROLE {role}"));
+}
+
+/// Temporary tables beside the locked ones, copies with their columns in another order, and Postgres's words for what it refuses.
+#[test]
+fn tables_of_other_kinds_stand_beside_those_that_are_locked() {
+    let (world, mut one) = world("locks_beside");
+    let mut past = world.db.shard(1);
+    past.must("ALTER TABLE places RENAME TO old; CREATE TABLE places (title text, code text PRIMARY KEY)");
+    past.must("INSERT INTO places SELECT title, code FROM old; DROP TABLE old");
+    let mut raw = world.connect();
+    for raw in [&mut raw, &mut one] {
+        raw.must(
+            "CREATE TEMP TABLE picked (id int PRIMARY KEY, word text); INSERT INTO picked VALUES (3, 'x'), (7, 'y')",
+        );
+    }
+    for sql in [
+        "SELECT i.id, a.code FROM items i JOIN places a ON a.title = i.name ORDER BY 1 FOR UPDATE OF a",
+        "SELECT i.id, t.word FROM items i JOIN picked t ON t.id = i.id ORDER BY 1 FOR UPDATE OF i",
+        "SELECT i.id, t.word FROM items i JOIN picked t ON t.id = i.id ORDER BY 1 LIMIT 1 FOR UPDATE",
+    ] {
+        raw.must("BEGIN");
+        one.must("BEGIN");
+        same(sql, &raw.simple(sql), &one.simple(sql));
+        let [ours, theirs] = locked(&world);
+        assert_eq!(ours, theirs, "{sql}");
+        raw.must("ROLLBACK");
+        one.must("ROLLBACK");
+    }
+    let sql = "SELECT i.id, p.id FROM items i LEFT JOIN parts p ON p.label = i.name FOR NO KEY UPDATE";
+    let message = |reply: Reply| reply.error.unwrap().message().to_owned();
+    assert_eq!(message(raw.simple(sql)), message(one.simple(sql)));
+}
+
+/// What is read several times says what it has to say once.
+#[test]
+fn notices_come_once() {
+    let world = Sharded::create("locks_notices", "");
+    let function = "CREATE FUNCTION says(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'at %', n; RETURN n; END $$";
+    let mut raw = world.connect();
+    raw.must("INSERT INTO parts SELECT n, 'item ' || n + 1 FROM generate_series(1, 12) n");
+    raw.must(function);
+    let sql = format!("{OF_PARTS} WHERE i.id IN (3, 4, 5) AND says(p.id) > 0 ORDER BY i.id FOR UPDATE OF i");
+    raw.send(&m::query(&sql)).unwrap();
+    let messages = raw.read_to_ready().unwrap();
+    let of = |tag: u8| messages.iter().filter(|message| message.tag == tag).count();
+    assert_eq!((of(b'D'), of(b'E')), (3, 0), "{messages:?}");
+    let said: Vec<_> = messages.iter().filter(|message| message.tag == b'N').map(|message| &message.body).collect();
+    assert_eq!(said.iter().collect::<BTreeSet<_>>().len(), said.len());
+    assert!(!said.is_empty());
 }
 
 /// Who may read, and not lock.
