@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::raw::message as m;
+use support::eventually;
+use support::raw::{Raw, cancel, message as m};
 use support::script::Step::{self, Ready, Send, Until};
 use support::script::{Pair, Placed, batch, queries};
 
@@ -322,6 +323,96 @@ fn keys_in_other_encodings_are_placed_as_they_are_stored() {
             .answers(encoding, &queries(&[&format!("COPY cities FROM STDIN (ENCODING '{encoding}', DELIMITER 'xx')")]));
     }
     assert_eq!(world.through().copy_in("COPY cities FROM STDIN (ENCODING 'no_such')", b"a\t1\tx\n").code(), "0A000");
+}
+
+/// A field of more characters than are remembered from one row to the next.
+#[test]
+fn a_field_of_very_many_characters_is_converted() {
+    let schema = "CREATE TABLE cities (name varchar(20) PRIMARY KEY, n int, note text)";
+    let world = Pair::with_key_type("copymany", schema, ("cities", "name"), "text");
+    // Those of four bytes, in their order.
+    let character =
+        |n: u32| [0x90 + n / 12_600, 0x30 + n / 1260 % 10, 0x81 + n / 10 % 126, 0x30 + n % 10].map(|b| b as u8);
+    let name: Vec<u8> = (0..120_000).flat_map(character).collect();
+    let row = [&b"a\t1\tx\n"[..], &name, b"\t2\tx\n"].concat();
+    same_errors(&world, "COPY cities FROM STDIN (ENCODING 'GB18030')", row);
+}
+
+/// A question about characters that has to wait: it ends when the COPY is cancelled, and when its client is gone.
+#[test]
+fn a_question_about_characters_can_be_cancelled() {
+    let schema = "CREATE TABLE cities (name text PRIMARY KEY, n int, note text)";
+    let world = Pair::with_key_type("copyasks", schema, ("cities", "name"), "text");
+    let (mut locker, mut watch) = (world.db.shard(0), world.db.shard(0));
+    for is_cancelled in [true, false] {
+        let mut raw = world.through();
+        raw.send(&m::query("COPY cities FROM STDIN (ENCODING 'SJIS')")).unwrap();
+        assert_eq!(raw.read().unwrap().tag, b'G');
+        locker.must("BEGIN; LOCK TABLE pg_catalog.pg_conversion IN ACCESS EXCLUSIVE MODE");
+        raw.send(&m::copy_data(b"\x83\\\t1\tx\n")).unwrap();
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_conversion'::regclass \
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually(10, "the question waits", || watch.value(waits) != "0");
+        if is_cancelled {
+            cancel(world.router.as_ref().unwrap().port, raw.key.0, &raw.key.1);
+            assert_eq!(raw.read().unwrap().report().code(), "57014");
+            while raw.read().unwrap().tag != b'Z' {}
+        }
+        drop(raw);
+        let copies = "SELECT count(*) FROM pg_stat_activity \
+            WHERE datname = current_database() AND query LIKE 'COPY cities%' AND state <> 'idle'";
+        eventually(10, "the COPY is over", || watch.value(copies) == "0");
+        locker.must("ROLLBACK");
+    }
+    assert_eq!(world.through().value("SELECT count(*) FROM cities"), "0");
+}
+
+/// Where SQL_ASCII lets any bytes in, no hash says where they belong.
+#[test]
+fn keys_that_are_no_text_are_refused() {
+    let schema = "CREATE TABLE cities (name text PRIMARY KEY, n int, note text)";
+    let world = Pair::with_key_type("copyascii", schema, ("cities", "name"), "text");
+    let rows = b"a\t1\tx\n\xff\xfe\t2\ty\n";
+    let refused = |raw: &mut Raw, sql: &str| {
+        let error = raw.copy_in(sql, rows).error.unwrap();
+        assert_eq!((error.code(), &*error.0[&'W']), ("0A000", "COPY cities, line 2, column name"), "{error}");
+    };
+    let mut raw = world.through();
+    refused(&mut raw, "COPY cities FROM STDIN (ENCODING 'sql-ascii')");
+    same_errors(&world, "COPY cities FROM STDIN", rows);
+    raw.must("SET client_encoding TO 'SQL_ASCII'");
+    refused(&mut raw, "COPY cities FROM STDIN");
+    assert_eq!(raw.copy_in("COPY cities FROM STDIN (ENCODING 'UTF8')", rows).code(), "22021");
+    // A value that is no key is stored as one Postgres stores it.
+    assert_eq!(raw.copy_in("COPY cities FROM STDIN", b"b\t1\t\xff\n").code(), "");
+    assert_eq!(raw.value("SELECT n FROM cities WHERE name = 'b'"), "1");
+}
+
+/// Lines within a row, and a header line that is none.
+#[test]
+fn errors_within_a_row_of_several_lines_are_at_the_clients_line() {
+    let schema = "CREATE TABLE cities (name text PRIMARY KEY, n int, note text)";
+    let world = Pair::with_key_type("copylines", schema, ("cities", "name"), "text");
+    for options in ["(FORMAT csv, ENCODING 'SJIS')", "(FORMAT csv, HEADER, ENCODING 'SJIS')"] {
+        for good in [0, 1, 2, 30] {
+            let header = if options.contains("HEADER") { "name,n,note\n" } else { "" };
+            let good: String = (0..good).map(|n| format!("g{n},{n},\"a\nb\"\n")).collect();
+            for wrong in [
+                &b"w,1,\"x\ny\xa0\nz\"\n"[..],
+                b"w,1,\"x\ny\n",
+                b"w,x,\"x\ny\"\n",
+                b"w,1,\"x\r\ny\r\n",
+                b"w,1,\"x\ny\x83",
+            ] {
+                let rows = [header.as_bytes(), good.as_bytes(), wrong].concat();
+                same_errors(&world, &format!("COPY cities FROM STDIN {options}"), rows);
+            }
+        }
+    }
+    for rows in [&b"name\x83"[..], b"name\x83\na,1,x\n", b"\"na\nme\x83", b"name,\xa0\na,1,x\n"] {
+        same_errors(&world, "COPY cities FROM STDIN (FORMAT csv, HEADER, ENCODING 'SJIS')", rows);
+    }
+    same_errors(&world, "COPY cities FROM STDIN (HEADER, ENCODING 'SJIS')", b"name\tn\tnote\x83");
 }
 
 /// What the router adds to rows is read as they are.

@@ -308,6 +308,11 @@ fn a_copied_duplicate_is_at_the_clients_line() {
         format!("{good}{}{}", row(d, 9, "old@x"), row(d, 10, "m3@x")),
         format!("{}{}{}{}", row(c, 2, "z@x"), row(b, 2, "a@x"), row(d, 2, "z@x"), row(a, 4, "a@x")),
         format!("{}{a}\t5\t\\N\tnick\t7\n{b}\t5\t\\N\tnick\t8\n{c}\t6\t\\N\tnick\t7\n", row(c, 2, "y@x")),
+        // By other spellings of what is stored.
+        format!("{a}\t5\t\\N\tnick\t7\n{b}\t5\t\\N\tnick\t07\n{c}\t6\t\\N\tnick\t7\n"),
+        format!("{a}\t5\t\\N\tnick\t7\n{c}\t6\t\\N\tnick\t 7 \n{b}\t5\t\\N\tnick\t7\n"),
+        format!("{a}\t5\t\\N\tnick\t7\n{c}\t6\t\\N\tnick\t-0\n{b}\t5\t\\N\tnick\t+0\n{b}\t6\t\\N\tnick\t0\n"),
+        format!("{a}\t5\t\\N\t{0}\t7\n{c}\t6\t\\N\t{0}  \t7\n{b}\t5\t\\N\t{0}\t7\n", "n".repeat(20)),
     ] {
         let (ours, theirs) = told("", rows.as_bytes());
         assert_eq!(ours, theirs, "{rows}");
@@ -331,15 +336,19 @@ fn a_copied_duplicate_is_at_the_clients_line() {
     let rows = [&b"PGCOPY\n\xff\r\n\0"[..], &[0; 8], &binary(a, 2, "b@x"), &binary(b, 2, "b@x"), &[0xff; 2]].concat();
     let (ours, theirs) = told("BINARY", &rows);
     assert_eq!(ours, theirs);
-    // Where rows are left out, or values come by another spelling, no line is told, and all else is the same.
+    // Where rows are left out, or several values may be shown as one, no line is told, and all else is the same.
     for (options, rows) in [
         ("WHERE id > 1", format!("{}{}{}", row(b, 1, "w@x"), row(a, 2, "w@x"), row(c, 3, "w@x"))),
-        ("", format!("{a}\t5\t\\N\tnick\t7\n{b}\t5\t\\N\tnick\t07\n")),
+        ("", format!("{a}\t5\t\\N\tnick, 7\t7\n{b}\t5\t\\N\tnick, 7\t7\n")),
     ] {
         let (mut ours, mut theirs) = told(options, rows.as_bytes());
         assert_eq!((ours.remove(3), theirs.remove(3).is_some()), (None, true));
         assert_eq!(ours, theirs);
     }
+    // Of very many the first is told, too.
+    let line = |nth: i32| row([a, b, c, d][nth as usize % 4], 1000 + nth, &format!("many{}@x", nth % 20_000));
+    let (ours, theirs) = told("", (0..40_000).map(line).collect::<String>().as_bytes());
+    assert_eq!(ours, theirs);
     // In a block it is found at the end.
     raw.must("BEGIN");
     assert_eq!(raw.copy_in("COPY users FROM STDIN", row(c, 2, "old@x").as_bytes()).code(), "");

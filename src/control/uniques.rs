@@ -250,16 +250,17 @@ pub fn take(rules: &[UniqueRule], shards: &[&str]) -> String {
     )
 }
 
-/// Changes the registry of one shard: a row for each value that is there already.
-pub fn put(entries: &[Entry], shards: &[&str]) -> String {
+/// Changes the registry of one shard: a row for each value that is there already, or for the first of them.
+pub fn put(entries: &[Entry], shards: &[&str], all: bool) -> String {
     let list = |of: &dyn Fn(&Entry) -> String| entries.iter().map(of).collect::<Vec<_>>().join(", ");
     format!(
         "SELECT of_scope, shown FROM pgloom.unique_put(ARRAY[{}]::pg_catalog.text[], ARRAY[{}]::pg_catalog.text[], \
-         ARRAY[{}]::pg_catalog.int4[], ARRAY[{}]::pg_catalog.text[])",
+         ARRAY[{}]::pg_catalog.int4[], ARRAY[{}]::pg_catalog.text[]){}",
         list(&|entry| quote_literal(&entry.scope)),
         list(&|entry| quote_literal(&entry.value)),
         list(&|entry| entry.change.rows().to_string()),
         list(&|entry| quote_literal(shards.get(entry.shard).copied().unwrap_or_default())),
+        if all { "" } else { " LIMIT 1" },
     )
 }
 

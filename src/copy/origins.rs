@@ -66,11 +66,14 @@ impl Origins {
         }
         let (mut own, mut client) = self.before;
         let mut at = 0;
+        let mut is_first = false;
         while own < line {
+            is_first = own == 0;
             let (lines, further) = self.step(&mut at)?;
             (own, client) = (own + lines, client + further);
         }
-        (own == line && at > 0).then_some(client)
+        // Within a row of several lines they are counted alike, but for the first one.
+        (at > 0 && (own == line || !is_first)).then(|| client.saturating_sub(own - line))
     }
 
     /// The step that begins there.
@@ -90,6 +93,32 @@ impl Origins {
     }
 }
 
+/// The carriage returns in a row of CSV, but for those that end it.
+pub fn returns_within(row: &[u8], quote: u8, escape: u8) -> u64 {
+    let mut ended = row.strip_suffix(b"\n").unwrap_or(row);
+    ended = ended.strip_suffix(b"\r").unwrap_or(ended);
+    if ended.len() < row.len() && is_open(ended, quote, escape) {
+        ended = row;
+    }
+    memchr::memchr_iter(b'\r', ended).count() as u64
+}
+
+/// Whether a row ends within a quote (`CopyReadLineText`).
+fn is_open(row: &[u8], quote: u8, escape: u8) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in row {
+        let escapes = *byte == escape && escape != quote;
+        escaped = match escapes {
+            true => quoted && !escaped,
+            false => {
+                quoted ^= *byte == quote && !escaped;
+                false
+            }
+        };
+    }
+    quoted
+}
+
 /// The client's line of which a shard's CONTEXT tells. `canceled`: so it was; before it has got anything it waits at a line that is none of the
 /// client's.
 pub fn line_of(context: &str, table: &str, origins: &Origins, canceled: bool) -> Option<u64> {
@@ -106,6 +135,18 @@ fn digits_of(context: &str, table: &str) -> Option<std::ops::Range<usize>> {
     let digits = start + context.get(start..)?.find(|c: char| c.is_ascii_digit())?;
     let rest = context.get(digits..)?;
     Some(digits..digits + rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))
+}
+
+/// A shard's CONTEXT without the place in this table's rows. It stands last: around a COPY there is nothing else on a shard.
+pub fn without_line<'a>(context: &'a str, table: &str) -> &'a str {
+    let place = format!("COPY {table}, ");
+    match context
+        .match_indices(&place)
+        .find(|(at, _)| context.get(..*at).is_some_and(|b| b.is_empty() || b.ends_with('\n')))
+    {
+        Some((at, _)) => context.get(..at).unwrap_or_default().trim_end_matches('\n'),
+        None => context,
+    }
 }
 
 /// A shard's CONTEXT (`COPY table, line 7, column n: "x"`) with the client's line in it. `None` where it names no line of this table's rows, or
@@ -131,7 +172,11 @@ mod tests {
         let of = |text: &str| context(text, "t 7", &origins, true);
         assert_eq!(of("COPY t 7, line 2, column n: \"1\"").as_deref(), Some("COPY t 7, line 5, column n: \"1\""));
         assert_eq!(of("PL/x\nCOPY t 7, Zeile 5").as_deref(), Some("PL/x\nCOPY t 7, Zeile 900"));
-        assert_eq!(of("COPY t 7, line 3"), None);
+        assert_eq!(of("COPY t 7, line 3").as_deref(), Some("COPY t 7, line 898"));
+        assert_eq!(of("COPY t 7, line 6"), None);
+        assert_eq!(without_line("PL/x\nCOPY t 7, line 6: \"a\nCOPY t 7, b\"", "t 7"), "PL/x");
+        assert_eq!(without_line("COPY t 7, line 6: \"a\nb\"", "t 7"), "");
+        assert_eq!(without_line("PL/x\n a", "t 7"), "PL/x\n a");
         assert_eq!(of("COPY t 7, line 1: \"a\"").as_deref(), Some("COPY t 7, line 1: \"a\""));
         // Without any row only what is read can be about the client's first line.
         let of_none = |canceled| line_of("COPY t, line 1", "t", &Origins::new(4), canceled);
@@ -144,8 +189,18 @@ mod tests {
         let mut first = Origins::new(4);
         first.row(1, 7, || 2);
         first.row(2, 11, || 1);
-        assert_eq!([1, 3, 4, 5].map(|line| first.client_line(line)), [None, Some(7), None, Some(11)]);
+        assert_eq!([1, 3, 4, 5].map(|line| first.client_line(line)), [None, Some(7), Some(10), Some(11)]);
         assert_eq!(of("COPY other, line 2"), None);
+    }
+
+    #[test]
+    fn carriage_returns_that_end_a_row_do_not_count() {
+        let of = |row: &[u8]| returns_within(row, b'"', b'"');
+        assert_eq!([&b"a,\"b\r\n\r\"\r\n"[..], b"a\r", b"a", b"\"\r"].map(of), [2, 0, 0, 1]);
+        // The data ends within a quote.
+        assert_eq!([&b"a,\"b\r\nc\r\n"[..], b"\"\"\"\r\n", b"\"\"\r\n"].map(of), [2, 1, 0]);
+        assert_eq!(returns_within(b"'a\\'\r\n", b'\'', b'\\'), 1);
+        assert_eq!(returns_within(b"'a\\\\'\r\n", b'\'', b'\\'), 0);
     }
 
     proptest! {

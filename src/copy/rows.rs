@@ -125,6 +125,13 @@ impl RowCutter {
         self.time_columns = fields.iter().map(|(_, column)| column.clone()).collect();
     }
 
+    /// Of these wanted fields no more are read.
+    pub fn read_no_more(&mut self, fields: std::ops::Range<usize>) {
+        if fields.end <= self.wanted.len() {
+            self.wanted.drain(fields);
+        }
+    }
+
     /// Takes the next bytes of the data. Take all pieces before the next call: what is left is kept.
     pub fn feed(&mut self, chunk: &[u8]) {
         if self.ended {
@@ -237,7 +244,10 @@ impl RowCutter {
                         }
                         self.ended = true;
                         self.line += 1 + lines.embedded();
-                        return Ok(Some(Cut::Broken { total: self.buffer.len() - self.start }));
+                        let total = self.buffer.len() - self.start;
+                        // All shards get the header line, and refuse it.
+                        let is_header = std::mem::take(&mut self.header);
+                        return Ok(Some(if is_header { Cut::Preamble { total } } else { Cut::Broken { total } }));
                     }
                     lines::Found::More => {
                         return if data.len() > self.max_row { Err(too_long(self.max_row)) } else { Ok(None) };

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::config::limits::Limit;
-use crate::copy::origins::{Origins, context, line_of};
+use crate::copy::origins::{Origins, context, line_of, returns_within, without_line};
 use crate::copy::shown::{of_field, of_row, without_added};
 use crate::copy::{CONVERTED, KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{
@@ -26,6 +26,7 @@ use crate::session::finish::with;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
+use crate::sql::utility::encodings::is_ascii;
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType};
 use crate::wire::frame::{self, Frame};
@@ -206,7 +207,7 @@ impl Session {
         let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
         feed.uncut = !cut;
         let mut wanted = plan.key_fields.clone();
-        if let Some((fields, copied)) = CopiedValues::of(&self.database.uniques, plan) {
+        if let Some((fields, copied)) = CopiedValues::of(&self.database.uniques, plan, self.shared.memory.hold()) {
             wanted.extend(fields);
             feed.copied = Some(copied);
         }
@@ -306,6 +307,13 @@ impl Session {
         };
         let held = self.held.iter().filter(|held| shards.contains(&held.shard));
         held.map(|held| version(&held.server)).all(|version| version.is_some_and(|version| version >= major))
+    }
+
+    /// Whether these shards' servers take the client's bytes for characters, whatever they are.
+    fn is_unverified(&self, shards: &[ShardId]) -> bool {
+        let held = self.held.iter().filter(|held| shards.contains(&held.shard));
+        let mut told = held.flat_map(|held| &held.server.parameters);
+        told.any(|(name, value)| &**name == "client_encoding" && is_ascii(value))
     }
 
     /// Moves what the feed has gathered into the servers' queues.
@@ -533,6 +541,8 @@ struct Feed {
     read_fields: usize,
     /// Values that must be unique over all shards.
     copied: Option<CopiedValues>,
+    /// Shards take bytes that make no characters.
+    unverified: bool,
     chunks: Chunks,
     /// By position, where shards get different rows.
     origins: Vec<Origins>,
@@ -568,6 +578,8 @@ impl Feed {
             converter: None,
             read_fields: 0,
             copied: None,
+            unverified: plan.format != CopyFormat::Binary
+                && plan.unverified.unwrap_or_else(|| session.is_unverified(shards)),
             chunks: Chunks::new(shards.len()),
             origins,
             given_up: None,
@@ -605,6 +617,11 @@ impl Feed {
     fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan, source: &mut CopySource) -> Result<Rows, Failure> {
         let mut whole = Vec::new();
         loop {
+            if self.copied.as_ref().is_some_and(CopiedValues::is_over) {
+                self.copied = None;
+                cutter.read_no_more(plan.key_fields.len()..self.read_fields);
+                self.read_fields = plan.key_fields.len();
+            }
             if std::mem::take(&mut self.has_preamble) {
                 let lines = cutter.line().saturating_sub(self.line);
                 self.line = cutter.line();
@@ -628,7 +645,10 @@ impl Feed {
                     },
                 },
             };
-            if let Some(converter) = &self.converter {
+            if let Some(converter) = &mut self.converter {
+                if held.is_none() {
+                    converter.begin_row();
+                }
                 let keys = row.keys.get_mut(..self.read_fields).unwrap_or_default();
                 if let Err(unknown) = converter.convert(keys) {
                     self.waiting = Some(Waiting { whole: made, ..Waiting::new(&row) });
@@ -665,7 +685,15 @@ impl Feed {
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
                     None => {
                         let of = plan.types.get(nth).copied().flatten();
-                        key_value(field, *key_type, of, plan)
+                        match (key_value(field, *key_type, of, plan), field) {
+                            // No shard refuses it, and no hash puts it anywhere.
+                            (Ok(None), KeyField::Value(value))
+                                if self.unverified && std::str::from_utf8(value).is_err() =>
+                            {
+                                Err(KeyProblem::Encoding)
+                            }
+                            (given, _) => given,
+                        }
                     }
                 };
                 let given = match (given, field) {
@@ -720,7 +748,7 @@ impl Feed {
             }
             if let Some(origins) = self.origins.get_mut(slot) {
                 let returns = || match plan.format {
-                    CopyFormat::Csv { .. } => returns_within(row.bytes),
+                    CopyFormat::Csv { quote, escape, .. } => returns_within(row.bytes, quote, escape),
                     CopyFormat::Text { .. } | CopyFormat::Binary => 0,
                 };
                 origins.row(row.line.saturating_sub(self.line), row.line, returns);
@@ -730,19 +758,11 @@ impl Feed {
     }
 }
 
-/// The carriage returns in a row, but for those that end it.
-fn returns_within(row: &[u8]) -> u64 {
-    let row = row.strip_suffix(b"\n").unwrap_or(row);
-    let row = row.strip_suffix(b"\r").unwrap_or(row);
-    memchr::memchr_iter(b'\r', row).count() as u64
-}
-
 /// A shard's error with the line that the client sent; with none where that is not known.
 fn with_client_line(error: &Frame, plan: &CopyInPlan, origins: &Origins) -> Frame {
     error_fields::with_context(error, |shown| {
         let shown = String::from_utf8_lossy(shown);
-        let own = |line: &&str| !line.starts_with("COPY ");
-        let without = || shown.lines().filter(own).collect::<Vec<_>>().join("\n");
+        let without = || without_line(&shown, &plan.table.name).to_owned();
         let shown = context(&shown, &plan.table.name, origins, is_told(error)).unwrap_or_else(without);
         let added = plan.fill.as_ref().map_or(0, |fill| fill.names().count());
         match added {
@@ -761,6 +781,8 @@ fn client_line(error: &Frame, table: &str, origins: &Origins) -> Option<u64> {
 /// Why a row has no shard.
 pub(super) enum KeyProblem {
     Null,
+    /// Bytes that make no text in UTF-8.
+    Encoding,
     Unsure,
 }
 
@@ -772,6 +794,11 @@ impl KeyProblem {
                 format!("a row of sharded table \"{}\" needs a value for its sharding key", plan.table.name),
                 format!("its column \"{column}\" is NULL"),
                 "Leave such rows out, or give them a value.",
+            ),
+            Self::Encoding => Fault::unsupported(
+                format!("cannot tell the shard of a value of column \"{column}\""),
+                "its bytes are no text in UTF-8, and SQL_ASCII lets them in",
+                "Send the rows in UTF-8, or name their encoding with ENCODING.",
             ),
             Self::Unsure => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),

@@ -9,10 +9,10 @@ use crate::session::copy_keys::{Reader, is_of_value};
 use crate::session::{Failure, Session};
 use crate::sql::utility::encodings::{FileEncoding, First};
 
-/// Characters that are remembered at most.
+/// Characters that are remembered from one row to the next at most.
 const MOST: usize = 100_000;
-/// Characters that are asked for at once.
-const AT_ONCE: usize = 500;
+/// Characters that are asked for at once, first and at most.
+const AT_ONCE: (usize, usize) = (500, 20_000);
 
 /// Converts key fields, as far as their characters are known.
 pub(super) struct Converter {
@@ -34,6 +34,13 @@ impl Converter {
     pub fn new(plan: &CopyInPlan, cutter: &RowCutter) -> Option<Self> {
         let (encoding, reader) = plan.encoding.clone().zip(cutter.field_reader())?;
         Some(Self { encoding, reader, known: HashMap::new() })
+    }
+
+    /// A row that has asked for nothing yet. One that waits needs all that it has asked for.
+    pub fn begin_row(&mut self) {
+        if self.known.len() >= MOST {
+            self.known = HashMap::new();
+        }
     }
 
     /// Puts values in the place of key fields in another encoding.
@@ -63,7 +70,8 @@ impl Converter {
                 _ if lead.is_ascii() => text.push(char::from(*lead)),
                 Some(Some(known)) => text.push_str(known),
                 Some(None) => return Converted::Invalid,
-                None if unknown.len() == AT_ONCE => break,
+                // More and more, so that a long field is not begun too often.
+                None if unknown.len() == self.known.len().clamp(AT_ONCE.0, AT_ONCE.1) => break,
                 None => unknown.push(character.into()),
             }
             field = rest;
@@ -92,15 +100,12 @@ impl Session {
             quote_literal(&converter.encoding.name),
             asked.join(", ")
         );
-        let known: Vec<Option<Box<str>>> = match reader.server.query(&sql).await {
+        let known: Vec<Option<Box<str>>> = match self.ask_reader(reader, &sql).await? {
             Ok(rows) => rows.into_iter().map(|row| row.into_iter().flatten().next().map(Into::into)).collect(),
             // One of them is none: with it the COPY fails, whatever the others are.
             Err(fault) if !reader.server.broken && is_of_value(&fault) => vec![None; characters.len()],
             Err(fault) => return Err(fault.without_position().into()),
         };
-        if converter.known.len() >= MOST {
-            converter.known.clear();
-        }
         converter.known.extend(characters.into_iter().zip(known));
         Ok(())
     }

@@ -1,15 +1,19 @@
 //! Keys in the rows of a COPY whose spelling depends on settings of the server (`02.01.2024`): a Postgres reads them, once for each text.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
 
 use crate::backend::Backend;
 use crate::backend::settings::quote_literal;
 use crate::copy::append::binary_of_record;
+use crate::exec::replies::poll_client;
 use crate::fault::Fault;
 use crate::ids::Oid;
 use crate::plan::CopyInPlan;
 use crate::session::copy::KeyProblem;
-use crate::session::{Failure, Session};
+use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
 use crate::types::canonical::KeyValue;
 use crate::types::{Format, KeyType};
@@ -20,6 +24,9 @@ const MOST: usize = 10_000;
 const MOMENTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
 /// What texts of times depend on, as servers report it.
 const SETTINGS: [&str; 3] = ["DateStyle", "TimeZone", "IntervalStyle"];
+
+/// Rows of a server.
+type Answer = Vec<Vec<Option<String>>>;
 
 /// What a text means.
 pub(super) enum Read {
@@ -101,7 +108,7 @@ impl Session {
             Some(name) => name.clone(),
             None => {
                 let Some(oid) = self.type_to_read(plan, column) else { return Ok(Read::Unsure) };
-                let named = reader.server.query(&format!("SELECT pg_catalog.format_type({oid}, -1)")).await?;
+                let named = self.ask_reader(reader, &format!("SELECT pg_catalog.format_type({oid}, -1)")).await??;
                 let Some(name) = named.into_iter().flatten().flatten().next() else { return Ok(Read::Unsure) };
                 reader.types.insert(column, name.clone());
                 name
@@ -109,7 +116,7 @@ impl Session {
         };
         let value = format!("CAST({} AS {name})", quote_literal(text));
         let sql = format!("SELECT pg_catalog.encode(pg_catalog.record_send(ROW({value})), 'hex')");
-        match reader.server.query(&sql).await {
+        match self.ask_reader(reader, &sql).await? {
             Ok(rows) => {
                 let row = rows.into_iter().flatten().flatten().next();
                 let value = row.as_deref().and_then(binary_of_record);
@@ -125,6 +132,33 @@ impl Session {
         let types = &self.view.topology.distribution(plan.distribution?).key_types;
         let own = plan.types.get(column).copied().flatten();
         own.filter(|oid| KeyType::from_oid(*oid).is_some()).or_else(|| types.get(column).map(|ty| ty.oid()))
+    }
+
+    /// Asks the reader, for as long as the client is there and nobody cancels the COPY.
+    ///
+    /// # Errors
+    /// Why nothing more is to be asked. What the server says is in the answer.
+    pub(super) async fn ask_reader(
+        &mut self,
+        reader: &mut Reader,
+        sql: &str,
+    ) -> Result<Result<Answer, Fault>, Failure> {
+        let slot = Arc::clone(&self.slot);
+        // Nobody else tells this server.
+        let _waiting = slot.wait_copying();
+        let control = Arc::clone(&self.client.control);
+        let client = &mut self.client;
+        let mut asked = std::pin::pin!(reader.server.query(sql));
+        poll_fn(|cx| {
+            if control.poll_cancel(cx).is_ready() {
+                return Poll::Ready(Err(Failure::from(slot.canceled())));
+            }
+            match asked.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Ok(answer)),
+                Poll::Pending => poll_client(client, cx).map(|_| Err(Failure::Stop(Stop::Gone))),
+            }
+        })
+        .await
     }
 
     pub(super) async fn reader(&self) -> Result<Reader, Failure> {

@@ -1,7 +1,7 @@
 //! Values that are unique over all shards: before a transaction commits, what it has changed of them goes into the registry, on the shards
 //! of the values, as a part of the transaction. And the other way round: a statement by such a value goes to the shard that the registry names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::backend::settings::quote_identifier;
 use crate::commit::registry::{Changes, Entry, place, value_of};
@@ -65,23 +65,31 @@ impl Session {
             }
         }
         let (parts, twice) = changes.by_shard(topology.shards.len());
+        // Of a COPY all are asked for: the first of its lines is told.
+        let all = self.copied.is_some();
         let of_entry = |entry: Entry| Twice { scope: entry.scope, shown: entry.shown, is_there: false };
-        let mut twice: Vec<Twice> = twice.into_iter().map(of_entry).collect();
+        let mut twice: Vec<Twice> = twice.into_iter().map(of_entry).take(if all { usize::MAX } else { 1 }).collect();
+        let name_of = |twice: &Twice| (twice.scope.clone(), twice.shown.clone());
+        let mut known: HashMap<(String, String), usize> =
+            twice.iter().enumerate().map(|(at, twice)| (name_of(twice), at)).collect();
         // In the order of the shards, so that two who register the same values do not lock each other out.
         for (place, entries) in parts {
-            // Of a COPY all are asked for: the first of its lines is told.
-            if !twice.is_empty() && self.copied.is_none() {
+            if !twice.is_empty() && !all {
                 break;
             }
             let shard = ShardId(u16::try_from(place).map_err(|_| unread())?);
             let at = self.enlist(shard).await.map_err(fault_of)?;
             let held = &mut self.held[at];
             held.note_rows(true);
-            for row in held.server.query(&put(&entries, &names)).await? {
+            for row in held.server.query(&put(&entries, &names, all)).await? {
                 let [Some(scope), Some(shown)] = &row[..] else { return Err(unread()) };
-                match twice.iter_mut().find(|known| known.scope == *scope && known.shown == *shown) {
+                let (scope, shown) = (scope.clone(), shown.clone());
+                match known.get(&(scope.clone(), shown.clone())).and_then(|at| twice.get_mut(*at)) {
                     Some(known) => known.is_there = true,
-                    None => twice.push(Twice { scope: scope.clone(), shown: shown.clone(), is_there: true }),
+                    None => {
+                        known.insert((scope.clone(), shown.clone()), twice.len());
+                        twice.push(Twice { scope, shown, is_there: true });
+                    }
                 }
             }
         }

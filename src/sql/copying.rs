@@ -24,7 +24,7 @@ use crate::sql::outcome::{
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
-use crate::sql::utility::encodings::{FileEncoding, Named, named};
+use crate::sql::utility::encodings::{FileEncoding, Named, is_ascii, named};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{self, text_of, tokens};
 use crate::types::{KeyType, oid};
@@ -219,17 +219,28 @@ fn copy_in(
         times: times(known, &columns, copy),
         format: copy.format.clone(),
         encoding: encoding(copy),
+        unverified: unverified(copy),
         stored: if copy.filtered { Vec::new() } else { stored(known, &columns) },
         fill,
     })
 }
 
-/// The columns whose values come to lie as they are sent.
-fn stored(known: Option<&Table>, columns: &[&str]) -> Vec<(Box<str>, bool)> {
+/// The columns, and how values are stored in those that show them as they are read here.
+fn stored(known: Option<&Table>, columns: &[&str]) -> Vec<(Box<str>, Option<(KeyType, i32)>)> {
     let Some(known) = known.filter(|known| known.effects.is_none()) else { return Vec::new() };
-    let is_text =
-        |name: &str| known.column(name).is_some_and(|(_, of)| matches!(of.type_oid, oid::TEXT | oid::VARCHAR));
-    columns.iter().map(|name| (Box::from(*name), is_text(name))).collect()
+    let type_of = |name: &str| {
+        let (_, column) = known.column(name)?;
+        let key_type = KeyType::from_oid(column.type_oid).filter(|of| {
+            matches!(of, KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Text | KeyType::Varchar)
+        })?;
+        Some((key_type, column.typmod))
+    };
+    columns.iter().map(|name| (Box::from(*name), type_of(name))).collect()
+}
+
+/// Whether bytes that make no characters are let in, as far as the statement says.
+fn unverified(copy: &CopyStatement) -> Option<bool> {
+    copy.encoding.as_deref().map(is_ascii)
 }
 
 /// The fields that a shard reads as times. Binary ones say no `now`.
@@ -363,6 +374,7 @@ fn copy_everywhere(
         times,
         format: copy.format.clone(),
         encoding: encoding(copy),
+        unverified: unverified(copy),
         stored: Vec::new(),
         fill,
     })

@@ -474,9 +474,11 @@ pub struct CopyInPlan {
     pub format: CopyFormat,
     /// The rows are text in another encoding than UTF-8.
     pub encoding: Option<FileEncoding>,
-    /// The columns of the rows, and whether the binary form of their values is text; none where a shard may store them otherwise than they
-    /// are sent, or leave rows out.
-    pub stored: Vec<(Box<str>, bool)>,
+    /// Whether ENCODING lets bytes in that make no characters (SQL_ASCII); `None`: as the session's `client_encoding` does.
+    pub unverified: Option<bool>,
+    /// The columns of the rows, and the type and type modifier of those whose values are known to be stored as they are read here; none where
+    /// a shard may store others, or leave rows out.
+    pub stored: Vec<(Box<str>, Option<(KeyType, i32)>)>,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
 }

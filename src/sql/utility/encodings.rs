@@ -45,8 +45,17 @@ pub enum Named {
     Unknown,
 }
 
+/// Whether it is SQL_ASCII, in which every byte is a character.
+pub fn is_ascii(name: &str) -> bool {
+    plain(name) == "sqlascii"
+}
+
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
 pub fn named(name: &str) -> Named {
-    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain = plain(name);
     let windows = plain.strip_prefix("windows").or_else(|| plain.strip_prefix("win"));
     let page = windows.is_some_and(|page| matches!(page, "866" | "874") || page.len() == 4 && page.starts_with("125"));
     let characters = match &*plain {
@@ -142,6 +151,7 @@ mod tests {
             assert!(names.iter().all(|name| characters(name) == Some(expected)), "{names:?}");
         }
         assert!(["UTF8", "utf-8", "Unicode", "SQL_ASCII"].iter().all(|name| named(name) == Named::Utf8));
+        assert!(is_ascii("sql-ascii") && !is_ascii("utf8"));
         assert!(["", "big", "win12", "ebcdic", "utf16"].iter().all(|name| named(name) == Named::Unknown));
     }
 
