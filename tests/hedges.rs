@@ -11,7 +11,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use bank::{BALANCE, NAME};
-use support::raw::{Raw, Reply, Value, message as m};
+use support::raw::{Message, Raw, Reply, Value, cancel, message as m};
 use support::relay::{EXECUTE, Relay, Then, When};
 use support::{Lone, Router, eventually};
 use world::World;
@@ -144,4 +144,46 @@ fn the_server_that_is_not_the_first_is_told_to_stop() {
     let sent = hedged(&router, "won") + hedged(&router, "lost");
     assert_eq!(first_cell(&ask(&mut raw, "simple", account)), BALANCE.to_string());
     assert_eq!(hedged(&router, "won") + hedged(&router, "lost"), sent);
+}
+
+/// A server whose word counts for nothing works for others once it is given back: a cancel of the statement is none of theirs.
+#[test]
+fn a_cancel_meets_nobody_else() {
+    let world = World::create("");
+    let relay = Relay::start(world.b.port);
+    let general = format!("{GENERAL}\ndefault_pool_size = 1");
+    let config = world::config(&[&[&world.a, &world.b], &[&world.other]], &general);
+    let router = Router::start(&config.replace(&format!("port = {}", world.b.port), &format!("port = {}", relay.port)));
+    let (_, account) = world.client();
+    let (mut raw, mut other) = (router.connect(NAME), router.connect(NAME));
+    other.must("SET pgloom.read_preference = 'primary'");
+    (0..60).for_each(|_| drop(first_cell(&ask(&mut raw, "simple", account))));
+    // The primary says so at once. Of the replica this may be for want of a change that has not come to it.
+    let wrong = m::query(&format!("SELECT nothing FROM accounts WHERE id = {account}"));
+    let mut left = 40;
+    loop {
+        relay.set("SELECT nothing", When::Before, Then::Pass, || std::thread::sleep(LATE));
+        raw.set_patience(Duration::from_millis(700));
+        raw.send(&wrong).unwrap();
+        let answered = raw.read_to_ready();
+        raw.set_patience(Duration::from_secs(20));
+        if answered.is_err() {
+            break;
+        }
+        left -= 1;
+        assert!(left > 0, "the replica is never asked first");
+    }
+    other.send(&m::query(&format!("SELECT balance, pg_sleep(2) FROM accounts WHERE id = {account}"))).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    cancel(raw.port(), raw.key.0, &raw.key.1);
+    let codes = |messages: Vec<Message>| -> Vec<String> {
+        messages
+            .iter()
+            .filter(|message| message.tag == b'E')
+            .map(|message| message.report().code().to_owned())
+            .collect()
+    };
+    assert_eq!(codes(other.read_to_ready().unwrap()), [""; 0]);
+    let own = codes(raw.read_to_ready().unwrap());
+    assert!(["42703", "57014"].contains(&&*own[0]), "{own:?}");
 }

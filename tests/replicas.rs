@@ -144,6 +144,7 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     raw.must("COMMIT");
     // What only the primary can answer takes it there, where its statements need not see one moment.
     let time = format!("SELECT now() FROM accounts WHERE id = {account}");
+    let sum_of_time = "SELECT max(now()) FROM accounts";
     for first in [&*read, sum] {
         raw.must("BEGIN READ ONLY");
         raw.must(first);
@@ -158,12 +159,33 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
             assert_eq!(raw.value("SELECT pg_is_in_recovery()"), "f");
         }
         assert_eq!([who(&raw.value(&read)), &raw.value(&time)], ["primary", &began]);
+        // Its time stays what it was, also in what is finished elsewhere, and nobody else has it.
+        let finished = "SELECT DISTINCT now(), rank() OVER (ORDER BY now()) FROM accounts";
+        assert_eq!([raw.value(finished), raw.value(&time)], [began.clone(), began.clone()]);
+        raw.must("SAVEPOINT moment");
+        for sql in ["SELECT $1::timestamptz FROM accounts WHERE id = 1", "SELECT max($1::timestamptz) FROM accounts"] {
+            let refused = raw.extended(sql, &[], &[Value::text("now")], 0);
+            assert_eq!(refused.code(), "0A000", "{sql}: {refused:?}");
+            raw.must("ROLLBACK TO moment");
+        }
+        assert_eq!([raw.value(sum_of_time), raw.value(&time)], [began.clone(), began.clone()]);
         raw.must("NOTIFY somebody");
         assert_eq!(raw.value("SHOW work_mem"), "1MB");
         raw.must("ROLLBACK TO s");
         assert_eq!([who(&raw.value(&read)), &raw.value(sum)], ["primary", &(all + 1).to_string()]);
         raw.must("COMMIT");
         assert_eq!([who(&raw.value(&read)), &raw.value("SHOW work_mem")], ["replica", &plain.value("SHOW work_mem")]);
+    }
+    // Its modes hold there, too.
+    for mode in ["READ WRITE", "ISOLATION LEVEL REPEATABLE READ"] {
+        for moves in ["NOTIFY somebody", "SELECT pg_is_in_recovery()", "SELECT pg_catalog.random()"] {
+            raw.must("BEGIN READ ONLY");
+            assert_eq!(who(&raw.value(&read)), "replica");
+            raw.must(moves);
+            let refused = raw.simple(&format!("SET TRANSACTION {mode}"));
+            assert_eq!((refused.code(), refused.status), ("25001", b'E'), "{moves}: {refused:?}");
+            raw.must("ROLLBACK");
+        }
     }
     raw.must("BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ");
     assert_eq!(who(&raw.value(&read)), "replica");

@@ -188,6 +188,7 @@ impl Session {
             self.settle_parse().await?;
             return Err(other_settings().into());
         }
+        self.check_moments(frame.body())?;
         match single {
             Some(shard) if self.needs_time(shard, &statement.analysis) => {
                 return self.bind_timed(shard, &statement, &view, frame, plan).await;

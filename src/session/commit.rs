@@ -303,11 +303,11 @@ impl Session {
     /// Ends what a transaction has on servers on which it has only read, and goes on elsewhere.
     pub(super) async fn end_readers(&mut self) -> Result<(), Fault> {
         let shards: Vec<ShardId> = self.tx.touched().iter().collect();
-        self.commit_readers(&shards).await?;
-        self.part_joined(true);
+        let done = self.commit_readers(&shards).await;
+        self.part_joined(done.is_ok());
         self.drop_broken();
         self.release_idle();
-        Ok(())
+        done
     }
 
     /// Those who only read end first: their COMMIT can still fail (a serialization failure), and then nobody has committed.

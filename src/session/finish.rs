@@ -307,8 +307,10 @@ impl Session {
     /// The same of a shard whose connection is in the session's hands, whatever server it leads to.
     pub(super) async fn moment_at(&mut self, at: usize, shard: ShardId) -> Result<Moment, Failure> {
         let asked = self.ask_held(at, clock::ASK).await?;
-        let moment = Moment::of(&asked).ok_or_else(no_moment)?;
-        if self.tx.is_open() {
+        let mut moment = Moment::of(&asked).ok_or_else(no_moment)?;
+        if let Some(time) = self.tx.time_elsewhere() {
+            moment.transaction = time.to_string();
+        } else if self.tx.is_open() {
             self.tx.clock = Some(shard);
             self.tx.time = Some(moment.transaction.as_str().into());
         }

@@ -43,6 +43,8 @@ enum Second {
     /// It is not time yet, or there is no connection yet.
     Waits(Waits),
     Asked(Box<ServerCheckout>, Word),
+    /// It has broken, or said what counts for nothing; as long as the first one works, whoever cancels may still mean it.
+    Over(Box<ServerCheckout>),
     /// There is none.
     Spared,
 }
@@ -143,11 +145,18 @@ impl Session {
         if answered {
             hedge.of.hedges().observe(hedge.began.elapsed());
         }
-        if let Second::Asked(second, _) = hedge.second {
-            hedge.of.hedges().note(false);
-            self.shared.metrics.hedged("lost");
-            self.note_running();
-            stop(*second);
+        match hedge.second {
+            Second::Asked(second, _) => {
+                hedge.of.hedges().note(false);
+                self.shared.metrics.hedged("lost");
+                self.note_running();
+                stop(*second);
+            }
+            Second::Over(second) => {
+                self.note_running();
+                hear_out(*second);
+            }
+            Second::Waits(_) | Second::Spared => {}
         }
     }
 }
@@ -173,7 +182,7 @@ impl Hedge {
             Poll::Ready(over @ (Heard::Break | Heard::Elsewhere)) => {
                 server.broken |= over == Heard::Break;
                 if let Second::Asked(server, _) = std::mem::replace(&mut self.second, Second::Spared) {
-                    hear_out(*server);
+                    self.second = Second::Over(server);
                 }
                 Poll::Pending
             }

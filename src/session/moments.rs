@@ -53,6 +53,7 @@ impl Session {
         if suspects.is_empty() {
             return Ok(None);
         }
+        self.check_moments(bind)?;
         let types = self.types_of_parameters(statement).await?;
         let named = |at: usize| {
             let of = types.get(at)?;
@@ -84,6 +85,23 @@ impl Session {
         let places = times.iter().map(|(at, ..)| *at);
         let read: Vec<(usize, String)> = places.zip(row).filter_map(|(at, value)| Some((at, value?))).collect();
         Ok(Some(replaced(bind, &read)?))
+    }
+
+    /// Refuses such texts in a transaction whose time no server has.
+    pub(super) fn check_moments(&self, bind: &[u8]) -> Result<(), Fault> {
+        if !self.tx.has_moved {
+            return Ok(());
+        }
+        let parameters = BindView::read(bind)?.parameters;
+        let mut values = (0..parameters.len()).filter_map(|at| parameters.get(at));
+        if !values.any(|(format, value)| matches!(format, Format::Text) && value.is_some_and(says_moment)) {
+            return Ok(());
+        }
+        Err(Fault::unsupported(
+            "a parameter like 'now' is not supported in a transaction that has read from replicas",
+            "The transaction goes on on the primaries, which have another time than it began at.",
+            "Send the time itself.",
+        ))
     }
 
     async fn types_of_parameters(&mut self, statement: &Arc<ClientStatement>) -> Result<Box<[Oid]>, Failure> {

@@ -80,6 +80,7 @@ impl Session {
         let text = utf8(view.text)?;
         self.settle_parse().await?;
         self.see_own_changes().await?;
+        self.heed_strings(text).await?;
         let statement = match self.statement_of(&view, text).await {
             Ok(statement) => statement,
             Err(failure) => {

@@ -34,6 +34,10 @@ impl Session {
 
     /// The same for a message behind which a Parse can wait: that was good, whatever is wrong with this one.
     pub(super) async fn current_or_settle(&mut self, name: &[u8]) -> Result<Arc<ClientStatement>, Failure> {
+        if let Ok(statement) = self.statements.get(name).map(Arc::clone) {
+            // A server that does not know it yet would read it under the settings of now.
+            self.heed_strings(&statement.text).await?;
+        }
         match self.current(name) {
             Err(failure) => {
                 self.settle_parse().await?;

@@ -11,9 +11,14 @@ use crate::session::held::HeldServers;
 use crate::session::transaction::Transaction;
 use crate::sql::{NameScope, utility};
 
+/// The setting that decides what backslashes in plain strings are.
+pub(super) const STANDARD_STRINGS: &str = "standard_conforming_strings";
+
 pub struct SearchScope {
     search_path: Vec<Box<str>>,
     standard_strings: bool,
+    /// What a server has told of that where the session's settings do not say it.
+    pub heard: Option<bool>,
     /// Hash of the database's name.
     database: u64,
     fingerprint: u64,
@@ -32,14 +37,14 @@ impl SearchScope {
         });
         let default = || utility::search_path_setting(defaults.get("search_path")?, user);
         let search_path = set.or_else(default).unwrap_or_else(|| vec![user.into(), "public".into()]);
-        let standard_strings = match values.get("standard_conforming_strings") {
+        let standard_strings = match values.get(STANDARD_STRINGS) {
             Some(value) => utility::plain_value(value).map(|value| !is_off(&value)),
-            None => defaults.get("standard_conforming_strings").map(|value| !is_off(value)),
+            None => defaults.get(STANDARD_STRINGS).map(|value| !is_off(value)),
         }
         .unwrap_or(true);
         let database = hashed(database);
         let fingerprint = hashed((database, &search_path, standard_strings));
-        Self { search_path, standard_strings, database, fingerprint }
+        Self { search_path, standard_strings, heard: None, database, fingerprint }
     }
 
     /// Whether names may mean something of the user's that are Postgres's own elsewhere.

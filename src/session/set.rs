@@ -9,10 +9,10 @@ use crate::catalog::placeholders::Placeholders;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::deadlines::{check_limit, unknown_setting};
-use crate::session::held::missing_role;
+use crate::session::held::{Finishing, Held, missing_role};
 use crate::session::local::LocalRows;
 use crate::session::replica;
-use crate::session::scope::SearchScope;
+use crate::session::scope::{STANDARD_STRINGS, SearchScope, is_off};
 use crate::session::{Failure, Session};
 use crate::sql::utility::{self, Mode, SetStatement};
 
@@ -236,9 +236,16 @@ impl Session {
 
     /// Makes these the session's settings, and names mean what they say.
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
+        let heard = self.heard_strings(&wanted);
         {
-            let effective = self.tx.with_locals(&wanted);
-            self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
+            let mut effective = self.tx.with_locals(&wanted);
+            let scope = |values: &_| SearchScope::new(values, &self.defaults, &self.server_user, &self.database.name);
+            self.scope = scope(&effective);
+            if let Some(standard) = heard.filter(|heard| *heard != self.scope.standard_strings()) {
+                effective.to_mut().set(STANDARD_STRINGS, if standard { "on" } else { "off" });
+                self.scope = scope(&effective);
+            }
+            self.scope.heard = heard;
             self.meaning = effective.meaning(&self.defaults);
         }
         let others = !Arc::ptr_eq(&self.settings, &wanted);
@@ -247,6 +254,40 @@ impl Session {
             self.note_application();
         }
         self.follow_limits();
+    }
+
+    /// Before a text is read that has a backslash, or `&`: whatever code has set meanwhile, its strings are read as its server will do it.
+    pub(super) async fn heed_strings(&mut self, text: &str) -> Result<(), Failure> {
+        if memchr::memchr2(b'\\', b'&', text.as_bytes()).is_none() {
+            return Ok(());
+        }
+        let may_change = |held: &Held| held.unseen_locally || held.pin.is_some();
+        let is_asked = |held: &Held| !held.server.inflight.is_empty();
+        if self.open_at().map(|at| &self.held[at]).is_some_and(|held| may_change(held) && is_asked(held)) {
+            // In the middle of a batch it has told nothing yet.
+            self.settle_parse().await?;
+            self.leave_open().await?;
+        }
+        if self.heard_strings(&self.settings) != self.scope.heard {
+            self.adopt(Arc::clone(&self.settings));
+        }
+        Ok(())
+    }
+
+    /// What a server that the session holds tells of `standard_conforming_strings`, where it gets nothing else before its next statement.
+    fn heard_strings(&self, settings: &SessionSettings) -> Option<bool> {
+        let tells = |held: &Held| {
+            let applied = held.server.applied.as_ref().and_then(|applied| applied.get(STANDARD_STRINGS));
+            let follows = held.joined || held.pin.is_some() && applied == settings.get(STANDARD_STRINGS);
+            let is_said = held.unseen || held.unseen_locally || held.server.inflight.is_empty();
+            if !(follows && is_said) || held.finishing != Finishing::No {
+                return None;
+            }
+            let told = held.server.parameters.iter().find(|(name, _)| &**name == STANDARD_STRINGS);
+            told.map(|(_, value)| !is_off(value))
+        };
+        let unseen = self.held.iter().filter(|held| held.unseen || held.unseen_locally);
+        unseen.chain(self.held.iter()).find_map(tells)
     }
 
     /// A setting has this value until the transaction ends; `None`: its default.

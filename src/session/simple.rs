@@ -133,6 +133,7 @@ impl Session {
     async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
         let text = query_text(frame)?;
         self.see_own_changes().await?;
+        self.heed_strings(text).await?;
         self.say_message(&frame.bytes, HEADER..HEADER + text.len());
         self.take_hint(text)?;
         let written = split::without_first_semicolons(text);
@@ -174,6 +175,7 @@ impl Session {
             characters += whole[counted..part.start].chars().count();
             counted = part.start;
             self.offset = u32::try_from(characters).unwrap_or(u32::MAX);
+            self.heed_strings(&whole[part.clone()]).await?;
             let read = self.as_read(&whole[part.clone()], standard_strings)?;
             if read.is_some() {
                 self.offset = NO_POSITION;
@@ -251,7 +253,7 @@ impl Session {
     /// Of backslashes in them a server has told already. `None`: it does so as it is.
     fn as_read(&self, text: &str, standard_strings: bool) -> Result<Option<String>, Fault> {
         let stays = standard_strings && self.scope.standard_strings();
-        if stays || memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        if stays || memchr::memchr2(b'\\', b'&', text.as_bytes()).is_none() {
             return Ok(None);
         }
         under_any_setting(text, standard_strings).map_err(|_| {

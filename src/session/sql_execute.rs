@@ -107,6 +107,8 @@ impl Session {
         if self.see_temporaries(&named.analysis).await? {
             named = self.statement_named(&found.name)?;
         }
+        let read = Arc::clone(&named.text);
+        self.heed_strings(&read).await?;
         // set_config takes texts, which mean the same under any settings.
         if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
             return Err(other_settings().into());

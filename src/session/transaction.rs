@@ -120,10 +120,13 @@ impl Transaction {
     /// Its part on the only shard that it had touched, with its first statement, is gone: it is as if it had never been.
     pub fn forget_touched(&mut self) {
         self.touched = ShardSet::new();
+        if self.has_moved {
+            // It was on the replicas before, and has the time of then.
+            return;
+        }
         self.has_run = false;
         self.first = None;
         self.on_replicas = None;
-        self.has_moved = false;
         self.clock = None;
         self.time = None;
     }
@@ -265,6 +268,11 @@ impl Transaction {
         self.touched.insert(shard);
     }
 
+    /// Its time, where that is of none of its connections.
+    pub fn time_elsewhere(&self) -> Option<&Arc<str>> {
+        self.time.as_ref().filter(|_| self.has_moved)
+    }
+
     /// The shard whose time is that of the transaction, once it has a part on one.
     pub fn shard_of_time(&self) -> Option<ShardId> {
         self.clock.or(self.first)
@@ -290,6 +298,10 @@ impl Transaction {
                 }
                 Replay::Statement(text) => sql.push_str(text),
             }
+        }
+        if self.has_moved {
+            // Its modes hold, as behind a first query.
+            sql.push_str("; SELECT");
         }
         sql
     }
@@ -489,6 +501,26 @@ mod tests {
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s; SET LOCAL a TO 2");
         assert!(tx.rollback_to("s").is_some());
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s");
+    }
+
+    #[test]
+    fn what_has_moved_from_replicas_keeps_its_time_and_its_modes() {
+        let mut tx = Transaction::default();
+        tx.begin("READ ONLY", &Arc::default());
+        tx.touch(ShardId(1));
+        assert_eq!((tx.opening(), tx.time_elsewhere()), ("BEGIN READ ONLY".to_owned(), None));
+        tx.time = Some("then".into());
+        tx.leave_replicas();
+        // A primary that its first statement there had come to is gone.
+        tx.touch(ShardId(0));
+        tx.forget_touched();
+        assert_eq!(tx.time_elsewhere().map(|time| &**time), Some("then"));
+        assert_eq!(
+            (tx.is_untouched(), tx.on_replicas, tx.opening()),
+            (true, Some(false), "BEGIN READ ONLY; SELECT".to_owned())
+        );
+        tx.end();
+        assert_eq!((tx.time_elsewhere(), tx.opening()), (None, "BEGIN".to_owned()));
     }
 
     #[test]

@@ -176,6 +176,18 @@ pub(crate) fn under_any_setting(text: &str, standard_strings: bool) -> Result<Op
     while let Some(Token { kind, start, end }) = lexer.next_as_set()? {
         let token = slice(start, end);
         if memchr(b'\\', token.as_bytes()).is_none() {
+            if let (true, TokenKind::Literal(SlotKind::Other), [b'u' | b'U', b'&', b'\'', ..]) =
+                (standard_strings, kind, token.as_bytes())
+            {
+                // Without an escape it is a plain one; as it is, it is refused where the setting is off.
+                if has_word(text, "uescape") {
+                    return Err(ScanError::NotUnderstood);
+                }
+                out.push_str(slice(copied, start));
+                out.push(' ');
+                out.push_str(slice(start + 2, end));
+                copied = end;
+            }
             continue;
         }
         // What stands before it is a word of its own.
@@ -198,6 +210,11 @@ pub(crate) fn under_any_setting(text: &str, standard_strings: bool) -> Result<Op
     }
     out.push_str(slice(copied, text.len()));
     Ok(Some(out))
+}
+
+/// Whether these letters stand anywhere in a text.
+fn has_word(text: &str, word: &str) -> bool {
+    text.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Where the run of bytes of these classes that begins at `at` ends.
@@ -643,6 +660,11 @@ mod escapes {
         }
         assert_eq!(under_any_setting(r"SELECT 'a', E'\n', $$\$$, B'\' -- '\'", true), Ok(None));
         assert_eq!(under_any_setting(r"SELECT U&'\0061'", true), Err(ScanError::NotUnderstood));
+        assert_eq!(
+            under_any_setting("SELECT u&'it''s', U&\"a\"", true),
+            Ok(Some("SELECT  'it''s', U&\"a\"".to_owned()))
+        );
+        assert_eq!(under_any_setting("SELECT U&'!0061' UESCAPE '!'", true), Err(ScanError::NotUnderstood));
         assert_eq!(under_any_setting(r"SELECT 'a\'", false), Err(ScanError::Unterminated));
     }
 }
