@@ -479,6 +479,28 @@ fn no_more_rows_are_locked_than_a_limit_lets_through() {
     }
 }
 
+/// A row that has been waited for lies elsewhere in its table: it is still the one that was first.
+#[test]
+fn a_row_that_was_waited_for_is_not_changed_for_another() {
+    let (world, _) = world("locks_moved");
+    let (mut raw, mut holder) = (world.connect(), world.connect());
+    for tail in ["LIMIT 1", "ORDER BY i.n LIMIT 1"] {
+        let sql = format!("SELECT i.id FROM items i JOIN parts p ON p.label = i.name {tail} FOR UPDATE OF i");
+        let first = raw.value(&sql);
+        holder.must(&format!("BEGIN; UPDATE items SET name = name WHERE id = {first}"));
+        holder.must(&format!("UPDATE parts SET label = label WHERE label = 'item {first}'"));
+        raw.must("BEGIN");
+        raw.send(&m::query(&sql)).unwrap();
+        eventually(10, "it waits", || (0..SHARDS).any(|shard| world.waiting(shard) > 0));
+        holder.must("COMMIT");
+        let messages = raw.read_to_ready().unwrap();
+        let rows = messages.iter().filter(|message| message.tag == b'D').map(support::Message::cells);
+        assert_eq!(rows.collect::<Vec<_>>(), [[Some(first.clone().into_bytes())]], "{sql}");
+        assert_eq!(locked(&world)[0][0], BTreeSet::from([first]), "{sql}");
+        raw.must("ROLLBACK");
+    }
+}
+
 /// One Postgres does not look at the keys of rows that it locks.
 #[test]
 fn keys_that_the_user_may_not_read_are_told_as_such() {
