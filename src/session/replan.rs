@@ -80,6 +80,9 @@ impl Session {
             )
             .into());
         }
+        if !is_new {
+            statement.set_renewed();
+        }
         if let Some(types) = old.arguments() {
             statement.set_arguments(types);
         }
