@@ -160,7 +160,7 @@ fn a_cancel_meets_nobody_else() {
     (0..60).for_each(|_| drop(first_cell(&ask(&mut raw, "simple", account))));
     // The primary says so at once. Of the replica this may be for want of a change that has not come to it.
     let wrong = m::query(&format!("SELECT nothing FROM accounts WHERE id = {account}"));
-    let mut left = 40;
+    let mut left = 60;
     loop {
         relay.set("SELECT nothing", When::Before, Then::Pass, || std::thread::sleep(LATE));
         raw.set_patience(Duration::from_millis(700));
@@ -172,6 +172,8 @@ fn a_cancel_meets_nobody_else() {
         }
         left -= 1;
         assert!(left > 0, "the replica is never asked first");
+        // Until it has been looked at again, it need not have what the catalog was read after.
+        std::thread::sleep(Duration::from_millis(400));
     }
     other.send(&m::query(&format!("SELECT balance, pg_sleep(2) FROM accounts WHERE id = {account}"))).unwrap();
     std::thread::sleep(Duration::from_millis(500));

@@ -352,7 +352,8 @@ fn an_unnamed_statement_is_held_to_what_it_was() {
                 ("run without a description", [parse(), bind(), m::execute("", 0)].concat()),
             ];
             // Who changes it makes no difference to the others.
-            let many = if by == By::Another { hows.len() } else { 2 };
+            let all = hows.len();
+            let many = if by == By::Another { all } else { 2 };
             for (how, first) in hows.into_iter().take(many) {
                 let what = format!("{by:?}: {name} {how}");
                 both.same(&what, &[batch(&[first, m::sync()]), Ready]);
@@ -367,6 +368,14 @@ fn an_unnamed_statement_is_held_to_what_it_was() {
                 };
                 alter(&mut both, &add);
                 both.same(&format!("{what}, changed"), &[batch(&[run(), m::sync()]), Ready]);
+                if many == all {
+                    // Parsed again, it is another statement of the same text.
+                    let again = [parse(), run(), m::sync()];
+                    both.same(&format!("{what}, parsed again"), &[batch(&again), Ready]);
+                    both.same(&what, &cleared());
+                    both.same(&format!("{what}, and bound again"), &[batch(&[run(), m::sync()]), Ready]);
+                    both.same(&what, &cleared());
+                }
                 alter(&mut both, &drop);
                 both.same(&format!("{what}, changed back"), &[batch(&[run(), m::sync()]), Ready]);
                 both.same(&what, &cleared());

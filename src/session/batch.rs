@@ -290,6 +290,7 @@ impl Session {
             };
             self.client.release();
             failed = answered.is_err();
+            self.batch.discarding |= failed;
             match answered {
                 Err(Failure::Stop(sooner)) => return sooner,
                 Err(Failure::Fault(earlier)) => self.tell(&earlier),

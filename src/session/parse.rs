@@ -155,6 +155,7 @@ impl Session {
             _ => true,
         };
         let same = is_of_now
+            && !last.is_renewed()
             && *last.text == *text
             && *view.types == *last.types
             && last.meaning == self.meaning
@@ -197,6 +198,7 @@ impl Session {
             behind: OnceLock::new(),
             promise: OnceLock::new(),
             kept: AtomicBool::new(false),
+            renewed: AtomicBool::new(false),
             analysis,
         })
     }

@@ -58,6 +58,8 @@ pub struct ClientStatement {
     pub promise: OnceLock<Arc<Promise>>,
     /// It keeps its promise under the catalog and the names that `analysis` is of.
     pub kept: AtomicBool,
+    /// Its analysis is not of its Parse, but its promise is.
+    pub renewed: AtomicBool,
 }
 
 impl ClientStatement {
@@ -118,6 +120,14 @@ impl ClientStatement {
 
     pub fn set_kept(&self) {
         self.kept.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_renewed(&self) -> bool {
+        self.renewed.load(Ordering::Relaxed)
+    }
+
+    pub fn set_renewed(&self) {
+        self.renewed.store(true, Ordering::Relaxed);
     }
 
     pub fn behind(&self) -> u32 {

@@ -80,6 +80,9 @@ impl Session {
             )
             .into());
         }
+        if !is_new {
+            statement.set_renewed();
+        }
         if let Some(types) = old.arguments() {
             statement.set_arguments(types);
         }
@@ -314,6 +317,9 @@ impl Session {
             match server.inflight.step(frame.tag) {
                 Verdict::OutOfStep => return Err(server.out_of_step(frame.tag).into()),
                 Verdict::Error(_) => {
+                    if let Some(unknown) = self.unknown_here(at, frame.body()) {
+                        return Err(unknown.into());
+                    }
                     if error_fields::is_changed_plan(frame.body()) {
                         self.note_stale();
                     }
