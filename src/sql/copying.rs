@@ -19,7 +19,7 @@ use crate::sql::left_out::{check_sources, from_sequence, refuse_varying_defaults
 use crate::sql::lexer::Token;
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::{
-    CopyFill, CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why,
+    CopyFill, CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, StoredColumn, Why,
 };
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
@@ -226,7 +226,7 @@ fn copy_in(
 }
 
 /// The columns, and how values are stored in those that show them as they are read here.
-fn stored(known: Option<&Table>, columns: &[&str]) -> Vec<(Box<str>, Option<(KeyType, i32)>)> {
+fn stored(known: Option<&Table>, columns: &[&str]) -> Vec<StoredColumn> {
     let Some(known) = known.filter(|known| known.effects.is_none()) else { return Vec::new() };
     let type_of = |name: &str| {
         let (_, column) = known.column(name)?;

@@ -452,6 +452,9 @@ impl ShardSql {
     }
 }
 
+/// A column of a COPY's rows, and its type and type modifier where its values are known to be stored as they are read here.
+pub type StoredColumn = (Box<str>, Option<(KeyType, i32)>);
+
 /// How the rows of a COPY FROM STDIN find their shard.
 #[derive(Clone, Debug)]
 pub struct CopyInPlan {
@@ -478,7 +481,7 @@ pub struct CopyInPlan {
     pub unverified: Option<bool>,
     /// The columns of the rows, and the type and type modifier of those whose values are known to be stored as they are read here; none where
     /// a shard may store others, or leave rows out.
-    pub stored: Vec<(Box<str>, Option<(KeyType, i32)>)>,
+    pub stored: Vec<StoredColumn>,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
 }
