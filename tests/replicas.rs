@@ -334,17 +334,6 @@ fn what_a_replica_does_not_know_yet_is_asked_of_the_primary() {
     let after = world.b.connect(NAME).must("SELECT pid FROM pg_stat_activity");
     assert!(before.iter().all(|pid| pids(&after).contains(pid)), "{before:?} {after:?}");
     assert_eq!(raw.simple(&format!("SELECT nothing FROM accounts WHERE id = {account}")).code(), "42703");
-    // What the primary has described is bound where it is not known yet.
-    let mut named = any.connect(NAME);
-    let parsed = |sql: &str| [message::parse("s", sql, &[]), message::describe(b'S', "s"), message::sync()].concat();
-    let parsed = parsed(&format!("SELECT added FROM accounts WHERE id = {account} AND added > 0"));
-    assert_eq!(named.exchange_with(&parsed, None, true).code(), "");
-    named.must("SET pgloom.read_preference = 'replica'");
-    for _ in 0..2 {
-        let bound = [message::bind("", "s", &[], &[]), message::execute("", 0), message::sync()].concat();
-        let reply = named.exchange_with(&bound, None, true);
-        assert_eq!((reply.code(), &reply.answers[0].rows), ("", &vec![vec![Some(b"7".to_vec())]]), "{reply:?}");
-    }
     world.b.connect(NAME).must("SELECT pg_wal_replay_resume()");
 }
 

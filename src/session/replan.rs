@@ -317,9 +317,6 @@ impl Session {
             match server.inflight.step(frame.tag) {
                 Verdict::OutOfStep => return Err(server.out_of_step(frame.tag).into()),
                 Verdict::Error(_) => {
-                    if let Some(unknown) = self.unknown_here(at, frame.body()) {
-                        return Err(unknown.into());
-                    }
                     if error_fields::is_changed_plan(frame.body()) {
                         self.note_stale();
                     }

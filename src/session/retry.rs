@@ -174,15 +174,6 @@ impl Session {
         self.is_kept() && held.pin.is_none() && !held.shard.is_combine() && !held.server.inflight.is_empty()
     }
 
-    /// Where a replica does not know what a primary would: the failure behind which the batch is sent there.
-    pub(super) fn unknown_here(&self, at: usize, error: &[u8]) -> Option<Fault> {
-        let elsewhere = self.held[at].is_replica() && is_of_the_server(error_fields::code(error), true);
-        (elsewhere && self.is_kept()).then(|| {
-            let message = "a replica does not have yet what the statement names";
-            Fault::new(SqlState::CONNECTION_FAILURE, message).blame(Blame::Server)
-        })
-    }
-
     fn is_kept(&self) -> bool {
         let elsewhere = || self.held.iter().any(|held| held.joined && Some(held.shard) != self.batch.open);
         self.batch.kept.as_ref().is_some_and(Kept::only_reads) && self.client.is_marked() && !elsewhere()
