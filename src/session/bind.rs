@@ -188,7 +188,10 @@ impl Session {
             self.settle_parse().await?;
             return Err(other_settings().into());
         }
-        self.check_moments(frame.body())?;
+        if let Err(fault) = self.check_moments(frame.body()) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
         match single {
             Some(shard) if self.needs_time(shard, &statement.analysis) => {
                 return self.bind_timed(shard, &statement, &view, frame, plan).await;

@@ -69,6 +69,8 @@ pub struct Held {
     pub unseen_locally: bool,
     /// It may have settings that no other connection has.
     pub unseen: bool,
+    /// It was asked for something that may change its settings, and perhaps has not told yet what they are.
+    pub may_have_set: bool,
     pub finishing: Finishing,
     /// The home shard has a portal that keeps the tables which are read here.
     pub guarded: bool,
@@ -135,6 +137,7 @@ impl Held {
     pub fn note_pin(&mut self, pin: Option<PinReason>) {
         let Some(reason) = pin else { return };
         self.temporaries_seen = false;
+        self.may_have_set |= matches!(reason, PinReason::Setting | PinReason::LocalSetting | PinReason::Code);
         self.temporary |= matches!(reason, PinReason::TemporaryTable | PinReason::Code | PinReason::Setting);
         match reason {
             PinReason::LocalSetting => self.unseen_locally = self.joined,
@@ -535,6 +538,7 @@ impl Session {
             seeded: false,
             unseen_locally: false,
             unseen: false,
+            may_have_set: false,
             finishing: Finishing::No,
             guarded: false,
             untimed: false,

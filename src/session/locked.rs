@@ -185,6 +185,7 @@ impl Session {
             limit => usize::try_from(limit.saturating_add(window.offset)).unwrap_or(usize::MAX),
         });
         let (mut chosen, mut next) = (Vec::new(), 0);
+        let mut tried: Vec<BTreeSet<String>> = vec![BTreeSet::new(); plan.locked.tables.len()];
         while chosen.len() < wanted && next < rows.len() {
             let end = rows.len().min(next.saturating_add((wanted - chosen.len()).min(AT_ONCE)));
             // As in Postgres, what a row has not got of one table it does not want of the next.
@@ -196,16 +197,23 @@ impl Session {
                 let new: Vec<String> = keys.into_iter().filter(|key| known.is_open(&table.name, key, skips)).collect();
                 if !new.is_empty() {
                     self.lock_keys(table, &new, read, known).await?;
-                    // Also for rows that have gone from the home shard, or have other keys now.
-                    if table.is_copied {
-                        let tried: Vec<&str> = new.iter().map(String::as_str).collect();
-                        self.wait_for_copies(plan, table, &tried).await?;
+                    if table.is_copied
+                        && let Some(tried) = tried.get_mut(at)
+                    {
+                        tried.extend(new);
                     }
                 }
                 left.retain(|row| key(row).is_some_and(|key| known.is_locked(&table.name, &key)));
             }
             chosen.append(&mut left);
             next = end;
+        }
+        // Also for rows that have gone from the home shard, or have other keys now.
+        for (table, keys) in plan.locked.tables.iter().zip(&tried) {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            for keys in keys.chunks(AT_ONCE) {
+                self.wait_for_copies(plan, table, keys).await?;
+            }
         }
         Ok(chosen)
     }
@@ -246,7 +254,7 @@ impl Session {
     async fn wait_for_copies(&mut self, plan: &LockedPlan, table: &LockedTable, keys: &[&str]) -> Result<(), Failure> {
         let home = self.view.topology.home;
         let sql = table.contents(keys);
-        let wanted = self.contents_at(home, &sql).await?;
+        let mut wanted = self.contents_at(home, &sql).await?;
         let began = Instant::now();
         for shard in plan.shards.iter().filter(|shard| *shard != home) {
             while self.contents_at(shard, &sql).await? != wanted {
@@ -255,6 +263,8 @@ impl Session {
                     return Err(never_still().into());
                 }
                 self.pause(RESPITE).await?;
+                // What is not locked may change meanwhile, at home too.
+                wanted = self.contents_at(home, &sql).await?;
             }
         }
         Ok(())

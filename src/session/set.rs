@@ -261,13 +261,13 @@ impl Session {
         if memchr::memchr2(b'\\', b'&', text.as_bytes()).is_none() {
             return Ok(());
         }
-        let may_change = |held: &Held| held.unseen_locally || held.pin.is_some();
         let is_asked = |held: &Held| !held.server.inflight.is_empty();
-        if self.open_at().map(|at| &self.held[at]).is_some_and(|held| may_change(held) && is_asked(held)) {
+        if self.open_at().map(|at| &self.held[at]).is_some_and(|held| held.may_have_set && is_asked(held)) {
             // In the middle of a batch it has told nothing yet.
             self.settle_parse().await?;
             self.leave_open().await?;
         }
+        self.held.iter_mut().filter(|held| !is_asked(held)).for_each(|held| held.may_have_set = false);
         if self.heard_strings(&self.settings) != self.scope.heard {
             self.adopt(Arc::clone(&self.settings));
         }

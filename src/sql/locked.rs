@@ -455,7 +455,7 @@ impl KeyColumn {
     /// As a part of ORDER BY. In which order is no matter; that of bytes is one that shards and router have alike.
     fn ordered(&self, name: String) -> String {
         match self.type_oid {
-            oid::TEXT | oid::VARCHAR | oid::BPCHAR => format!("{name} COLLATE \"C\""),
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR => format!("{name} COLLATE pg_catalog.\"C\""),
             _ => name,
         }
     }
@@ -528,7 +528,7 @@ mod tests {
             assert_eq!(locked.reading(text), Some(read), "{text}");
         }
         let text = KeyColumn { name: "code".to_owned(), type_oid: oid::VARCHAR };
-        assert_eq!(text.ordered("\"t\".\"code\"".to_owned()), "\"t\".\"code\" COLLATE \"C\"");
+        assert_eq!(text.ordered("\"t\".\"code\"".to_owned()), "\"t\".\"code\" COLLATE pg_catalog.\"C\"");
     }
 
     #[test]

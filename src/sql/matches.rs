@@ -48,8 +48,13 @@ fn matches_once(model: &Model<'_>, leaf: LeafId, others: &[LeafId], made: &[(Str
     columns.complete && given
 }
 
-/// The queries in the FROM of an UPDATE that have one row for each of the values of some of their columns, by their names.
-pub(crate) fn made_in_from(tree: &Statement, scope: &NameScope<'_>) -> Vec<(String, Vec<usize>)> {
+/// The queries in the FROM of an UPDATE that have one row for each of the values of some of their columns, by their names. `is_sent`: whether
+/// a query is asked once, and its rows are sent along.
+pub(crate) fn made_in_from(
+    tree: &Statement,
+    scope: &NameScope<'_>,
+    is_sent: impl Fn(&Query) -> bool,
+) -> Vec<(String, Vec<usize>)> {
     let update = match tree {
         Statement::Update(update) => update,
         Statement::Query(query) => match &*query.body {
@@ -60,7 +65,9 @@ pub(crate) fn made_in_from(tree: &Statement, scope: &NameScope<'_>) -> Vec<(Stri
     };
     let Some(UpdateTableFromKind::AfterSet(from)) = &update.from else { return Vec::new() };
     let of = |item: &TableWithJoins| match &item.relation {
-        TableFactor::Derived { lateral: false, subquery, alias: Some(alias), .. } if item.joins.is_empty() => {
+        TableFactor::Derived { lateral: false, subquery, alias: Some(alias), .. }
+            if item.joins.is_empty() && is_sent(subquery) =>
+        {
             Some((folded(&alias.name).into_owned(), unique_columns(subquery, scope)?))
         }
         _ => None,

@@ -1,7 +1,12 @@
 //! MERGE whose new rows take values of sequences: each row of its source gets one beside it. One that becomes a row of the table has
 //! its own. So it takes one also for a row of the source that finds a match, as a sequence may that has numbers left out.
 
-use sqlparser::ast::{Expr, Ident, Merge, MergeAction, MergeInsertExpr, MergeInsertKind, ObjectName, TableFactor};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Merge, MergeAction, MergeInsertExpr, MergeInsertKind,
+    ObjectName, TableFactor, Visit, Visitor,
+};
 
 use crate::catalog::Table;
 use crate::ids::QualifiedName;
@@ -38,6 +43,13 @@ impl Analyzer<'_> {
             return None;
         }
         let source = source_name(&merge.source)?;
+        // The values stand beside its own columns, which are no longer all of it.
+        let mut whole = WholeRow(&source);
+        if merge.on.visit(&mut whole).is_break()
+            || merge.clauses.iter().any(|clause| clause.visit(&mut whole).is_break())
+        {
+            return None;
+        }
         let mut taken = Taken { of: self, table, key, source: &source, columns: Vec::new() };
         let source = quoted(&source);
         let mut clauses = merge.clauses.clone();
@@ -67,6 +79,32 @@ impl Analyzer<'_> {
         let outcome = self.asked_once(&again, parsed, &text, true)?;
         *model = again;
         Some(outcome)
+    }
+}
+
+/// Finds what is a whole row of the relation of this name.
+struct WholeRow<'a>(&'a str);
+
+impl Visitor for WholeRow<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let is_row = |name: &Ident| *folded(name) == *self.0;
+        let is_all = |arg: &FunctionArg| match arg {
+            FunctionArg::Unnamed(arg) | FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } => {
+                matches!(arg, FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::Wildcard)
+            }
+        };
+        let whole = match expr {
+            Expr::Identifier(name) => is_row(name),
+            Expr::CompoundIdentifier(names) => names.last().is_some_and(is_row),
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => true,
+            Expr::Function(function) => {
+                matches!(&function.args, FunctionArguments::List(list) if list.args.iter().any(is_all))
+            }
+            _ => false,
+        };
+        if whole { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

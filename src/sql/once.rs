@@ -50,7 +50,9 @@ impl Analyzer<'_> {
         }
         let target = Target::of(&update.table, table, key.unwrap_or_default())?;
         let mut once = Once { of: self, draws: Draws::new(self), values: Vec::new(), at_once: key.is_none() };
-        let set = each_assigned(&update.assignments)?;
+        let mut set = each_assigned(&update.assignments)?;
+        // Postgres makes them in the order of the table's columns (`rewriteTargetListIU`).
+        set.sort_by_key(|(name, _)| parts(name).and_then(|(_, name)| table.column(&name)).map(|(at, _)| at));
         let set: Vec<String> = set
             .into_iter()
             .map(|(column, value)| Some(format!("{column} = {}", once.value(value)?)))

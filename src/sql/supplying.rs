@@ -328,7 +328,8 @@ impl Supplying<'_> {
                 }
                 let several_rows = is_update(self.parsed.tree) && !self.of.once;
                 // Of what is sent along it is seen as it is written.
-                let made = made_in_from(self.parsed.tree, &self.of.scope);
+                let is_sent = |query: &Query| with.supplied.queries.contains_key(&std::ptr::from_ref(query));
+                let made = made_in_from(self.parsed.tree, &self.of.scope, is_sent);
                 let other = several_match(with, changed.level, &[]).filter(|_| several_rows);
                 if let Some(other) = other.and_then(|_| several_match(model, walked.level, &made)) {
                     return Err(several(&other));
