@@ -367,6 +367,36 @@ fn a_question_about_characters_can_be_cancelled() {
     assert_eq!(world.through().value("SELECT count(*) FROM cities"), "0");
 }
 
+/// Nobody else tells the home shard that the values of a sequence are not waited for any more.
+#[test]
+fn a_copy_that_waits_for_a_sequence_can_be_stopped() {
+    let schema = "CREATE TABLE cities (name text, id serial, note text)";
+    let world = Pair::with_key_type("copyserial", schema, ("cities", "name"), "text");
+    let mut locker = world.db.shard(0);
+    for is_cancelled in [true, false] {
+        let mut raw = world.through();
+        raw.must("SELECT count(*) FROM cities");
+        locker.must("BEGIN; ALTER SEQUENCE cities_id_seq INCREMENT BY 2");
+        raw.send(&m::query("COPY cities (name, note) FROM STDIN")).unwrap();
+        assert_eq!(raw.read().unwrap().tag, b'G');
+        raw.send(&m::copy_data(b"a\tx\n")).unwrap();
+        let mut watch = world.db.shard(0);
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'cities_id_seq'::regclass";
+        eventually(10, "the question waits", || watch.value(waits) != "0");
+        if is_cancelled {
+            cancel(world.router.as_ref().unwrap().port, raw.key.0, &raw.key.1);
+            assert_eq!(raw.read().unwrap().report().code(), "57014");
+            while raw.read().unwrap().tag != b'Z' {}
+        }
+        drop(raw);
+        let copies = "SELECT count(*) FROM pg_stat_activity \
+            WHERE datname = current_database() AND query LIKE 'COPY cities%' AND state <> 'idle'";
+        eventually(10, "the COPY is over", || watch.value(copies) == "0");
+        locker.must("ROLLBACK");
+    }
+    assert_eq!(world.through().value("SELECT count(*) FROM cities"), "0");
+}
+
 /// Where SQL_ASCII lets any bytes in, no hash says where they belong.
 #[test]
 fn keys_that_are_no_text_are_refused() {

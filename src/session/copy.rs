@@ -284,7 +284,10 @@ impl Session {
         loop {
             match feed.rows(cutter, plan, source)? {
                 Rows::Done => return Ok(()),
-                Rows::NeedValues => source.refill(self.limits.sequence_block).await?,
+                Rows::NeedValues => {
+                    let most = self.limits.sequence_block;
+                    self.while_copying(source.refill(most)).await??;
+                }
                 Rows::NeedKey(nth, text) => {
                     let read = self.read_key(plan, nth, &text, &mut feed.reader).await?;
                     feed.read.insert(nth, text, read);

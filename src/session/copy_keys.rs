@@ -134,26 +134,31 @@ impl Session {
         own.filter(|oid| KeyType::from_oid(*oid).is_some()).or_else(|| types.get(column).map(|ty| ty.oid()))
     }
 
-    /// Asks the reader, for as long as the client is there and nobody cancels the COPY.
-    ///
-    /// # Errors
-    /// Why nothing more is to be asked. What the server says is in the answer.
+    /// Asks the reader, as [`Self::while_copying`].
     pub(super) async fn ask_reader(
         &mut self,
         reader: &mut Reader,
         sql: &str,
     ) -> Result<Result<Answer, Fault>, Failure> {
+        self.while_copying(reader.server.query(sql)).await
+    }
+
+    /// Waits for what another server than those of the session is asked, for as long as the client is there and nobody cancels the COPY.
+    ///
+    /// # Errors
+    /// Why nothing more is to be asked. What the server says is in the answer.
+    pub(super) async fn while_copying<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let slot = Arc::clone(&self.slot);
         // Nobody else tells this server.
         let _waiting = slot.wait_copying();
         let control = Arc::clone(&self.client.control);
         let client = &mut self.client;
-        let mut asked = std::pin::pin!(reader.server.query(sql));
+        let mut work = std::pin::pin!(work);
         poll_fn(|cx| {
             if control.poll_cancel(cx).is_ready() {
                 return Poll::Ready(Err(Failure::from(slot.canceled())));
             }
-            match asked.as_mut().poll(cx) {
+            match work.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Ok(answer)),
                 Poll::Pending => poll_client(client, cx).map(|_| Err(Failure::Stop(Stop::Gone))),
             }

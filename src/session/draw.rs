@@ -393,10 +393,10 @@ impl Session {
         let done = |row: &str| {
             let next =
                 "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.int8";
-            // The number in full that is next to that of the snapshot's end: those of this transaction can lie behind it.
-            let number = format!(
-                "{next} + (({row}.xmin::pg_catalog.text::pg_catalog.int8 - {next} + 2147483648) & 4294967295) - 2147483648"
-            );
+            // The number in full, up to a little behind the snapshot's end, where those of this transaction can lie: of one that lies far ahead
+            // Postgres knows nothing, and says so by an error.
+            let ahead = format!("{next} + 1048576");
+            let number = format!("{ahead} - (({ahead} - {row}.xmin::pg_catalog.text::pg_catalog.int8) & 4294967295)");
             format!(
                 "pg_catalog.pg_xact_status(({number})::pg_catalog.text::pg_catalog.xid8) IS DISTINCT FROM 'in progress'"
             )

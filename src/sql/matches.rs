@@ -85,6 +85,10 @@ pub(crate) fn unique_columns(query: &Query, scope: &NameScope<'_>) -> Option<Vec
         _ => None,
     };
     let items: Vec<Expr> = select.projection.iter().map(item).collect::<Option<_>>()?;
+    // One that the router does not know can give several rows for each.
+    if items.visit(&mut Calls(scope, 0, is_strange)).is_break() {
+        return None;
+    }
     let place = |expr: &Expr| match unnest(expr) {
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) => number.parse::<usize>().ok()?.checked_sub(1).filter(|at| *at < items.len()),
@@ -98,16 +102,24 @@ pub(crate) fn unique_columns(query: &Query, scope: &NameScope<'_>) -> Option<Vec
     match (&select.distinct, by.is_empty()) {
         (_, _) if !modifiers.is_empty() => None,
         (Some(Distinct::Distinct), true) => Some((0..items.len()).collect()),
-        (None, true) => items.visit(&mut Aggregates(scope, 0)).is_break().then(Vec::new),
+        (None, true) => items.visit(&mut Calls(scope, 0, is_aggregate)).is_break().then(Vec::new),
         (None, false) => by.iter().map(place).collect(),
         (Some(_), _) => None,
     }
 }
 
-/// Finds aggregates outside of queries.
-struct Aggregates<'a>(&'a NameScope<'a>, usize);
+fn is_aggregate(class: &FunctionClass) -> bool {
+    matches!(class, FunctionClass::Aggregate | FunctionClass::UserAggregate(_))
+}
 
-impl Visitor for Aggregates<'_> {
+fn is_strange(class: &FunctionClass) -> bool {
+    matches!(class, FunctionClass::User(_) | FunctionClass::Unknown)
+}
+
+/// Finds calls of functions of such a class outside of queries, but those over windows.
+struct Calls<'a>(&'a NameScope<'a>, usize, fn(&FunctionClass) -> bool);
+
+impl Visitor for Calls<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
@@ -124,8 +136,7 @@ impl Visitor for Aggregates<'_> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some((schema, name)) = parts(&function.name) else { return ControlFlow::Continue(()) };
         let class = classify(self.0, schema.as_deref(), &name);
-        let aggregates = matches!(class, FunctionClass::Aggregate | FunctionClass::UserAggregate(_));
-        match aggregates && function.over.is_none() && self.1 == 0 {
+        match (self.2)(&class) && function.over.is_none() && self.1 == 0 {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
