@@ -473,10 +473,11 @@ fn sockets_memory_and_peers_are_shown() {
     assert_eq!((&*linked[0]["user"], &*linked[0]["database"]), ("postgres", &*world.db.name));
     let mut stalled = world.connect();
     stalled.send(&m::query("SELECT repeat(body, 1000) FROM plain, generate_series(1, 200000)")).unwrap();
+    // Of what was read last, the kernel took all but a part, and that part is of any size.
     eventually(20, "somebody does not take its answer", || {
         of(&mut raw, "ACTIVE_SOCKETS")
             .iter()
-            .any(|row| row["type"] == "C" && row["send_avail"].parse::<u32>().unwrap() > 1_000)
+            .any(|row| row["type"] == "C" && row["send_avail"].parse::<u32>().unwrap() > 0)
     });
     drop(stalled);
     let memory = of(&mut raw, "MEM");
