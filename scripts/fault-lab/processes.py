@@ -200,9 +200,11 @@ class Router(Process):
         super().__init__(lab)
         self.name, self.port = name, free_port()
         self.config = lab.place / f"{name}.toml"
-        # What the router of the fault before has learned is of other servers, which were copies of the same.
+        # What the router of the fault before has learned is of other servers, which were copies of the same; and its log is of other times.
+        self.log().unlink(missing_ok=True)
         for kept in ("timelines", "map"):
             (lab.place / f"{name}.{kept}.json").unlink(missing_ok=True)
+        shutil.rmtree(lab.place / f"{name}.toml.maps", ignore_errors=True)
         self.config.write_text(config.replace("PORT", str(self.port)).replace("NAME", name))
 
     def start(self):
