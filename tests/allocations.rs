@@ -202,3 +202,28 @@ fn a_client_that_waits_for_a_connection_allocates_nothing() {
         assert!(waited > rounds, "{protocol}: {waited} waits in {rounds} rounds of {CLIENTS}");
     }
 }
+
+/// What each of those holds who have run a statement and are silent: their session, and nothing of what logins and statements need.
+#[test]
+fn an_idle_client_holds_little() {
+    const CLIENTS: u32 = 300;
+    const MOST: f64 = 12_000.0;
+    let db = Database::create("allocations_idle");
+    let router = InProcess::of_items(&db, "max_client_conn = 1000");
+    let held = || {
+        let stats = ALLOCATOR.stats();
+        stats.bytes_allocated as f64 - stats.bytes_deallocated as f64
+    };
+    let mut clients = Vec::with_capacity(CLIENTS as usize);
+    let before = held();
+    for key in KEYS.cycle().take(CLIENTS as usize) {
+        let mut client = Client::connect(router.address, &db.name);
+        client.ask(&message::query(&format!("SELECT id, name FROM items WHERE id = {key}")));
+        clients.push(client);
+    }
+    let own = f64::from(CLIENTS) * size_of_val(&*clients[0].answer) as f64;
+    let each = (held() - before - own) / f64::from(CLIENTS);
+    assert!(each < MOST, "{each:.0} bytes each");
+    // It is the right thing that is counted.
+    assert!(each > 2_000.0, "{each:.0} bytes each");
+}

@@ -11,6 +11,7 @@ pub mod population;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -131,7 +132,21 @@ fn welcome(stream: TcpStream, peer: SocketAddr, fronts: &Arc<ArcSwap<Front>>) {
     // Counted at once: somebody may be waiting until nobody is left.
     let open = Open::new(&front.open);
     let fronts = Arc::clone(fronts);
-    tokio::spawn(async move { serve(stream, peer, front, fronts, open).await });
+    tokio::spawn(async move {
+        // Boxed, as all that is over when the client is in: a session that waits has no room for it.
+        if let Some(client) = Box::pin(receive(stream, peer, front, fronts, open.nth)).await {
+            client.served.await;
+        }
+        drop(open);
+    });
+}
+
+/// A client that is in.
+struct Inside {
+    /// Until it leaves.
+    served: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Those of the console are counted there.
+    _present: Option<Present>,
 }
 
 /// A socket that is open.
@@ -153,11 +168,18 @@ impl Drop for Open {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>, open: Open) {
+/// What comes of a socket, the `nth` that is open: a client that is in, or it has been told all that there is to tell.
+async fn receive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    front: Arc<Front>,
+    fronts: Arc<ArcSwap<Front>>,
+    nth: usize,
+) -> Option<Inside> {
     // Those who are told that they cannot come in are none of either, for a moment.
-    if open.nth > front.max_clients.saturating_add(front.max_knocking).saturating_add(64) {
+    if nth > front.max_clients.saturating_add(front.max_knocking).saturating_add(64) {
         front.shared.metrics.login_failures.inc();
-        return;
+        return None;
     }
     if let Some(keepalive) = &front.keepalive {
         keepalive.apply(&socket2::SockRef::from(&stream));
@@ -173,22 +195,21 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: A
         };
         tokio::select! {
             biased;
-            // Boxed, as all that is over when the client is in: a session that waits has no room for it.
-            came = Box::pin(handshake(stream, &front.context, &*front, &has_room)) => came,
+            came = handshake(stream, &front.context, &*front, &has_room) => came,
             () = sent_away.wait() => {
                 front.shared.metrics.login_failures.inc();
                 front.shared.metrics.logins_displaced.inc();
                 tracing::debug!(%peer, "a client has not logged in in time to make room for others");
-                return;
+                return None;
             }
         }
     };
     match came {
-        Handshake::Login(admitted) => admit(admitted, &front, fronts).await,
+        Handshake::Login(admitted) => return admit(admitted, &front, fronts).await,
         Handshake::Cancel { key, passed_on, stream } => {
             let came = if passed_on { Came::Router } else { Came::Client };
             let cancel = front.router.cancel(&key, came, &front.peer_tls);
-            let _ = Box::pin(tokio::time::timeout(CANCEL_LIMIT, cancel)).await;
+            let _ = tokio::time::timeout(CANCEL_LIMIT, cancel).await;
             front.shared.metrics.cancels.inc();
             drop(stream);
         }
@@ -218,6 +239,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: A
             }
         }
     }
+    None
 }
 
 fn too_many_logins(most: usize) -> Fault {
@@ -228,7 +250,8 @@ fn too_many_logins(most: usize) -> Fault {
         .fatal()
 }
 
-async fn admit(admitted: Box<Admitted>, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) {
+/// One that has proven who it is. `None`: it cannot come in all the same, and has been told why.
+async fn admit(admitted: Box<Admitted>, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) -> Option<Inside> {
     let secret_len = admitted.cancel_secret_len();
     let Admitted { stream, leftover, user, database: name, settings, .. } = *admitted;
     if console::is_console(front, &name) {
@@ -238,16 +261,18 @@ async fn admit(admitted: Box<Admitted>, front: &Arc<Front>, fronts: Arc<ArcSwap<
                 if front.log_connections {
                     tracing::info!(user, access = access.label(), tls = stream.is_tls(), "console login");
                 }
-                Box::pin(Console::serve(fronts, stream, leftover, user, access)).await;
+                let served = Box::pin(Console::serve(fronts, stream, leftover, user, access));
+                Some(Inside { served, _present: None })
             }
             Err(fault) => {
                 front.shared.metrics.login_failures.inc();
                 dismiss(stream, &fault).await;
+                None
             }
         };
     }
     match enter(front, &user, &name, stream.peer_addr().ok().map(|peer| peer.ip())) {
-        Ok((database, pools, _present)) => {
+        Ok((database, pools, present)) => {
             front.shared.metrics.logins.inc();
             if front.log_connections {
                 tracing::info!(user, database = %database.name, tls = stream.is_tls(), "login");
@@ -264,11 +289,13 @@ async fn admit(admitted: Box<Admitted>, front: &Arc<Front>, fronts: Arc<ArcSwap<
                 settings,
                 secret_len,
             };
-            Session::serve(login, Arc::clone(&front.shared)).await;
+            let served = Box::pin(Session::serve(login, Arc::clone(&front.shared)));
+            Some(Inside { served, _present: Some(present) })
         }
         Err(fault) => {
             front.shared.metrics.login_failures.inc();
             dismiss(stream, &fault).await;
+            None
         }
     }
 }

@@ -71,8 +71,14 @@ impl Session {
             Ok(Ok(Some(frame))) => return Ok(Some(frame)),
             Ok(Ok(None)) => return Err(Stop::Gone),
             Ok(Err(fault)) => return Err(Stop::Fatal(fault)),
-            Err(_) => {}
+            // Boxed: a session that waits has no room for what answers.
+            Err(_) => Box::pin(self.carry_out_pipeline()).await?,
         }
+        Ok(None)
+    }
+
+    /// What a pipeline has asked for so far.
+    async fn carry_out_pipeline(&mut self) -> Result<(), Stop> {
         let shared = Arc::clone(&self.shared);
         let _at = shared.desks.enter(self).await?;
         let flushed = match self.take_telling() {
@@ -82,7 +88,7 @@ impl Session {
         if let Err(failure) = flushed {
             self.fail_batch(failure).await?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The client was silent for too long.
