@@ -10,6 +10,7 @@ use crate::config::limits::Limit;
 use crate::copy::origins::{Origins, context, line_of, returns_within, without_line};
 use crate::copy::shown::{IN_HEADER, header_without_added, of_field, of_row, without_added};
 use crate::copy::{CONVERTED, KeyField, Piece, Row, RowCutter};
+use crate::exec::columns::tables_have_changed;
 use crate::exec::copy::{
     Chunks, CopyEnd, Silence, all_ended, begun, break_off, copy_in, fail, is_of_copy, is_told, spoke,
 };
@@ -153,6 +154,13 @@ impl Session {
                 return Err(Failure::Reported);
             }
         };
+        let mut feed = Feed::new(self, plan, &shards);
+        if is_of_others(plan, &response) {
+            self.note_stale();
+            let changed = tables_have_changed();
+            self.end_copy(plan, &shards, Some(&changed.clone().into()), &feed).await?;
+            return Err(changed.into());
+        }
         match &plan.fill {
             None => self.client.out.extend_from_slice(&response.bytes),
             // The client was not asked for the columns that are added.
@@ -161,7 +169,6 @@ impl Session {
             }
         }
         self.client.flush().await?;
-        let mut feed = Feed::new(self, plan, &shards);
         let (fed, interrupted) = match self.feed_shards(plan, &shards, &mut source, &mut feed).await {
             Ok(None) => (Ok(()), None),
             Ok(Some(why)) => (Err(Failure::Fault(why.clone())), Some(why)),
@@ -759,6 +766,17 @@ impl Feed {
             self.line = row.line;
         }
     }
+}
+
+/// Whether the table has another number of columns than the router knows of, so that the key may be another of them: it has changed while the
+/// COPY waited for it, or through another router.
+fn is_of_others(plan: &CopyInPlan, response: &Frame) -> bool {
+    let columns =
+        response.body().get(1..3).and_then(|count| count.first_chunk().map(|count| u16::from_be_bytes(*count)));
+    let added = plan.fill.as_ref().map_or(0, |fill| fill.names().count());
+    // A key that is first stays first.
+    let can_move = plan.key_fields.iter().any(|(at, _)| *at >= plan.key_fields.len());
+    can_move && columns.is_some_and(|columns| usize::from(columns) != plan.fields + added)
 }
 
 /// A shard's error with the line that the client sent; with none where that is not known.
