@@ -499,6 +499,15 @@ fn what_the_router_finds_wrong_is_at_the_clients_line() {
     ] {
         same_errors(&world, &format!("COPY items FROM STDIN {options}"), rows);
     }
+    // Of the columns that the router adds nothing is told.
+    for (options, rows) in [
+        ("(FORMAT csv, HEADER MATCH)", "id,name\n1,a\n"),
+        ("(HEADER MATCH)", "\n1\n"),
+        ("(HEADER MATCH)", "id\tname\tn\n1\n"),
+        ("(HEADER MATCH)", "name\n1\n"),
+    ] {
+        same_errors(&world, &format!("COPY logs (id) FROM STDIN {options}"), rows);
+    }
     // Each shard's first row has newlines of all kinds in a value, and one row behind it is wrong: whichever that is, its line is the client's.
     for newline in ["\n", "\r\n", "\r"] {
         let good = |id: usize| format!("{id},\"\r\n\n\ra\",1");

@@ -9,6 +9,20 @@ use crate::sql::utility::CopyFormat;
 /// Postgres cuts a line off behind so many bytes, at the border of a character, and says so.
 const CUT: usize = 100;
 const MARK: &str = "...";
+/// For `fields` of [`without_added`]: the line is a header.
+pub const IN_HEADER: usize = usize::MAX;
+
+/// The message of an error about the number of names in a header line, without those that were added to it. `None`: it is about something else.
+pub fn header_without_added(message: &str, added: usize) -> Option<String> {
+    let (said, numbers) = message.split_once(": got ")?;
+    let (got, expected) = numbers.split_once(", expected ")?;
+    let own = |number: &str| number.parse::<usize>().ok()?.checked_sub(added);
+    (said == "wrong number of fields in header line").then_some(format!(
+        "{said}: got {}, expected {}",
+        own(got)?,
+        own(expected)?
+    ))
+}
 
 /// The CONTEXT of an error about a line that was not read to its end.
 pub fn of_line(table: &str, line: u64) -> String {
@@ -61,10 +75,13 @@ pub fn without_added(context: &str, format: &CopyFormat, fields: usize, added: u
     let shown = text.strip_suffix(MARK).filter(|shown| (CUT - 4..=CUT).contains(&shown.len()));
     let ends = delimiters(shown.unwrap_or(text).as_bytes(), delimiter, quoting);
     let cut = match shown {
+        // A header has them behind whatever the client's has.
+        None if fields == IN_HEADER => ends.get(ends.len().wrapping_sub(added)),
         // The rest is not there to be counted; the client's own fields are.
-        Some(_) => ends.get(fields.wrapping_sub(1)),
+        Some(_) if fields != IN_HEADER => ends.get(fields.wrapping_sub(1)),
+        Some(_) => None,
         // Behind fewer fields nothing was added.
-        None if ends.len() + 1 >= fields + added => ends.get((ends.len()).wrapping_sub(added)),
+        None if ends.len() + 1 >= fields.saturating_add(added) => ends.get((ends.len()).wrapping_sub(added)),
         None => None,
     };
     let Some(own) = cut.and_then(|cut| text.get(..*cut)) else { return whole() };

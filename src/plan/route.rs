@@ -264,22 +264,12 @@ fn no_key(name: &KeyName, detail: &'static str) -> Fault {
 
 /// No shard serves this key.
 pub fn unmapped(name: &KeyName, key: &[KeyValue<'_>]) -> Fault {
-    let shown: Vec<String> = key.iter().map(show).collect();
+    let shown: Vec<String> = key.iter().map(KeyValue::to_string).collect();
     Fault::unsupported(
         format!("no shard serves key ({}) of table \"{}\"", shown.join(", "), name.table),
         format!("the value of {} lies outside of the ranges and lists of the table's distribution", name.columns),
         "Add a range, a list value or a default shard to the distribution.",
     )
-}
-
-fn show(value: &KeyValue<'_>) -> String {
-    match value {
-        KeyValue::Null => "NULL".to_owned(),
-        KeyValue::Int(v) => v.to_string(),
-        KeyValue::Text(v) | KeyValue::Numeric(v) => v.to_string(),
-        KeyValue::Bool(v) => v.to_string(),
-        other => format!("{other:?}"),
-    }
 }
 
 /// The error that Postgres has for a text that is not of the type.

@@ -8,8 +8,9 @@ use std::task::Poll;
 use crate::backend::inflight::{Audience, Owed};
 use crate::config::limits::Limit;
 use crate::copy::origins::{Origins, context, line_of, returns_within, without_line};
-use crate::copy::shown::{of_field, of_row, without_added};
+use crate::copy::shown::{IN_HEADER, header_without_added, of_field, of_row, without_added};
 use crate::copy::{CONVERTED, KeyField, Piece, Row, RowCutter};
+use crate::exec::columns::tables_have_changed;
 use crate::exec::copy::{
     Chunks, CopyEnd, Silence, all_ended, begun, break_off, copy_in, fail, is_of_copy, is_told, spoke,
 };
@@ -153,6 +154,13 @@ impl Session {
                 return Err(Failure::Reported);
             }
         };
+        let mut feed = Feed::new(self, plan, &shards);
+        if is_of_others(plan, &response) {
+            self.note_stale();
+            let changed = tables_have_changed();
+            self.end_copy(plan, &shards, Some(&changed.clone().into()), &feed).await?;
+            return Err(changed.into());
+        }
         match &plan.fill {
             None => self.client.out.extend_from_slice(&response.bytes),
             // The client was not asked for the columns that are added.
@@ -161,7 +169,6 @@ impl Session {
             }
         }
         self.client.flush().await?;
-        let mut feed = Feed::new(self, plan, &shards);
         let (fed, interrupted) = match self.feed_shards(plan, &shards, &mut source, &mut feed).await {
             Ok(None) => (Ok(()), None),
             Ok(Some(why)) => (Err(Failure::Fault(why.clone())), Some(why)),
@@ -761,18 +768,37 @@ impl Feed {
     }
 }
 
+/// Whether the table has another number of columns than the router knows of, so that the key may be another of them: it has changed while the
+/// COPY waited for it, or through another router.
+fn is_of_others(plan: &CopyInPlan, response: &Frame) -> bool {
+    let columns =
+        response.body().get(1..3).and_then(|count| count.first_chunk().map(|count| u16::from_be_bytes(*count)));
+    let added = plan.fill.as_ref().map_or(0, |fill| fill.names().count());
+    // A key that is first stays first.
+    let can_move = plan.key_fields.iter().any(|(at, _)| *at >= plan.key_fields.len());
+    can_move && columns.is_some_and(|columns| usize::from(columns) != plan.fields + added)
+}
+
 /// A shard's error with the line that the client sent; with none where that is not known.
 fn with_client_line(error: &Frame, plan: &CopyInPlan, origins: &Origins) -> Frame {
-    error_fields::with_context(error, |shown| {
+    let added = plan.fill.as_ref().map_or(0, |fill| fill.names().count());
+    let message = error_fields::iter(error.body()).find(|(field, _)| *field == b'M');
+    let message = message.and_then(|(_, text)| std::str::from_utf8(text).ok());
+    let of_header = message.filter(|_| added > 0).and_then(|message| header_without_added(message, added));
+    let fields = if of_header.is_some() { IN_HEADER } else { plan.fields };
+    let told = error_fields::with_context(error, |shown| {
         let shown = String::from_utf8_lossy(shown);
         let without = || without_line(&shown, &plan.table.name).to_owned();
         let shown = context(&shown, &plan.table.name, origins, is_told(error)).unwrap_or_else(without);
-        let added = plan.fill.as_ref().map_or(0, |fill| fill.names().count());
         match added {
             0 => shown.into_bytes(),
-            added => without_added(&shown, &plan.format, plan.fields, added).into_bytes(),
+            added => without_added(&shown, &plan.format, fields, added).into_bytes(),
         }
-    })
+    });
+    match of_header {
+        Some(message) => error_fields::with_field(&told, b'M', |_| message.clone().into_bytes()),
+        None => told,
+    }
 }
 
 /// The client's line that a shard's error is about.
@@ -862,9 +888,10 @@ fn changed_by_column(plan: &CopyInPlan, column: &str, row: &Row<'_>, field: &Key
 }
 
 fn unmapped(plan: &CopyInPlan, key: &[KeyValue<'_>], row: &Row<'_>) -> Fault {
+    let shown: Vec<String> = key.iter().map(KeyValue::to_string).collect();
     Fault::unsupported(
         format!("no shard serves the key of a row of \"{}\"", plan.table.name),
-        format!("the key is {key:?}"),
+        format!("the key is ({})", shown.join(", ")),
         "Add a range, a list value or a default shard to the distribution.",
     )
     .about(b'W', of_row(&plan.table.name, row, &plan.format))

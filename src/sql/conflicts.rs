@@ -1,13 +1,15 @@
 //! ON CONFLICT: what it infers must be found on the one shard that has the row.
 
 use sqlparser::ast::{
-    Assignment, ConflictTarget, Expr, Ident, Insert, OnConflict, OnConflictAction, OnInsert, SetExpr, TableObject,
+    Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, ObjectName, OnConflict, OnConflictAction,
+    OnInsert, SetExpr, TableObject,
 };
 
 use crate::catalog::{Column, ColumnDefault, RelationKind, Table};
 use crate::fault::{Fault, SqlState};
 use crate::sql::NameScope;
 use crate::sql::exprs::At;
+use crate::sql::facts::{row, unnest};
 use crate::sql::insert::{assigned, column_list, walk_assignments};
 use crate::sql::insert_keys::Target;
 use crate::sql::model::{Model, Stop};
@@ -67,21 +69,40 @@ pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Ta
         return Err(refuse(detail));
     }
     if let OnConflictAction::DoUpdate(update) = &conflict.action
-        && let Some(name) = assigned(&update.assignments).find(|name| target.key.iter().any(|key| **key == **name))
+        && let changed = update.assignments.iter().filter(|assignment| !keeps(assignment, target))
+        && let Some(name) = changed.flat_map(|of| assigned(std::slice::from_ref(of))).find(|name| target.is_key(name))
     {
         return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
     }
     Ok(())
 }
 
+/// Whether DO UPDATE gives each column of the key that it sets the value that is there, or that of the row which has met it: by the index
+/// both rows have one key.
+fn keeps(assignment: &Assignment, target: &Target) -> bool {
+    let last = |name: &ObjectName| name.0.last().and_then(|part| part.as_ident()).map(|name| folded(name).into_owned());
+    let is_kept = |name: &ObjectName, value: &Expr| {
+        let Some(name) = last(name) else { return false };
+        let given = match value {
+            Expr::CompoundIdentifier(path) => path.last(),
+            _ => None,
+        };
+        !target.is_key(&name) || given.is_some_and(|given| *folded(given) == *name)
+    };
+    match &assignment.target {
+        AssignmentTarget::ColumnName(name) => is_kept(name, unnest(&assignment.value)),
+        AssignmentTarget::Tuple(names) => row(&assignment.value).is_some_and(|values| {
+            names.len() == values.len() && names.iter().zip(values).all(|(name, value)| is_kept(name, unnest(value)))
+        }),
+    }
+}
+
 /// Whether each row has NULL in one of these columns: then it is in nobody's way.
 pub(crate) fn gives_null(scope: &NameScope<'_>, insert: &Insert, target: &Target, unique: &[Box<str>]) -> bool {
-    let TableObject::TableName(name) = &insert.table else { return false };
-    // The columns of a view can have other names.
-    let is_table = parts(name).is_some_and(|(schema, name)| {
-        matches!(resolve(scope, schema.as_deref(), &name), Relation::Sharded { name, .. } if name == target.name)
-    });
-    let (Some(table), Ok(Some(named)), true) = (&target.table, column_list(insert), is_table) else { return false };
+    let (Some(table), Ok(Some(named)), true) = (&target.table, column_list(insert), is_itself(scope, insert, target))
+    else {
+        return false;
+    };
     // A default of a domain is not told.
     let without_default = |column: &Column| {
         column.default == ColumnDefault::None && !column.generated && KeyType::from_oid(column.type_oid).is_some()
@@ -96,6 +117,14 @@ pub(crate) fn gives_null(scope: &NameScope<'_>, insert: &Insert, target: &Target
             Some(at) => cells(at),
             None => known,
         }
+    })
+}
+
+/// Whether the INSERT names the table itself: the columns of a view can have other names.
+pub(crate) fn is_itself(scope: &NameScope<'_>, insert: &Insert, target: &Target) -> bool {
+    let TableObject::TableName(name) = &insert.table else { return false };
+    parts(name).is_some_and(|(schema, name)| {
+        matches!(resolve(scope, schema.as_deref(), &name), Relation::Sharded { name, .. } if name == target.name)
     })
 }
 

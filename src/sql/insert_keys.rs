@@ -184,6 +184,10 @@ impl Target {
         self.key.iter().map(typmod).collect()
     }
 
+    pub fn is_key(&self, column: &str) -> bool {
+        self.key.iter().any(|key| **key == *column)
+    }
+
     pub fn key_name(&self) -> Arc<KeyName> {
         Arc::new(KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() })
     }

@@ -21,7 +21,7 @@ use crate::sql::insert::{target_level, walk_returning};
 use crate::sql::keys::KeyName;
 use crate::sql::left_out::{is_same_everywhere, takes_from_sequence};
 use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::model::{LevelId, Model, Reference, RowsOf, Spread};
+use crate::sql::model::{Columns, Leaf, LeafId, Model, Reference, RowsOf, Spread};
 use crate::sql::names::{folded, is_temporary_schema, parts};
 use crate::sql::outcome::{Finish, FinishText};
 use crate::sql::percall::check_calls;
@@ -333,25 +333,33 @@ impl Inserting<'_> {
         let alias = self.insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let name = alias.unwrap_or_else(|| self.name.name.to_string());
         let level = target_level(&mut scratch, name, Some(self.table)).ok()?;
+        let first = scratch.levels.get(level)?.leaves.first().copied()?;
+        let (name, spread) = ("excluded".into(), Spread::Same);
+        let proposed =
+            scratch.add_leaf(Leaf { level, name, schema: None, columns: Columns::default(), spread }).ok()?;
+        scratch.leaves[proposed].columns = scratch.columns_of(proposed, Some(self.table));
         if let Target::Keyed { distribution, name, key } = self.target {
-            placed(&mut scratch, level, distribution, name, key);
+            placed(&mut scratch, first, distribution, name, key);
+            placed(&mut scratch, proposed, distribution, name, key);
         }
         let at = At { level, ctes: None, vary: false };
         walk_conflict(&mut scratch, &at, self.insert).ok()?;
+        // RETURNING does not know it.
+        scratch.levels.get_mut(level)?.leaves.retain(|leaf| *leaf != proposed);
         walk_returning(&mut scratch, &at, self.insert.returning.as_deref()).ok()?;
+        scratch.levels.get_mut(level)?.leaves.push(proposed);
         Some(scratch)
     }
 }
 
-/// The rows of the level's table are where their keys say: a query that is tied to them by the key finds there what it looks for.
+/// The rows of the table are where their keys say: a query that is tied to them by the key finds there what it looks for.
 pub(crate) fn placed(
     model: &mut Model<'_>,
-    level: LevelId,
+    leaf: LeafId,
     distribution: DistributionId,
     name: &Arc<KeyName>,
     key: &[Box<str>],
 ) {
-    let Some(leaf) = model.levels.get(level).and_then(|level| level.leaves.first().copied()) else { return };
     let node = |name: &Box<str>| {
         model.leaves[leaf].columns.list.iter().find(|column| column.name == *name).and_then(|column| column.node)
     };

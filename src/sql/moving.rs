@@ -171,7 +171,8 @@ impl Moving<'_> {
         let mut scratch = Model::new(self.of.scope, self.parsed.literals(self.of), self.of.used.clone());
         scratch.collected = Some(Box::default());
         let level = target_level(&mut scratch, self.alias().ok()?, Some(&self.wide())).ok()?;
-        placed(&mut scratch, level, self.distribution, &self.key_name(), self.key);
+        let first = scratch.levels.get(level)?.leaves.first().copied()?;
+        placed(&mut scratch, first, self.distribution, &self.key_name(), self.key);
         let at = At { level, ctes: None, vary: false };
         walk_assignments(&mut scratch, &at, &self.update().assignments).ok()?;
         walk_returning(&mut scratch, &at, self.update().returning.as_deref()).ok()?;

@@ -131,12 +131,17 @@ pub fn iter(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 
 /// The error with another CONTEXT, if it has one; without it where that is empty then.
 pub fn with_context(frame: &Frame, change: impl Fn(&[u8]) -> Vec<u8>) -> Frame {
+    with_field(frame, b'W', change)
+}
+
+/// With another text in the place of a field; of an empty one nothing is left.
+pub fn with_field(frame: &Frame, which: u8, change: impl Fn(&[u8]) -> Vec<u8>) -> Frame {
     let mut out = BytesMut::with_capacity(frame.bytes.len());
     out.extend_from_slice(&[frame.tag, 0, 0, 0, 0]);
     for (field, value) in iter(frame.body()) {
-        let changed = (field == b'W').then(|| change(value));
+        let changed = (field == which).then(|| change(value));
         let value = changed.as_deref().unwrap_or(value);
-        if field != b'W' || !value.is_empty() {
+        if field != which || !value.is_empty() {
             out.put_u8(field);
             out.extend_from_slice(value);
             out.put_u8(0);

@@ -23,6 +23,11 @@ INSERT INTO accounts (tenant_id, id, note) VALUES (2, 1, 'is there'), (3, 2, 'to
 INSERT INTO accounts AS a (tenant_id, id, note) VALUES (2, 1, 'x'), (3, 2, 'y'), (4, 933, 'z') ON CONFLICT (tenant_id, id) DO UPDATE SET note = a.note || excluded.note WHERE a.note <> 'is there' RETURNING a.id, a.note;
 INSERT INTO accounts (tenant_id, id, owner) VALUES (2, 934, 'owner1'), (5, 935, 'owner4') ON CONFLICT (tenant_id, owner) DO UPDATE SET note = 'same owner' RETURNING tenant_id, id;
 INSERT INTO words VALUES ('word1', 100), ('word2', 200), ('word99', 300) ON CONFLICT (word) DO UPDATE SET n = words.n + excluded.n RETURNING word, n;
+INSERT INTO words VALUES ('word1', 11), ('word3', 31), ('word98', 5) ON CONFLICT (word) DO UPDATE SET word = excluded.word, n = excluded.n RETURNING word, n;
+INSERT INTO words AS w VALUES ('word1', 12), ('word97', 5) ON CONFLICT (word) DO UPDATE SET (n, word) = ROW (excluded.n, w.word) RETURNING *;
+INSERT INTO accounts (tenant_id, id, note) VALUES (2, 1, 'whole'), (3, 2, 'row') ON CONFLICT (id, tenant_id) DO UPDATE SET tenant_id = excluded.tenant_id, id = excluded.id, note = excluded.note RETURNING tenant_id, id, note;
+INSERT INTO accounts (tenant_id, id, note) VALUES (2, 1, 'x'), (3, 2, 'y') ON CONFLICT (tenant_id, id) DO UPDATE SET hits = (SELECT count(*) FROM transfers t WHERE t.tenant_id = excluded.tenant_id) RETURNING id, hits;
+INSERT INTO accounts (tenant_id, id, note) SELECT tenant_id, id, 'z' FROM accounts WHERE id < 4 ON CONFLICT (tenant_id, id) DO UPDATE SET tenant_id = excluded.tenant_id, note = accounts.note || excluded.note RETURNING tenant_id, id, note;
 INSERT INTO words VALUES ('word1', 1), ('fresh', 1), ('fresh', 2) ON CONFLICT DO NOTHING;
 INSERT INTO words VALUES ('twice', 1), ('other', 1), ('twice', 2) ON CONFLICT (word) DO UPDATE SET n = excluded.n;
 SELECT word, n FROM words WHERE word NOT LIKE 'word1_' ORDER BY word;
