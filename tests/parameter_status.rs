@@ -64,6 +64,8 @@ fn changes_are_told_before_ready_for_query_as_in_postgres() {
         "SET application_name = 'b'; SET application_name = 'c'",
         "SET application_name = 'd'; SELECT 1; SET application_name = 'c'",
         "RESET application_name",
+        "SET TimeZone = 'UTC'; SET IntervalStyle = 'sql_standard'; SET application_name = 'e'; SET DateStyle = 'SQL'",
+        "RESET ALL",
         "BEGIN",
         "SET TimeZone = 'Asia/Tokyo'",
         "SELECT count(*) FROM plain",

@@ -752,6 +752,20 @@ fn a_portal_is_closed_while_the_rows_of_another_are_on_their_way() {
     }
 }
 
+/// Behind rows that nobody has asked for yet, in the same write.
+#[test]
+fn what_is_discarded_leaves_the_portals_their_rows() {
+    let world = world("portalsd");
+    for discard in ["DISCARD TEMP", "DISCARD SEQUENCES", "DISCARD PLANS", "CREATE TEMP TABLE own (id int); DISCARD TEMP"] {
+        for sql in [ALL, FINISHED, ONE] {
+            let open = [m::parse("", sql, &[]), m::bind("a", "", &[], &[]), m::execute("a", 2), m::sync()].concat();
+            let rest = [m::execute("a", 2), m::sync(), m::query("COMMIT")].concat();
+            let script = [m::query("BEGIN"), open, m::query(discard), rest].concat();
+            world.answers(&format!("{discard}: {sql}"), &[Send(script), Ready, Ready, Ready, Ready, Ready]);
+        }
+    }
+}
+
 /// One message or a few, of those that drivers mix in their pipelines. `opened`: the portals so far.
 fn mixed(random: &mut Random, opened: &mut Vec<String>) -> Vec<Vec<u8>> {
     const STATEMENTS: [&str; 9] = [

@@ -637,6 +637,8 @@ fn settings_and_notices_are_reported_as_postgres_reports_them() {
         "DO $$ BEGIN RAISE WARNING 'careful'; RAISE NOTICE 'look'; END $$",
         "DROP TABLE IF EXISTS nothing_there",
         "BEGIN; BEGIN; COMMIT",
+        "SET client_min_messages = error; COMMIT; SET client_min_messages = warning; COMMIT; RESET client_min_messages; COMMIT",
+        "BEGIN; SET LOCAL client_min_messages = 'error'; BEGIN; COMMIT; COMMIT",
     ] {
         world.same(sql, &[Send(m::query(sql)), Ready]);
     }

@@ -320,3 +320,59 @@ fn a_cursor_that_cannot_be_kept_undoes_what_other_shards_have_written() {
     }
     assert_eq!(world.prepared(), Vec::<String>::new());
 }
+
+/// One shard's part of a transaction may have ended with COMMIT, or have been prepared, before another one's fails: what was set in it stays
+/// on that connection, and neither the session nor whoever has the connection next may meet it.
+#[test]
+fn what_a_commit_that_fails_has_set_is_undone_on_every_connection() {
+    let world = Sharded::create("setcommit", &format!("{NO_RESOLVER}\ndefault_pool_size = 1"));
+    let zone = world.connect().value("SHOW timezone");
+    let free = world.free_ids(1000);
+    let part = |shard: usize| format!("INSERT INTO parts VALUES ({}, 'of no item')", free[shard]);
+    let update = |shard: usize| format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
+    // One phase, whose readers commit first; two phases, where others are prepared; and the settings of a connection that joins late.
+    let flows = [vec![part(1)], vec![update(0), part(1)], vec![update(2), part(0)], vec![update(3), update(2), part(1)]];
+    for set in ["SET timezone = 'Asia/Tokyo'", "SET ROLE app", "SET SESSION AUTHORIZATION pg_monitor"] {
+        for flow in &flows {
+            for whole in [true, false] {
+                let mut raw = world.connect();
+                let texts = flow.join("; ");
+                let failed = match whole {
+                    true => raw.simple(&format!("BEGIN; GRANT ALL ON items, parts TO app, pg_monitor; {set}; {texts}; COMMIT")),
+                    false => {
+                        raw.must(&format!("BEGIN; SELECT count(*) FROM items; {set}; RESET ROLE; {set}"));
+                        flow.iter().for_each(|sql| drop(raw.simple(sql)));
+                        raw.simple("COMMIT")
+                    }
+                };
+                let what = format!("{set}; {texts}; at once: {whole}");
+                assert!(failed.code() == "23503" || failed.code().is_empty(), "{what}: {}", failed.text());
+                let mut other = world.connect();
+                for id in (0..SHARDS).map(|shard| world.id(shard, 1)) {
+                    let look = format!(
+                        "SELECT current_setting('timezone') || ' ' || current_user || ' ' || session_user FROM items WHERE id = {id}"
+                    );
+                    for raw in [&mut raw, &mut other] {
+                        assert_eq!(raw.value(&look), format!("{zone} postgres postgres"), "{what}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}
+
+/// A cursor WITH HOLD on a shard where nothing else was done is lost with the transaction, too.
+#[test]
+fn a_cursor_of_a_commit_that_fails_is_gone() {
+    let world = Sharded::create("lostcursor", NO_RESOLVER);
+    let part = format!("INSERT INTO parts VALUES ({}, 'of no item')", world.free_ids(1000)[1]);
+    for shard in [0, 2] {
+        let mut raw = world.connect();
+        raw.must(&format!("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items WHERE id = {}", world.id(shard, 0)));
+        raw.must(&part);
+        assert_eq!(raw.simple("COMMIT").code(), "23503");
+        assert_eq!(raw.simple("FETCH c").code(), "34000");
+    }
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}

@@ -125,7 +125,7 @@ pub struct Backend {
     learned: Option<(u64, Bytes)>,
     /// The settings that we have put on this connection; `None` when only a reset makes them known again.
     pub applied: Option<Arc<SessionSettings>>,
-    /// What `applied` was when the open transaction began: a rollback brings it back.
+    /// What `applied` was when the open transaction began: a rollback brings it back. Once it has committed, what it has set.
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
     /// The custom settings that may exist on it: it is for those sessions alone that have them all.
     pub placeholders: Placeholders,
@@ -694,6 +694,14 @@ impl Backend {
         }
     }
 
+    /// What a transaction has set stays behind its COMMIT and its PREPARE TRANSACTION, whatever becomes of its parts on other servers,
+    /// and of the prepared one.
+    fn note_end(&mut self, tag: &str) {
+        if let ("COMMIT" | "PREPARE TRANSACTION", Some(before)) = (tag, &mut self.applied_before) {
+            before.clone_from(&self.applied);
+        }
+    }
+
     pub fn note_parameter(&mut self, body: &[u8]) {
         let mut fields = frame::Fields::new(body);
         let (Ok(name), Ok(value)) = (fields.cstr(), fields.cstr()) else {
@@ -759,7 +767,8 @@ impl Backend {
                 b'T' => rows.clear(),
                 b'D' => rows.push(text_row(frame.body())?),
                 b'C' => {
-                    tag = String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or_default()).into_owned()
+                    tag = String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or_default()).into_owned();
+                    self.note_end(&tag);
                 }
                 b'E' if !tag.is_empty() => behind = behind.or_else(|| Some(server_fault(frame.body()))),
                 b'E' => failed = failed.or_else(|| Some(server_fault(frame.body()))),

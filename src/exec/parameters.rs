@@ -55,13 +55,24 @@ impl Parameters {
         }
     }
 
+    /// Postgres 14 and 15 look through all settings, which are sorted; later ones have a list of what has changed.
+    fn are_told_by_name(&self) -> bool {
+        let version = self.get("server_version").unwrap_or_default();
+        let major = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        matches!(major, "14" | "15")
+    }
+
     pub fn has_untold(&self) -> bool {
         !self.untold.is_empty()
     }
 
     /// Tells the client what is another value than it knows.
     pub fn tell(&mut self, out: &mut BytesMut) {
-        for (name, known) in std::mem::take(&mut self.untold) {
+        let mut untold = std::mem::take(&mut self.untold);
+        if untold.len() > 1 && self.are_told_by_name() {
+            untold.sort_by_cached_key(|(name, _)| name.to_ascii_lowercase());
+        }
+        for (name, known) in untold {
             if let Some(value) = self.get(&name).filter(|value| known.as_deref() != Some(value)) {
                 // Neither has a NUL: a server has sent them.
                 let _ = reply::parameter_status(out, &name, value);
@@ -93,5 +104,17 @@ mod tests {
         assert_eq!(told(&mut parameters), "");
         parameters.note("new", "x");
         assert!(told(&mut parameters).contains("new x"));
+    }
+
+    #[test]
+    fn changes_are_told_in_the_order_of_the_servers_version() {
+        for (version, order) in [("15.8 (Debian)", "a Y b Z C X"), ("17.2", "b Z C X a Y")] {
+            let mut parameters = Parameters::default();
+            parameters.begin_with(&vec![("server_version".into(), version.into())]);
+            for (name, value) in [("b", "Z"), ("C", "X"), ("a", "Y")] {
+                parameters.note(name, value);
+            }
+            assert_eq!(told(&mut parameters).replace('\u{8}', ""), order);
+        }
     }
 }

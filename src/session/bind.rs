@@ -14,7 +14,7 @@ use crate::session::execute::may_change_what_is_seen;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
 use crate::session::set_config;
-use crate::session::simple::{aborted, utf8};
+use crate::session::simple::aborted;
 use crate::session::sql_execute::{check_formats, executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
@@ -45,13 +45,12 @@ impl Session {
                 // A Parse before it was good all the same, and the statement is looked for before the values are read.
                 self.settle_parse().await?;
                 let mut fields = Fields::new(frame.body());
-                if let (Ok(_), Ok(name)) = (fields.cstr(), fields.cstr()) {
+                if let (Ok(_), Ok(name)) = (fields.name(), fields.name()) {
                     self.statements.get(name)?;
                 }
                 return Err(fault.into());
             }
         };
-        utf8(view.portal).and(utf8(view.statement))?;
         self.see_own_changes().await?;
         let mut statement = self.current_or_settle(view.statement).await?;
         if statement.analysis.closed && self.wait_for_moves().await?

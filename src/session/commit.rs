@@ -17,7 +17,7 @@ use crate::session::two_phase::unknown_outcome;
 use crate::session::undecided::{Patience, Stage, decided_within};
 use crate::session::{Failure, Session};
 use crate::sql::utility::{Mode, modes};
-use crate::wire::reply::{self, NoticeLevel, Status};
+use crate::wire::reply::{NoticeLevel, Status};
 
 /// How long a server may take for the ROLLBACK of a client that is gone.
 const UNDONE: Duration = Duration::from_secs(5);
@@ -207,7 +207,7 @@ impl Session {
                 "the transaction is committed, but its part on one shard has not ended well",
             )
             .detail(format!("Shard {shard}, where nothing was written: {fault}"));
-            reply::notice(&mut self.client.out, NoticeLevel::Warning, &told);
+            self.tell_notice(NoticeLevel::Warning, &told);
         }
     }
 
@@ -230,11 +230,14 @@ impl Session {
         };
         joined.sort_by_key(|h| (first(h), Some(h.joined_as) != last, !h.wrote, h.joined_as));
         let any = joined.iter().any(|h| h.wrote);
+        // Its cursors would stay where what was written elsewhere fails to commit.
+        let whole = self.database.two_phase_commit == TwoPhaseCommit::On;
         let did = |h: &&Held| match (h.wrote, h.locked) {
             (true, _) => Did::Wrote,
             // Its COMMIT can fail.
             (false, true) if any && (prepares_guards || h.holds) || Some(h.shard) == decided => Did::Wrote,
             (false, true) => Did::Locked,
+            (false, false) if any && whole && h.holds => Did::Wrote,
             (false, false) => Did::Read,
         };
         CommitPlan::of(&joined.iter().map(|h| (h.shard, did(h))).collect::<Vec<_>>())
@@ -330,7 +333,7 @@ impl Session {
             let notice = Fault::new(SqlState::WARNING, "transactions over several shards are not atomic here")
                 .detail("two_phase_commit is \"best_effort\": the shards commit one after the other.")
                 .hint("This is said once in a session.");
-            reply::notice(&mut self.client.out, NoticeLevel::Warning, &notice);
+            self.tell_notice(NoticeLevel::Warning, &notice);
         }
         // What joined first often guards the rest: its locks are given back last.
         let writers: Vec<ShardId> = std::iter::once(first).chain(others.iter().rev().copied()).collect();

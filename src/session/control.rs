@@ -315,7 +315,20 @@ impl Session {
     }
 
     pub(super) fn warn(&mut self, code: SqlState, message: &'static str) {
-        reply::notice(&mut self.client.out, NoticeLevel::Warning, &Fault::new(code, message));
+        self.tell_notice(NoticeLevel::Warning, &Fault::new(code, message));
+    }
+
+    /// A notice of the router's own: as with those of servers, the client says from which level on it hears them.
+    pub(super) fn tell_notice(&mut self, level: NoticeLevel, notice: &Fault) {
+        let least = self.value_in(&self.tx.with_locals(&self.settings), "client_min_messages");
+        let deaf = least.is_some_and(|least| match &*least.to_ascii_lowercase() {
+            "error" | "fatal" | "panic" => true,
+            "warning" => level != NoticeLevel::Warning,
+            _ => false,
+        });
+        if !deaf {
+            reply::notice(&mut self.client.out, level, notice);
+        }
     }
 
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
@@ -355,6 +368,8 @@ impl Session {
     }
 
     async fn tell_pinned(&mut self, sql: &str) -> Result<(), Failure> {
+        // A server may be in the middle of the rows of a portal.
+        self.park_runs().await?;
         for held in self.held.iter_mut().filter(|held| held.finishing == Finishing::No) {
             held.server.query(sql).await?;
         }

@@ -8,7 +8,7 @@ use crate::plan::combine::Combine;
 use crate::session::control::is_local;
 use crate::session::execute::cannot_be_run;
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::simple::{aborted, utf8};
+use crate::session::simple::aborted;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Fetch;
@@ -267,8 +267,7 @@ pub(super) fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
 pub fn target(frame: &Frame) -> Result<(u8, &[u8]), Fault> {
     let mut fields = Fields::new(frame.body());
     let what = fields.u8()?;
-    let name = fields.cstr()?;
-    utf8(name)?;
+    let name = fields.name()?;
     fields.end()?;
     if !matches!(what, b'S' | b'P') {
         let message = if frame.tag == b'D' { "DESCRIBE" } else { "CLOSE" };

@@ -16,7 +16,6 @@ use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::{Ask, How};
 use crate::session::scatter::ScatterRun;
-use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
@@ -29,8 +28,7 @@ use std::sync::Arc;
 impl Session {
     pub(super) async fn execute(&mut self, frame: &Frame) -> Result<(), Failure> {
         let mut fields = Fields::new(frame.body());
-        let name = fields.cstr().map_err(Fault::from)?;
-        utf8(name)?;
+        let name = fields.name().map_err(Fault::from)?;
         let max_rows = fields.i32().map_err(Fault::from)?;
         fields.end().map_err(Fault::from)?;
         if self.batch.pending_parse.is_some() {

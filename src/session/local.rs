@@ -5,7 +5,7 @@ use crate::config::ReadPreference;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
-use crate::wire::reply::{self, NoticeLevel};
+use crate::wire::reply::NoticeLevel;
 use std::sync::Arc;
 
 pub use crate::admin::LocalRows;
@@ -36,7 +36,7 @@ impl Session {
     pub(super) async fn show_transactions(&mut self) -> LocalRows {
         let (rows, warnings) = self.look().prepared().await;
         for warning in &warnings {
-            reply::notice(&mut self.client.out, NoticeLevel::Warning, warning);
+            self.tell_notice(NoticeLevel::Warning, warning);
         }
         rows
     }

@@ -17,7 +17,7 @@ use crate::sql::pulls;
 use crate::topology::Topology;
 use crate::types::Format;
 use crate::types::canonical::{KeyError, KeyValue};
-use crate::wire::reply::{self, NoticeLevel};
+use crate::wire::reply::NoticeLevel;
 use crate::wire::request;
 use crate::wire::row::RowView;
 
@@ -311,7 +311,7 @@ impl Session {
         };
         tracing::info!(database = %self.database.name, rows, estimate, "rows are being moved");
         let notice = Fault::new(SqlState::SUCCESSFUL_COMPLETION, format!("{rows} rows{of} have been looked at"));
-        reply::notice(&mut self.client.out, NoticeLevel::Notice, &notice);
+        self.tell_notice(NoticeLevel::Notice, &notice);
     }
 }
 

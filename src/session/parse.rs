@@ -76,7 +76,6 @@ impl Session {
     pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
         self.tally.add(Count::ClientParses, 1);
         let view = ParseView::read(frame.body()).map_err(Fault::from)?;
-        utf8(view.name)?;
         let text = utf8(view.text)?;
         self.settle_parse().await?;
         self.see_own_changes().await?;

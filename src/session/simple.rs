@@ -25,7 +25,7 @@ use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement, execution};
 use crate::sql::words::first_parameter;
 use crate::sql::{Analysis, split};
-use crate::wire::frame::{BindView, Frame, HEADER};
+use crate::wire::frame::{BindView, Frame, HEADER, not_utf8};
 use crate::wire::reply;
 
 /// How often a read is sent again whose server broke before a word of its answer.
@@ -595,15 +595,7 @@ pub fn query_text(frame: &Frame) -> Result<&str, Fault> {
 
 /// Statement text as UTF-8; Postgres's own words when it is not.
 pub fn utf8(text: &[u8]) -> Result<&str, Fault> {
-    std::str::from_utf8(text).map_err(|e| {
-        let at = e.valid_up_to();
-        let bytes: Vec<String> =
-            text[at..].iter().take(e.error_len().unwrap_or(1)).map(|b| format!("0x{b:02x}")).collect();
-        Fault::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" ")),
-        )
-    })
+    std::str::from_utf8(text).map_err(|error| not_utf8(text.get(error.valid_up_to()..).unwrap_or_default()))
 }
 
 fn scan_fault(error: crate::sql::lexer::ScanError) -> Fault {

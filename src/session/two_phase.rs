@@ -25,7 +25,7 @@ use crate::session::transaction::Decided;
 use crate::session::undecided::{self, Patience, Stage};
 use crate::session::{Failure, Session};
 use crate::topology::Topology;
-use crate::wire::reply::{self, NoticeLevel};
+use crate::wire::reply::NoticeLevel;
 
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
@@ -296,7 +296,7 @@ impl Session {
         tracing::warn!(gid = %run.gid, shards = %names, "committed; the second phase is left to the resolver there");
         let warning = Fault::new(SqlState::WARNING, "the transaction is committed, but not yet visible on every shard")
             .detail(format!("No answer came from {names}; it is finished there as soon as they answer."));
-        reply::notice(&mut self.client.out, NoticeLevel::Warning, &warning);
+        self.tell_notice(NoticeLevel::Warning, &warning);
     }
 }
 

@@ -137,8 +137,12 @@ pub struct Fields<'a> {
 /// A message whose fields do not fit its length (`08P01`, as Postgres words it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// A field goes beyond the message, or the message beyond its fields.
+    /// A field goes beyond the message.
     Length,
+    /// The message goes beyond its fields.
+    Rest,
+    /// A name that is no UTF-8 (`22021`): the bytes of the character, of which there are so many.
+    Encoding([u8; 4], usize),
     /// A string without its NUL.
     String,
 }
@@ -147,10 +151,32 @@ impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Self {
         let message = match malformed {
             Malformed::Length => "insufficient data left in message",
+            Malformed::Rest => "invalid message format",
             Malformed::String => "invalid string in message",
+            Malformed::Encoding(bytes, len) => return not_utf8(&bytes[..len]),
         };
         Fault::new(SqlState::PROTOCOL_VIOLATION, message)
     }
+}
+
+/// In Postgres's words: text that is no UTF-8 from here on. As many bytes are told as the first one says that its character has.
+pub fn not_utf8(text: &[u8]) -> Fault {
+    let bytes: Vec<String> = text.iter().take(character(text)).map(|byte| format!("0x{byte:02x}")).collect();
+    Fault::new(
+        SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+        format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" ")),
+    )
+}
+
+/// How many bytes the first character has, by its first one, as far as they are there.
+fn character(text: &[u8]) -> usize {
+    let len = match text.first() {
+        Some(0xc0..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf7) => 4,
+        Some(_) | None => 1,
+    };
+    len.min(text.len())
 }
 
 impl<'a> Fields<'a> {
@@ -203,6 +229,20 @@ impl<'a> Fields<'a> {
         Ok(text)
     }
 
+    /// A string of the client's that names something.
+    pub fn name(&mut self) -> Result<&'a [u8], Malformed> {
+        let name = self.cstr()?;
+        match std::str::from_utf8(name) {
+            Ok(_) => Ok(name),
+            Err(error) => {
+                let wrong = name.get(error.valid_up_to()..).unwrap_or_default();
+                let (len, mut bytes) = (character(wrong), [0; 4]);
+                bytes.iter_mut().zip(wrong).for_each(|(to, byte)| *to = *byte);
+                Err(Malformed::Encoding(bytes, len))
+            }
+        }
+    }
+
     /// A value preceded by its length; `None` for length -1 (NULL).
     pub fn value(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.i32()? {
@@ -212,7 +252,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn end(self) -> Result<(), Malformed> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Length) }
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Rest) }
     }
 }
 
@@ -226,7 +266,7 @@ pub struct ParseView<'a> {
 impl<'a> ParseView<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::new(body);
-        let name = fields.cstr()?;
+        let name = fields.name()?;
         let text = fields.cstr()?;
         let count = fields.count()?;
         let mut types = Vec::with_capacity(count.min(fields.rest().len() / 4));
@@ -275,8 +315,8 @@ impl<'a> BindHead<'a> {
     /// [`Malformed::Length`]: the head is too short to have the formats, or the message is no Bind.
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::new(body);
-        let portal = fields.cstr().map_err(|_| Malformed::Length)?;
-        let statement = fields.cstr().map_err(|_| Malformed::Length)?;
+        let portal = fields.name().map_err(|_| Malformed::Length)?;
+        let statement = fields.name().map_err(|_| Malformed::Length)?;
         let tail = fields.rest();
         let format_count = fields.count()?;
         let formats = fields.bytes(format_count * 2)?;
@@ -302,8 +342,8 @@ impl<'a> BindHead<'a> {
 impl<'a> BindView<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, Fault> {
         let mut fields = Fields::new(body);
-        let portal = fields.cstr()?;
-        let statement = fields.cstr()?;
+        let portal = fields.name()?;
+        let statement = fields.name()?;
         let tail = fields.rest();
         let format_count = fields.count()?;
         let formats = fields.bytes(format_count * 2)?;
