@@ -430,7 +430,8 @@ impl Analyzer<'_> {
             InsertSource::Query(_, (output, _)) if output.complete => output.list.len(),
             InsertSource::Query(..) | InsertSource::Defaults => return None,
         };
-        let columns = table.columns.get(..given)?;
+        // With one column less, as many values as there are columns fail by themselves.
+        let columns = table.columns.get(..given).filter(|columns| columns.len() < table.columns.len())?;
         let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
         Some(format!("({})", names.join(", ")).into())
     }
