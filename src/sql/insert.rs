@@ -430,8 +430,7 @@ impl Analyzer<'_> {
             InsertSource::Query(_, (output, _)) if output.complete => output.list.len(),
             InsertSource::Query(..) | InsertSource::Defaults => return None,
         };
-        // With one column less, as many values as there are columns fail by themselves.
-        let columns = table.columns.get(..given).filter(|columns| columns.len() < table.columns.len())?;
+        let columns = table.columns.get(..given)?;
         let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
         Some(format!("({})", names.join(", ")).into())
     }
