@@ -371,14 +371,7 @@ impl Session {
             PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
                 let reach = Reach { servers: self.servers_for(analysis)?, ..Reach::from(plan.access) };
-                let offset = self.offset;
-                // An INSERT with the names of its columns.
-                if plan.access == Access::Write && *sql != ShardSql::AsWritten {
-                    self.offset = NO_POSITION;
-                }
-                let done = self.run_parts(&parts, combine, *window, reach, ask).await;
-                self.offset = offset;
-                done
+                self.run_parts(&parts, combine, *window, reach, ask).await
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
             PlanKind::Split { parts, combine } => {
