@@ -756,7 +756,9 @@ fn a_portal_is_closed_while_the_rows_of_another_are_on_their_way() {
 #[test]
 fn what_is_discarded_leaves_the_portals_their_rows() {
     let world = world("portalsd");
-    for discard in ["DISCARD TEMP", "DISCARD SEQUENCES", "DISCARD PLANS", "CREATE TEMP TABLE own (id int); DISCARD TEMP"] {
+    for discard in
+        ["DISCARD TEMP", "DISCARD SEQUENCES", "DISCARD PLANS", "CREATE TEMP TABLE own (id int); DISCARD TEMP"]
+    {
         for sql in [ALL, FINISHED, ONE] {
             let open = [m::parse("", sql, &[]), m::bind("a", "", &[], &[]), m::execute("a", 2), m::sync()].concat();
             let rest = [m::execute("a", 2), m::sync(), m::query("COMMIT")].concat();

@@ -331,14 +331,17 @@ fn what_a_commit_that_fails_has_set_is_undone_on_every_connection() {
     let part = |shard: usize| format!("INSERT INTO parts VALUES ({}, 'of no item')", free[shard]);
     let update = |shard: usize| format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
     // One phase, whose readers commit first; two phases, where others are prepared; and the settings of a connection that joins late.
-    let flows = [vec![part(1)], vec![update(0), part(1)], vec![update(2), part(0)], vec![update(3), update(2), part(1)]];
+    let flows =
+        [vec![part(1)], vec![update(0), part(1)], vec![update(2), part(0)], vec![update(3), update(2), part(1)]];
     for set in ["SET timezone = 'Asia/Tokyo'", "SET ROLE app", "SET SESSION AUTHORIZATION pg_monitor"] {
         for flow in &flows {
             for whole in [true, false] {
                 let mut raw = world.connect();
                 let texts = flow.join("; ");
                 let failed = match whole {
-                    true => raw.simple(&format!("BEGIN; GRANT ALL ON items, parts TO app, pg_monitor; {set}; {texts}; COMMIT")),
+                    true => raw.simple(&format!(
+                        "BEGIN; GRANT ALL ON items, parts TO app, pg_monitor; {set}; {texts}; COMMIT"
+                    )),
                     false => {
                         raw.must(&format!("BEGIN; SELECT count(*) FROM items; {set}; RESET ROLE; {set}"));
                         flow.iter().for_each(|sql| drop(raw.simple(sql)));
@@ -369,10 +372,28 @@ fn a_cursor_of_a_commit_that_fails_is_gone() {
     let part = format!("INSERT INTO parts VALUES ({}, 'of no item')", world.free_ids(1000)[1]);
     for shard in [0, 2] {
         let mut raw = world.connect();
-        raw.must(&format!("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items WHERE id = {}", world.id(shard, 0)));
+        raw.must(&format!(
+            "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT id FROM items WHERE id = {}",
+            world.id(shard, 0)
+        ));
         raw.must(&part);
         assert_eq!(raw.simple("COMMIT").code(), "23503");
         assert_eq!(raw.simple("FETCH c").code(), "34000");
+    }
+    assert_eq!(world.prepared(), Vec::<String>::new());
+    // Nothing is refused where two phases cannot be: what is bound to the home shard, a second cursor, READ ONLY behind a write.
+    let (here, there) = (world.id(2, 0), world.id(1, 0));
+    let declare =
+        |name: &str, id: i32| format!("DECLARE {name} CURSOR WITH HOLD FOR SELECT id FROM items WHERE id = {id}");
+    let update = |id: i32| format!("UPDATE items SET n = n WHERE id = {id}");
+    for (opening, closing) in [
+        (declare("c", here), "NOTIFY somebody".to_owned()),
+        (declare("c", here), format!("{}; {}", declare("d", there), update(world.id(0, 0)))),
+        (format!("{}; SET TRANSACTION READ ONLY", update(there)), declare("c", here)),
+    ] {
+        let mut raw = world.connect();
+        raw.must(&format!("BEGIN; {opening}; {closing}; COMMIT"));
+        assert_eq!(raw.must("FETCH c").text(), here.to_string(), "{opening}; {closing}");
     }
     assert_eq!(world.prepared(), Vec::<String>::new());
 }

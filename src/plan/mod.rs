@@ -27,9 +27,7 @@ use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
-use crate::sql::outcome::{
-    Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter, ScatterSql,
-};
+use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
 use crate::sql::stamp::Stamped;
 use crate::sql::supply::SupplyTarget;
@@ -414,7 +412,6 @@ pub(crate) fn refused(fault: Fault) -> Plan {
 #[inline]
 fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
     if let ([group], true, None) = (&routed.groups[..], routed.also.is_empty(), &routed.key_change)
-        && !names_columns(analysis, routed)
         && let Some(shard) = route::single(group, inputs, view.topology)
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
@@ -424,12 +421,6 @@ fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: 
         return plan;
     }
     lookup::before(plan, analysis, routed, inputs, view)
-}
-
-/// An INSERT that is sent with the names of its columns, also to one shard.
-fn names_columns(analysis: &Analysis, routed: &Routed) -> bool {
-    let is_rewritten = |scatter: &Scatter| matches!(scatter.sql, ScatterSql::Rewritten { .. });
-    analysis.access == Access::Write && matches!(&routed.many, Ok(Many::Scatter(scatter)) if is_rewritten(scatter))
 }
 
 fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
@@ -472,7 +463,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         Some(name) if open => Why::NoKey(name.clone()),
         Some(name) => Why::Keys(name.clone()),
     };
-    if let Some(shard) = shards.single().filter(|_| !names_columns(analysis, routed)) {
+    if let Some(shard) = shards.single() {
         let why = if let Why::Keys(name) = why { Why::Key(name) } else { why };
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
@@ -524,14 +515,9 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     let shard_of = |row| route::row_shard(row, &insert.typmods, &insert.name, distribution, inputs);
     let why = Why::Key(insert.name.clone());
     let access = analysis.access;
-    let named = insert.columns.as_ref().and_then(|columns| split::with_columns(inputs.text, columns));
-    let single = |shard| match named.as_deref().and_then(|text| split::whole(text, shard, analysis.parameters)) {
-        Some(kind) => kind,
-        None => PlanKind::Single(shard),
-    };
     if let ([row], [], true) = (&insert.rows[..], &insert.groups[..], insert.also.is_empty()) {
         return match shard_of(row) {
-            Ok(shard) => Plan { kind: single(shard), access, why },
+            Ok(shard) => Plan { kind: PlanKind::Single(shard), access, why },
             Err(none) => uncertain_plan(analysis, insert, none, inputs, view),
         };
     }
@@ -549,12 +535,10 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     }
     shards.union_with(&insert.also);
     if let Some(shard) = shards.single() {
-        return Plan { kind: single(shard), access, why };
+        return Plan { kind: PlanKind::Single(shard), access, why };
     }
     let cut = match &insert.many {
-        Ok(ManyRows::Split(cut)) => {
-            split::split(named.as_deref().unwrap_or(inputs.text), *cut, &rows, analysis.parameters)
-        }
+        Ok(ManyRows::Split(cut)) => split::split(inputs.text, *cut, &rows, analysis.parameters),
         Ok(ManyRows::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Ok(ManyRows::Finish(finish)) => {
             return finished(finish, inputs, view, access, Why::Keys(insert.name.clone()));

@@ -9,7 +9,7 @@ use crate::plan::combine::{Combine, Gather};
 use crate::plan::{PlanKind, ShardSql};
 use crate::sql::outcome::Split;
 use crate::sql::rewrite::renumber;
-use crate::sql::words::{rows_begin, value_rows};
+use crate::sql::words::value_rows;
 
 /// The text that a shard gets, and which of the parameters it uses, as [`renumber`] says.
 pub(crate) type Part = (ShardId, String, Option<Arc<[u16]>>);
@@ -36,19 +36,6 @@ pub(crate) fn cut(text: &str, shards: &[ShardId], parameters: u16) -> Result<Vec
         parts.push((shard, text, used));
     }
     Ok(parts)
-}
-
-/// The text with this list of columns before the rows of its VALUES list.
-pub(crate) fn with_columns(text: &str, columns: &str) -> Option<String> {
-    let at = rows_begin(text)?;
-    Some(format!("{}{columns} {}", text.get(..at)?, text.get(at..)?))
-}
-
-/// All rows on one shard, by a text that is not the client's.
-pub(crate) fn whole(text: &str, shard: ShardId, parameters: u16) -> Option<PlanKind> {
-    let (text, used) = renumber(text, parameters)?;
-    let sql = ShardSql::Rewritten { text: text.into(), parameters: used };
-    Some(PlanKind::Split { parts: vec![(shard, sql)], combine: Arc::new(Combine::CONCAT) })
 }
 
 /// `shards`: where each row of the VALUES list goes.

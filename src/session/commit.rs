@@ -219,10 +219,8 @@ impl Session {
         let home = self.view.topology.home;
         let decided = self.tx.decided.as_ref().map(|decided| decided.anchor);
         // Of others it is the last that joined: what was locked first, often guards the rest, and its locks are given back behind that.
-        let first = |h: &Held| {
-            let bound = h.shard == home && (h.wrote || h.temporary);
-            (Some(h.shard) != decided, !h.holds, !bound)
-        };
+        let is_bound = |h: &Held| h.wrote || h.temporary;
+        let first = |h: &Held| (Some(h.shard) != decided, !h.holds, h.shard != home || !is_bound(h));
         let none = (true, true, true);
         let last = match joined.iter().any(|h| first(h) != none) {
             true => None,
@@ -230,8 +228,13 @@ impl Session {
         };
         joined.sort_by_key(|h| (first(h), Some(h.joined_as) != last, !h.wrote, h.joined_as));
         let any = joined.iter().any(|h| h.wrote);
-        // Its cursors would stay where what was written elsewhere fails to commit.
-        let whole = self.database.two_phase_commit == TwoPhaseCommit::On;
+        // Its cursor would stay where what was written elsewhere fails to commit. So it is, where two phases cannot be: of two cursors one would
+        // have to be prepared, or what is bound to the home shard, and none is the anchor who has begun to read only.
+        let mut holders = joined.iter().filter(|h| h.holds).map(|h| h.shard);
+        let holder = holders.next().filter(|_| holders.next().is_none());
+        let whole = self.database.two_phase_commit == TwoPhaseCommit::On
+            && decided.map_or(!self.tx.may_be_read_only(), |anchor| holder == Some(anchor))
+            && holder.is_some_and(|shard| shard == home || !joined.iter().any(|h| h.shard == home && is_bound(h)));
         let did = |h: &&Held| match (h.wrote, h.locked) {
             (true, _) => Did::Wrote,
             // Its COMMIT can fail.

@@ -204,7 +204,7 @@ impl HeldServers {
     pub fn parts(&self) -> Parts {
         let of =
             |did: fn(&Held) -> bool| self.0.iter().filter(|held| held.joined && did(held)).map(|h| h.shard).collect();
-        Parts { wrote: of(|held| held.wrote), locked: of(|held| held.locked) }
+        Parts { wrote: of(|held| held.wrote), locked: of(|held| held.locked), hold: of(|held| held.holds) }
     }
 
     /// What they have done since is undone: who has nothing left needs no part in a commit over shards.
@@ -212,6 +212,7 @@ impl HeldServers {
         for held in self.0.iter_mut().filter(|held| held.joined) {
             held.wrote &= parts.wrote.contains(held.shard);
             held.locked &= parts.locked.contains(held.shard);
+            held.holds &= parts.hold.contains(held.shard);
         }
     }
 

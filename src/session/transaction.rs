@@ -78,6 +78,8 @@ pub struct Transaction {
 pub struct Parts {
     pub wrote: ShardSet,
     pub locked: ShardSet,
+    /// Have made a cursor WITH HOLD.
+    pub hold: ShardSet,
 }
 
 #[derive(Debug)]
@@ -207,6 +209,12 @@ impl Transaction {
         if self.state == TxState::Block {
             self.state = TxState::Failed;
         }
+    }
+
+    /// Whether servers that join it now may not write.
+    pub fn may_be_read_only(&self) -> bool {
+        modes(&self.modes).contains(&Mode::ReadOnly(true))
+            || self.replay.iter().any(|item| matches!(item, Replay::Statement(text) if is_of_transaction(text)))
     }
 
     /// Whether nothing can be written in it, and a replica can take part in it.

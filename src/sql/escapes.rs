@@ -50,9 +50,7 @@ pub(crate) fn analyze(text: &str, scope: &NameScope<'_>) -> Option<Analysis> {
             };
             Outcome::Routed(Routed { many, found_by: Vec::new(), ..routed })
         }
-        Outcome::Insert(rows) => {
-            Outcome::Insert(InsertRows { many: Err(not_cut()), columns: None, uncertain: None, ..rows })
-        }
+        Outcome::Insert(rows) => Outcome::Insert(InsertRows { many: Err(not_cut()), uncertain: None, ..rows }),
         outcome @ (Outcome::Refuse(_)
         | Outcome::Home(_)
         | Outcome::Shard(..)

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::ids::{Oid, QualifiedName};
 use crate::sql::analyze::{Analyzer, analyze, routed};
 use crate::sql::block_time::{clock_default, note_defaults};
-use crate::sql::conflicts::{check_conflict, conflict_assignments, is_itself, walk_conflict};
+use crate::sql::conflicts::{check_conflict, conflict_assignments, walk_conflict};
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
@@ -26,9 +26,7 @@ use crate::sql::left_out::{
 };
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Relation, folded, is_temporary_schema, parts};
-use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, ScatterSql, Split, Why};
-use crate::sql::pieces::Pieces;
-use crate::sql::pulls::quoted;
+use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::sequences::fill::{Fill, Rows, fill_of};
 use crate::sql::sequences::{self, Draw, Form};
 use crate::sql::shape::check_scatter;
@@ -122,11 +120,7 @@ impl Analyzer<'_> {
                         self.draw(fill, self.insert_sharded(model, text, insert, &target, columns, &source, false))
                     }
                     None => {
-                        let mut direct =
-                            self.insert_sharded(model, text, insert, &target, columns.clone(), &source, true);
-                        if let (Ok(Outcome::Routed(routed)), None, None) = (&mut direct, &columns, &parsed.other) {
-                            self.name_columns(routed, parsed.bytes.start, insert, &target, &source);
-                        }
+                        let direct = self.insert_sharded(model, text, insert, &target, columns.clone(), &source, true);
                         self.or_delivered(direct, &delivered, &target)
                     }
                 }
@@ -361,7 +355,6 @@ impl Analyzer<'_> {
         });
         let table = target.table.as_deref();
         let has_moment = table.is_some_and(|table| has_moment(table, columns.as_deref(), source));
-        let unnamed = columns.is_none().then(|| self.unnamed_columns(insert, target, source)).flatten();
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
@@ -391,48 +384,9 @@ impl Analyzer<'_> {
             typmods: target.typmods(),
             groups: model.groups(),
             also: model.needs(),
-            columns: unnamed,
             many,
             uncertain: None,
         }))
-    }
-
-    /// Where each shard makes its part of the rows, and the statement names no columns: it names them.
-    fn name_columns(
-        &self,
-        routed: &mut Routed,
-        start: usize,
-        insert: &Insert,
-        target: &Target,
-        source: &InsertSource<'_>,
-    ) {
-        let part = start..self.scan.end;
-        let slots = if self.scan.fixed { &[] } else { &self.scan.slots[..] };
-        if let Ok(Many::Scatter(scatter)) = &mut routed.many
-            && scatter.sql == ScatterSql::AsWritten
-            && let Some(columns) = self.unnamed_columns(insert, target, source)
-            && let Some(at) = self.text.get(part.clone()).and_then(words::source_begins)
-            && let Some(text) = Pieces::with(self.text, part, slots, start + at, &format!("{columns} "))
-        {
-            scatter.sql = ScatterSql::Rewritten { text, fewer: false };
-        }
-    }
-
-    /// The columns that the rows of a statement are for which names none, where the place of the sharding key is not sure to stay what it is.
-    fn unnamed_columns(&self, insert: &Insert, target: &Target, source: &InsertSource<'_>) -> Option<Box<str>> {
-        let table = target.table.as_ref()?;
-        let mut first = table.columns.iter().take(target.key.len());
-        if first.all(|column| target.is_key(&column.name)) || !is_itself(&self.scope, insert, target) {
-            return None;
-        }
-        let given = match source {
-            InsertSource::Values(values) => values.rows.first()?.content.len(),
-            InsertSource::Query(_, (output, _)) if output.complete => output.list.len(),
-            InsertSource::Query(..) | InsertSource::Defaults => return None,
-        };
-        let columns = table.columns.get(..given)?;
-        let names: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        Some(format!("({})", names.join(", ")).into())
     }
 
     /// Whether the rows of a VALUES list can be sent to several shards.

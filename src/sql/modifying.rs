@@ -319,8 +319,7 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
         return Outcome::Refuse(refused());
     }
     let (distribution, name, typmods) = (first.distribution, first.name.clone(), first.typmods.clone());
-    let columns = None;
-    Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, columns, many, uncertain: None })
+    Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, many, uncertain: None })
 }
 
 /// Whether each shard makes the same of all that the statement changes, where that is of a reference table.

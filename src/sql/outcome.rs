@@ -345,9 +345,6 @@ pub struct InsertRows {
     pub groups: Vec<KeyGroup>,
     /// It also needs these shards.
     pub also: ShardSet,
-    /// The columns of the rows, `("a", "b")`, where the text names none and the sharding key is not among the first: one that is dropped before it
-    /// while the statement waits would make another column of each value.
-    pub columns: Option<Box<str>>,
     /// How rows for several shards are sent, or why they cannot be.
     pub many: Result<ManyRows, Fault>,
     /// How the rows are sent where only a Postgres knows what is stored as their keys: another spelling, a value that is rounded.

@@ -1,7 +1,7 @@
 //! `Pieces`: a printed statement whose literals and parameters are holes, so that one analysis serves every call.
 
 use sqlparser::ast::{Value as Literal, ValueWithSpan, VisitMut, VisitorMut};
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use crate::sql::facts::parameter_index;
 use crate::sql::literals::Literals;
@@ -84,27 +84,6 @@ impl Pieces {
             rest = after;
         }
         pieces.push(rest);
-        Some(pieces)
-    }
-
-    /// A part of the client's text, with something more at a place that no literal has. `slots`: those of the whole text.
-    pub(crate) fn with(text: &str, part: Range<usize>, slots: &[Slot], at: usize, more: &str) -> Option<Self> {
-        let mut pieces = Pieces::default();
-        let mut done = part.start;
-        let holes = slots.iter().zip(0..).filter(|(slot, _)| part.contains(&(slot.start as usize)));
-        for (slot, nth) in holes.map(|(slot, nth)| (Some(slot), nth)).chain([(None, 0)]) {
-            let until = slot.map_or(part.end, |slot| slot.start as usize);
-            if (done..until).contains(&at) {
-                pieces.push(text.get(done..at)?);
-                pieces.push(more);
-                done = at;
-            }
-            pieces.push(text.get(done..until)?);
-            if let Some(slot) = slot {
-                pieces.0.push(Piece::Slot(nth));
-                done = slot.end as usize;
-            }
-        }
         Some(pieces)
     }
 

@@ -101,49 +101,6 @@ pub(crate) fn value_rows(text: &str) -> Option<Vec<Range<usize>>> {
     (!rows.is_empty()).then_some(rows)
 }
 
-/// Where the VALUES list of an INSERT begins that names no columns: before its OVERRIDING, where it has one.
-pub(crate) fn rows_begin(text: &str) -> Option<usize> {
-    let tokens = tokens(text, true)?;
-    let is = |at: usize, word: &str| {
-        tokens
-            .get(at)
-            .is_some_and(|token| token.kind == TokenKind::Word && text_of(text, token).eq_ignore_ascii_case(word))
-    };
-    let mut depth = 0usize;
-    let values = (0..tokens.len()).find(|at| {
-        if tokens[*at].is(b'(') || tokens[*at].is(b'[') {
-            depth += 1;
-        } else if tokens[*at].is(b')') || tokens[*at].is(b']') {
-            depth = depth.saturating_sub(1);
-        }
-        depth == 0 && is(*at, "values")
-    })?;
-    let overriding = values.checked_sub(3).filter(|at| is(*at, "overriding") && is(values - 1, "value"));
-    tokens.get(overriding.unwrap_or(values)).map(|token| token.start)
-}
-
-/// Where the query of an INSERT begins that names no columns, behind `INSERT INTO table AS alias`.
-pub(crate) fn source_begins(text: &str) -> Option<usize> {
-    let tokens = tokens(text, true)?;
-    let is = |at: usize, word: &str| {
-        tokens
-            .get(at)
-            .is_some_and(|token| token.kind == TokenKind::Word && text_of(text, token).eq_ignore_ascii_case(word))
-    };
-    if !is(0, "insert") || !is(1, "into") {
-        return None;
-    }
-    let mut at = 3;
-    while tokens.get(at)?.is(b'.') {
-        at += 2;
-    }
-    if is(at, "as") {
-        at += 2;
-    }
-    let begins = ["select", "with", "table"].iter().any(|word| is(at, word)) || tokens.get(at)?.is(b'(');
-    tokens.get(at).filter(|_| begins).map(|token| token.start)
-}
-
 /// The statement with NULL in the place of each parameter.
 pub(crate) fn without_parameters(text: &str, standard_strings: bool) -> Option<String> {
     let mut plain = String::with_capacity(text.len());

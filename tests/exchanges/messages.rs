@@ -421,7 +421,11 @@ fn messages_that_are_none() {
         ("a Parse with a rest", m::frame(b'P', b"s\0SELECT 1\0\0\0\0"), false),
         ("an Execute with a rest", m::frame(b'E', b"\0\0\0\0\0\0"), false),
         ("a Describe with a rest", m::frame(b'D', b"Ss\0s"), false),
-        ("a Bind with a rest", [m::parse("s", "SELECT 1", &[]), m::frame(b'B', b"\0s\0\0\0\0\0\0\0\0")].concat(), false),
+        (
+            "a Bind with a rest",
+            [m::parse("s", "SELECT 1", &[]), m::frame(b'B', b"\0s\0\0\0\0\0\0\0\0")].concat(),
+            false,
+        ),
         ("a Parse whose name is none", m::frame(b'P', b"s\xff\0SELECT 1\0\0\0"), false),
         ("a Bind whose portal is none", m::frame(b'B', b"p\xff\0nothing\0\0\0"), false),
         ("a Bind whose statement is none", m::frame(b'B', b"\0\xe4b\0\0\0"), false),
