@@ -353,18 +353,24 @@ fn a_question_about_characters_can_be_cancelled() {
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_conversion'::regclass \
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         eventually(10, "the question waits", || watch.value(waits) != "0");
-        if is_cancelled {
-            cancel(world.router.as_ref().unwrap().port, raw.key.0, &raw.key.1);
-            assert_eq!(raw.read().unwrap().report().code(), "57014");
-            while raw.read().unwrap().tag != b'Z' {}
-        }
-        drop(raw);
-        let copies = "SELECT count(*) FROM pg_stat_activity \
-            WHERE datname = current_database() AND query LIKE 'COPY cities%' AND state <> 'idle'";
-        eventually(10, "the COPY is over", || watch.value(copies) == "0");
+        stop(&world, raw, is_cancelled);
         locker.must("ROLLBACK");
     }
     assert_eq!(world.through().value("SELECT count(*) FROM cities"), "0");
+}
+
+/// The COPY into `cities` that waits is cancelled, or its client goes away: no server goes on with it.
+fn stop(world: &Pair, mut raw: Raw, is_cancelled: bool) {
+    if is_cancelled {
+        cancel(world.router.as_ref().unwrap().port, raw.key.0, &raw.key.1);
+        assert_eq!(raw.read().unwrap().report().code(), "57014");
+        while raw.read().unwrap().tag != b'Z' {}
+    }
+    drop(raw);
+    let copies = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND query LIKE 'COPY cities%' AND state <> 'idle'";
+    let mut watch = world.db.shard(0);
+    eventually(10, "the COPY is over", || watch.value(copies) == "0");
 }
 
 /// Nobody else tells the home shard that the values of a sequence are not waited for any more.
@@ -383,15 +389,7 @@ fn a_copy_that_waits_for_a_sequence_can_be_stopped() {
         let mut watch = world.db.shard(0);
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'cities_id_seq'::regclass";
         eventually(10, "the question waits", || watch.value(waits) != "0");
-        if is_cancelled {
-            cancel(world.router.as_ref().unwrap().port, raw.key.0, &raw.key.1);
-            assert_eq!(raw.read().unwrap().report().code(), "57014");
-            while raw.read().unwrap().tag != b'Z' {}
-        }
-        drop(raw);
-        let copies = "SELECT count(*) FROM pg_stat_activity \
-            WHERE datname = current_database() AND query LIKE 'COPY cities%' AND state <> 'idle'";
-        eventually(10, "the COPY is over", || watch.value(copies) == "0");
+        stop(&world, raw, is_cancelled);
         locker.must("ROLLBACK");
     }
     assert_eq!(world.through().value("SELECT count(*) FROM cities"), "0");

@@ -332,11 +332,11 @@ impl Session {
 
     /// `two_phase_commit = "best_effort"`: where a later one fails, the earlier ones stay committed, and the client is told which.
     async fn commit_one_by_one(&mut self, first: ShardId, others: &[ShardId]) -> Result<(), Fault> {
-        if !std::mem::replace(&mut self.told_best_effort, true) {
+        if !self.told_best_effort {
             let notice = Fault::new(SqlState::WARNING, "transactions over several shards are not atomic here")
                 .detail("two_phase_commit is \"best_effort\": the shards commit one after the other.")
                 .hint("This is said once in a session.");
-            self.tell_notice(NoticeLevel::Warning, &notice);
+            self.told_best_effort = self.tell_notice(NoticeLevel::Warning, &notice);
         }
         // What joined first often guards the rest: its locks are given back last.
         let writers: Vec<ShardId> = std::iter::once(first).chain(others.iter().rev().copied()).collect();

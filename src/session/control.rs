@@ -318,8 +318,8 @@ impl Session {
         self.tell_notice(NoticeLevel::Warning, &Fault::new(code, message));
     }
 
-    /// A notice of the router's own: as with those of servers, the client says from which level on it hears them.
-    pub(super) fn tell_notice(&mut self, level: NoticeLevel, notice: &Fault) {
+    /// A notice of the router's own: as with those of servers, the client says from which level on it hears them. False: it does not.
+    pub(super) fn tell_notice(&mut self, level: NoticeLevel, notice: &Fault) -> bool {
         let least = self.value_in(&self.tx.with_locals(&self.settings), "client_min_messages");
         let deaf = least.is_some_and(|least| match &*least.to_ascii_lowercase() {
             "error" | "fatal" | "panic" => true,
@@ -329,6 +329,7 @@ impl Session {
         if !deaf {
             reply::notice(&mut self.client.out, level, notice);
         }
+        !deaf
     }
 
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
